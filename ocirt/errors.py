@@ -1,0 +1,163 @@
+"""What can go wrong, as exceptions that carry their exit code; imports nothing.
+
+    OcirtError                     exit 1
+    ├── UsageError                 exit 2    the command line is wrong
+    ├── BundleError                          the bundle or its config.json cannot be read
+    ├── ConfigError                          config.json is invalid; one Problem per finding
+    ├── UnsupportedError                     valid, but this host or build lacks the means
+    ├── ContainerError                       the state of the container forbids the operation
+    │   ├── ContainerNotFound                "container does not exist"
+    │   ├── ContainerExists                  "container with given ID already exists"
+    │   ├── ContainerNotRunning              "container not running"
+    │   └── InvalidID
+    ├── PlanError                            an operation of the plan failed in the container
+    │   └── ExecError                        the process cannot be executed
+    ├── HookError                            a hook failed or ran out of time
+    └── SystemCallError                      a system call of the runtime itself failed
+
+The words in quotes are matched by engines; they never change.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class OcirtError(Exception):
+    """Base of every error that a user is meant to read. `str(error)` is one line unless a class says so."""
+
+    exit_code = 1
+
+
+class UsageError(OcirtError):
+    """The command line is wrong. `verb` is the command whose usage helps, or "" for the program's own."""
+
+    exit_code = 2
+
+    def __init__(self, message: str, verb: str = "") -> None:
+        super().__init__(message)
+        self.verb = verb
+
+
+class BundleError(OcirtError):
+    """The bundle directory or its config.json cannot be read or parsed."""
+
+
+class Problem:
+    """One finding in config.json.
+
+    pointer   JSON pointer (RFC 6901) of the offending value, "" for the document
+    message   what was found and what is allowed, one line, without the pointer
+    line      line in the file, from 1; 0 where unknown
+    """
+
+    __slots__ = ("line", "message", "pointer")
+
+    def __init__(self, pointer: str, message: str, line: int = 0) -> None:
+        self.pointer = pointer
+        self.message = message
+        self.line = line
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Problem) and str(self) == str(other)
+
+    def __hash__(self) -> int:
+        return hash(str(self))
+
+    def __repr__(self) -> str:
+        return f"Problem({str(self)!r})"
+
+    def __str__(self) -> str:
+        where = f"config.json:{self.line}" if self.line else "config.json"
+        return f"{where}: {self.pointer or '/'}: {self.message}"
+
+
+class ConfigError(OcirtError):
+    """config.json is invalid. `str` gives one line per problem."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = list(problems)
+
+    @property
+    def pointer(self) -> str:
+        """JSON pointer of the first problem."""
+        return self.problems[0].pointer if self.problems else ""
+
+
+class UnsupportedError(OcirtError):
+    """The request is valid, but this host, kernel or build lacks the means. `pointer` as in Problem."""
+
+    def __init__(self, message: str, pointer: str = "") -> None:
+        super().__init__(f"config.json: {pointer}: {message}" if pointer else message)
+        self.pointer = pointer
+
+
+class ContainerError(OcirtError):
+    """The state of the container forbids the operation."""
+
+
+class ContainerNotFound(ContainerError):
+    """No container has this ID under this root."""
+
+    def __init__(self, container_id: str) -> None:
+        super().__init__(f'container "{container_id}": container does not exist')
+
+
+class ContainerExists(ContainerError):
+    """The ID is taken."""
+
+    def __init__(self, container_id: str) -> None:
+        super().__init__(f'container "{container_id}": container with given ID already exists')
+
+
+class ContainerNotRunning(ContainerError):
+    """The container has no process to act on."""
+
+    def __init__(self, container_id: str, status: str = "stopped") -> None:
+        super().__init__(f'container "{container_id}": container not running (it is {status})')
+
+
+class InvalidID(ContainerError):
+    """The ID breaks the rules of `[A-Za-z0-9_+.-]`, 1 to 255 bytes, not "." or ".."."""
+
+
+class SystemCallError(OcirtError):
+    """A system call of the runtime failed.
+
+    what    the action in words, with its object: 'mkdir "/run/ocirt"'
+    errno   the kernel's error number
+    """
+
+    def __init__(self, what: str, errno: int) -> None:
+        from os import strerror
+
+        super().__init__(f"{what}: {strerror(errno).lower()}")
+        self.errno = errno
+
+
+class PlanError(OcirtError):
+    """An operation of the plan failed inside the new container.
+
+    pointer   JSON pointer of the config field that the operation came from, "" where none
+    errno     the kernel's error number
+    """
+
+    def __init__(self, message: str, pointer: str = "", errno: int = 0) -> None:
+        super().__init__(message)
+        self.pointer = pointer
+        self.errno = errno
+
+
+class ExecError(PlanError):
+    """The container's process cannot be executed: not found, not executable, no interpreter …"""
+
+
+class HookError(OcirtError):
+    """A hook failed, was killed or ran out of time. `pointer` is its place in config.json."""
+
+    def __init__(self, message: str, pointer: str = "") -> None:
+        super().__init__(message)
+        self.pointer = pointer
