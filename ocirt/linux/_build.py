@@ -1,0 +1,93 @@
+"""Builds the cffi modules `_kernel` (shim and quick verbs) and `_seccomp` (libseccomp); run by setup.py only.
+
+The numbers of operations, slots, messages and flags come from spawn/init/ops.def and wire.h: stated once, in C.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from cffi import FFI
+
+HERE = Path(__file__).parent
+PACKAGE = HERE.parent
+INIT = PACKAGE / "spawn" / "init"
+LAUNCHER = PACKAGE / "launcher"
+
+FLAGS = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-fvisibility=hidden", "-Wno-unused-function"]
+
+
+def between_marks(header: Path) -> str:
+    """The declarations that a header offers to cffi."""
+    found = re.search(r"/\* cdef begins \*/(.*?)/\* cdef ends \*/", header.read_text(), re.DOTALL)
+    if found is None:
+        raise ValueError(f"{header}: no cdef marks")
+    return found[1]
+
+
+def operations() -> str:
+    """ "name:kinds name:kinds …" in the order of ops.def, which is the numbering."""
+    text = re.sub(r"/\*.*?\*/", "", (INIT / "ops.def").read_text(), flags=re.DOTALL)
+    return " ".join(f"{name}:{kinds}" for name, kinds in re.findall(r'OP\((\w+),\s*"(\w*)"\)', text))
+
+
+def wire_constants() -> str:
+    """Every enumerator of wire.h, as cffi's "the compiler knows the value" constants."""
+    text = re.sub(r"/\*.*?\*/", "", (INIT / "wire.h").read_text(), flags=re.DOTALL)
+    names = [name.split("=")[0].strip() for body in re.findall(r"enum \{(.*?)\};", text, re.DOTALL) for name in body.split(",")]
+    names += ["SLOT_COUNT", "SLOT_PLAN", "MESSAGE_HEAD", "MSG_TEXT_MAX", "MSG_FDS_MAX", "OP_MAX_ARGS", "PLAN_MAX"]
+    return "\n".join(f"#define {name} ..." for name in names if name)
+
+
+def kernel() -> FFI:
+    """The module ocirt.linux._kernel."""
+    ffi = FFI()
+    ffi.cdef(wire_constants())
+    ffi.cdef("static const char *const ocirt_operations; static const uint64_t ocirt_plan_magic;")
+    ffi.cdef(
+        "struct message { uint32_t type; uint32_t value; uint32_t error; uint32_t detail; char text[1024]; };"
+        + between_marks(HERE / "shim.h")
+        + between_marks(LAUNCHER / "quick.h")
+    )
+    ffi.set_source(
+        "ocirt.linux._kernel",
+        f"""
+        #include "linux/shim.h"
+        #include "launcher/quick.h"
+        #include "spawn/init/wire.h"
+        static const char *const ocirt_operations = "{operations()}";
+        static const uint64_t ocirt_plan_magic = PLAN_MAGIC;
+        """,
+        sources=["ocirt/linux/shim.c", "ocirt/launcher/quick.c"],
+        include_dirs=["ocirt"],
+        depends=[str(path) for path in (HERE / "shim.h", LAUNCHER / "quick.h", INIT / "wire.h", INIT / "ops.def")],
+        extra_compile_args=FLAGS,
+    )
+    return ffi
+
+
+def seccomp() -> FFI:
+    """The module ocirt.linux._seccomp: what linux/seccomp.py needs of libseccomp, and no more."""
+    ffi = FFI()
+    ffi.cdef(
+        """
+        typedef void *scmp_filter_ctx;
+        typedef uint64_t scmp_datum_t;
+        struct scmp_arg_cmp { unsigned int arg; int op; scmp_datum_t datum_a; scmp_datum_t datum_b; };
+        scmp_filter_ctx seccomp_init(uint32_t def_action);
+        void seccomp_release(scmp_filter_ctx ctx);
+        int seccomp_arch_add(scmp_filter_ctx ctx, uint32_t arch_token);
+        int seccomp_arch_remove(scmp_filter_ctx ctx, uint32_t arch_token);
+        uint32_t seccomp_arch_native(void);
+        int seccomp_attr_set(scmp_filter_ctx ctx, int attr, uint32_t value);
+        int seccomp_syscall_resolve_name(const char *name);
+        int seccomp_rule_add_array(scmp_filter_ctx ctx, uint32_t action, int syscall, unsigned int arg_cnt,
+                                   const struct scmp_arg_cmp *arg_array);
+        int seccomp_export_bpf(const scmp_filter_ctx ctx, int fd);
+        struct scmp_version { unsigned int major; unsigned int minor; unsigned int micro; };
+        const struct scmp_version *seccomp_version(void);
+        """
+    )
+    ffi.set_source("ocirt.linux._seccomp", "#include <seccomp.h>", libraries=["seccomp"], extra_compile_args=["-O2"])
+    return ffi

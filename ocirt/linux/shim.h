@@ -1,0 +1,29 @@
+/*
+ * The runtime's own system calls that Python lacks. No policy: each function does one thing and returns
+ * a value >= 0 or a negative errno. Read by the compiler and, between the cdef marks, by cffi.
+ */
+#ifndef OCIRT_SHIM_H
+#define OCIRT_SHIM_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+/* cdef begins */
+int shim_program_memfd(const char *path, const char *fallback_dir);
+int shim_sealed_memfd(const char *name, const void *data, size_t size);
+int shim_spawn(int program, int socket, int preserve, const int *keep, size_t count, int *ret_pid);
+int shim_socketpair(int ret_fds[2]);
+int shim_send(int socket, const void *data, size_t size, const int *fds, size_t count);
+int shim_receive(int socket, void *data, size_t size, int timeout_ms, int *ret_fd);
+int shim_open_tree(const char *path, int recursive);
+int shim_connect(const char *path);
+int shim_listen(int dirfd, const char *name);
+int shim_signalfd(uint64_t mask);
+int shim_read_signal(int fd, int *ret_sender);
+int shim_subreaper(void);
+int shim_terminal_raw(int fd, void *saved, size_t size);
+int shim_terminal_restore(int fd, const void *saved, size_t size);
+int shim_terminal_copy_size(int from, int to);
+/* cdef ends */
+
+#endif
