@@ -1,0 +1,169 @@
+"""Builds what is not Python, in one place for every way of installing: wheel, sdist, editable, in place.
+
+    ocirt/config/_schema.py    python -m ocirt.config._generate, from spec/
+    ocirt/linux/_*.so          cffi, from ocirt/linux/_build.py
+    ocirt/_bin/ocirt-init      static, from ocirt/spawn/init/
+    ocirt                      the launcher, from ocirt/launcher/: a script in a wheel, ocirt/_bin/ocirt in the tree
+    ocirt/spec/                a copy of spec/, in wheels only: a checkout has spec/ itself
+
+Metadata is pyproject.toml's.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+from glob import glob
+
+from setuptools import setup
+from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
+from setuptools.command.build_scripts import build_scripts  # type: ignore[import-untyped, unused-ignore]
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+PROGRAM = "ocirt"
+INIT_SOURCES = "ocirt/spawn/init"
+LAUNCHER_SOURCES = "ocirt/launcher"
+WARNINGS = ["-Wall", "-Wextra", "-Werror"]
+
+
+def log(message: str) -> None:
+    """One line on stdout."""
+    print(message, flush=True)
+
+
+def run(*command: str) -> None:
+    """Run a build step in the project's directory; its own output tells what went wrong."""
+    try:
+        subprocess.run(command, cwd=HERE, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise SystemExit(f"{shlex.join(command[:3])} …: {error}") from None
+
+
+def compiler() -> list[str]:
+    """`$CC`, else gcc, as arguments."""
+    return shlex.split(os.environ.get("CC") or "gcc")
+
+
+def newer(target: str, sources: list[str]) -> bool:
+    """Whether target exists and is newer than every source and than this file."""
+    try:
+        built = os.stat(target).st_mtime
+    except OSError:
+        return False
+    return all(os.stat(source).st_mtime < built for source in [*sources, os.path.join(HERE, "setup.py")])
+
+
+def generate_schema(target: str) -> None:
+    """The schemas of spec/ as Python code."""
+    run(sys.executable, "-m", "ocirt.config._generate", target)
+
+
+def c_files(directory: str) -> tuple[list[str], list[str]]:
+    """The .c files of a directory, and all that they may include."""
+    sources = sorted(glob(f"{directory}/*.c", root_dir=HERE))
+    included = [*glob(f"{directory}/*.h", root_dir=HERE), *glob(f"{INIT_SOURCES}/*.h", root_dir=HERE)]
+    return sources, [*included, *glob(f"{INIT_SOURCES}/*.def", root_dir=HERE)]
+
+
+def compile_program(target: str, directory: str, flags: list[str], libraries: list[str]) -> None:
+    """Compile and link all C of a directory to `target`, unless it is up to date."""
+    sources, included = c_files(directory)
+    if not sources or newer(target, [os.path.join(HERE, name) for name in [*sources, *included]]):
+        return
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    log(f"compiling {os.path.basename(target)}")
+    run(*compiler(), "-std=gnu11", *WARNINGS, *flags, "-o", target + ".new", *sources, *libraries)
+    os.replace(target + ".new", target)  # a running program keeps its old file
+
+
+def build_init(directory: str) -> None:
+    """The static init, into `directory`."""
+    size = ["-Os", "-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections", "-Wl,-s"]
+    compile_program(os.path.join(directory, "ocirt-init"), INIT_SOURCES, ["-static", *size], [])
+
+
+def python_macros(version: str) -> dict[str, str]:
+    """What the launcher must know of the interpreter that it is built for. The base one: a venv may be a build's."""
+    base = getattr(sys, "_base_executable", "") or sys.executable
+    shared = sysconfig.get_config_var("INSTSONAME") or ""
+    return {
+        "OCIRT_VERSION": version,
+        "OCIRT_PYTHON_VERSION": f"{sys.version_info[0]}.{sys.version_info[1]}",
+        "OCIRT_PYTHON_EXE": os.path.realpath(base),
+        "OCIRT_LIBPYTHON": shared if ".so" in shared else "",
+        "OCIRT_STDLIB": sysconfig.get_path("stdlib"),
+        "OCIRT_DYNLOAD": sysconfig.get_config_var("DESTSHARED") or "",
+    }
+
+
+def build_launcher(target: str, version: str, site_packages: str = "") -> None:
+    """The `ocirt` program. site_packages: where the dependencies are, for one that runs in the tree."""
+    macros = python_macros(version)
+    if site_packages:
+        macros["OCIRT_SITE_PACKAGES"] = site_packages
+    defines = [f'-D{name}="{value}"' for name, value in macros.items()]
+    include = f"-I{sysconfig.get_path('include')}"
+    compile_program(target, LAUNCHER_SOURCES, ["-O2", "-pthread", include, *defines], ["-ldl"])
+
+
+class BuildPy(build_py):
+    """Adds the generated module, the init and spec/ to the package."""
+
+    def run(self) -> None:
+        super().run()
+        if self.editable_mode:
+            build_in_place(self.distribution.get_version())
+            return
+        package = os.path.abspath(os.path.join(self.build_lib, "ocirt"))
+        generate_schema(os.path.join(package, "config/_schema.py"))
+        build_init(os.path.join(package, "_bin"))
+        shutil.copytree(os.path.join(HERE, "spec"), os.path.join(package, "spec"), dirs_exist_ok=True)
+
+
+class BuildExt(build_ext):
+    """`build_ext --inplace` builds all that a checkout needs to run."""
+
+    def run(self) -> None:
+        super().run()
+        if self.inplace:
+            build_in_place(self.distribution.get_version())
+
+
+class BuildScripts(build_scripts):  # type: ignore[misc, unused-ignore]
+    """The launcher is a native program: nothing to copy, no first line to adjust."""
+
+    editable_mode = False
+
+    def run(self) -> None:
+        target = os.path.abspath(os.path.join(self.build_dir, PROGRAM))
+        if not self.editable_mode:
+            build_launcher(target, self.distribution.get_version())
+            return
+        os.makedirs(self.build_dir, exist_ok=True)
+        with open(target, "w", encoding="utf-8") as script:
+            script.write(f'#!/bin/sh\nexec {shlex.quote(os.path.join(HERE, "ocirt/_bin", PROGRAM))} "$@"\n')
+        os.chmod(target, 0o755)
+
+    def get_source_files(self) -> list[str]:
+        sources, included = c_files(LAUNCHER_SOURCES)
+        return [*sources, *included]
+
+
+def build_in_place(version: str) -> None:
+    """Programs into ocirt/_bin, the generated module into ocirt/config."""
+    generate_schema(os.path.join(HERE, "ocirt/config/_schema.py"))
+    directory = os.path.join(HERE, "ocirt/_bin")
+    build_init(directory)
+    build_launcher(os.path.join(directory, PROGRAM), version, sysconfig.get_path("purelib"))
+
+
+setup(
+    cffi_modules=["ocirt/linux/_build.py:kernel", "ocirt/linux/_build.py:seccomp"],
+    scripts=[PROGRAM],
+    cmdclass={"build_py": BuildPy, "build_ext": BuildExt, "build_scripts": BuildScripts},
+)
