@@ -1,0 +1,262 @@
+"""A container's cgroups: one directory per mounted hierarchy, made, entered, listed, frozen, killed, removed.
+
+    hs = hierarchies()                                   where cgroups are mounted
+    paths = paths_for(cgroups_path, container_id, hs)    pure; hs[i] and paths[i] belong together
+    made = missing(paths)                                what create is about to make: recorded before it does
+    create(paths); attach(paths, pid)
+    …
+    kill(paths); remove(paths, made=made)
+
+The list of paths is all that later commands need; it is in the container's state. v2, where it is mounted, comes
+first: a v2 cgroup can be killed and frozen with one write, so it is preferred for everything but limits.
+Which hierarchies there are is left to hierarchies.py, walking and removing to tree.py, the two versions' own files to
+v1.py and v2.py. A hierarchy that can't be written (rootless, read-only) is passed over: nothing was asked of it.
+"""
+
+from __future__ import annotations
+
+import posix
+from errno import ENOENT
+
+from ocirt.cgroup import processes, tree, v1, v2
+from ocirt.cgroup.hierarchies import Hierarchy, hierarchies, layout
+from ocirt.errors import ConfigError, ContainerError, OcirtError, Problem, SystemCallError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import ModuleType
+
+__all__ = [
+    "Hierarchy", "attach", "create", "freeze", "freezer", "frozen", "hierarchies", "kill", "layout", "missing",
+    "paths_for", "pids", "remove", "thaw",
+]  # fmt: skip
+
+# The parent of containers without a cgroupsPath: every container's and nobody's, removed by whoever leaves it empty.
+DEFAULT_PARENT = "ocirt"
+
+FREEZE_DEADLINE_S = 2.0
+SIGNAL_DEADLINE_S = 10.0
+
+
+def paths_for(cgroups_path: str | None, container_id: str, hs: Sequence[Hierarchy]) -> list[str]:
+    """Return the container's absolute directory in each hierarchy, in their order.
+
+    An absolute `cgroups_path` starts at the hierarchy's mount, a relative one at the runtime's own cgroup, and None or
+    "" is /ocirt/<id> (config-linux.md, "Cgroups Path"). Raises ConfigError for ".." and for a path that names no
+    cgroup of its own, as "/": the container would own everybody's processes.
+    """
+    text = cgroups_path or f"/{DEFAULT_PARENT}/{container_id}"
+    parts = [part for part in text.split("/") if part not in {"", "."}]
+    if ".." in parts:
+        raise ConfigError([Problem("/linux/cgroupsPath", f'"{text}" has a ".." component; name the cgroup without it')])
+    if not parts:
+        raise ConfigError([Problem("/linux/cgroupsPath", f'"{text}" names no cgroup of the container\'s own')])
+    tail = "/" + "/".join(parts)
+    if text[0] == "/":
+        return [h.mount + tail for h in hs]
+    return [h.mount + ("" if h.own == "/" else h.own) + tail for h in hs]
+
+
+def missing(paths: Sequence[str]) -> list[str]:
+    """Return the directories that `create` would make, children before parents, to be recorded ahead of it.
+
+    The default parent is always among them, for a container that found it there may be the last to leave it.
+    """
+    found: list[str] = []
+    for path in paths:
+        directory = path
+        while directory and not posix.access(directory, posix.F_OK):
+            found.append(directory)
+            directory = tree.parent(directory)
+        _claim_default_parent(path, found)
+    return found
+
+
+def create(paths: Sequence[str]) -> list[str]:
+    """Make each directory and its parents; return those made, children before parents, plus the default parent.
+
+    Raises ContainerError for a cgroup that holds processes already or is frozen, SystemCallError; then what was made
+    is removed again.
+    """
+    made: list[str] = []
+    try:
+        for path in paths:
+            _create_one(path, made)
+        for path, version in _freezers(paths):
+            if not version.thawed(path):
+                raise ContainerError(f'cgroup "{path}" is frozen, a process in it could not run')
+    except OSError as error:
+        _remove_empty(made[::-1])
+        raise tree.failed("read the state of the freezer", error) from None
+    except OcirtError:
+        _remove_empty(made[::-1])
+        raise
+    made.reverse()
+    for path in paths:
+        _claim_default_parent(path, made)
+    return made
+
+
+def attach(paths: Sequence[str], pid: int) -> None:
+    """Move process `pid`, with all its threads, into each cgroup that `create` could make. Raises SystemCallError."""
+    text = b"%d" % pid
+    for path in paths:
+        try:
+            tree.write(path + "/cgroup.procs", text)
+        except OSError as error:
+            if not _passed_over(path, error.errno or 0):
+                raise tree.failed(f'move process {pid} into cgroup "{path}"', error) from None
+
+
+def pids(paths: Sequence[str]) -> list[int]:
+    """Return the ids, in the caller's pid namespace, of all members, those of cgroups below included.
+
+    They are read from the first hierarchy that has any; processes that the caller can't name are left out.
+    Raises SystemCallError.
+    """
+    return [pid for pid in _home(paths)[1] if pid]
+
+
+def kill(paths: Sequence[str], signal: int = 9) -> None:
+    """Send `signal` to every member, those of cgroups below included; none escapes by forking. Raises SystemCallError.
+
+    SIGKILL is one write to cgroup.kill (v2, Linux 5.14). Otherwise the cgroup is frozen meanwhile where there is a
+    freezer, and always thawed: on v1 even SIGKILL takes effect only then. A container that was paused stays so, unless
+    it was killed.
+    """
+    home, found = _home(paths)
+    try:
+        if not found or (signal == 9 and v2.kill(home)):
+            return
+        # The runtime itself among them could not thaw what it froze; nothing needs to be kept from escaping signal 0.
+        freezers = _freezers(paths)[:1] if signal and posix.getpid() not in found else []
+        if freezers:
+            _signal_frozen(home, signal, *freezers[0])
+        else:
+            processes.signal_all(home, signal, SIGNAL_DEADLINE_S)
+    except OSError as error:
+        raise tree.failed(f'send signal {signal} to the processes of cgroup "{home}"', error) from None
+
+
+def remove(paths: Sequence[str], deadline_s: float = 10.0, made: Sequence[str] = ()) -> None:
+    """Remove the directories with all cgroups below them, then those of `made` (as from `missing`) that are empty.
+
+    What is gone already is no error. Processes that are about to be gone are waited for until `deadline_s` seconds
+    have passed; then SystemCallError names the directory and the processes that hold it.
+    """
+    busy = [path for path in paths if not tree.rmdir(path)]
+    if busy:
+        tree.remove(busy, deadline_s)
+    _remove_empty([path for path in made if path not in paths])
+
+
+def freezer(paths: Sequence[str]) -> str:
+    """Return the file that tells whether the container is frozen, "" where there is none; valid after `create`.
+
+    v2: cgroup.events, with a line "frozen 1"; v1: freezer.state, which says FROZEN.
+    """
+    for path, version in _freezers(paths):
+        return str(path + version.FREEZER)
+    return ""
+
+
+def freeze(paths: Sequence[str], deadline_s: float = FREEZE_DEADLINE_S) -> None:
+    """Stop every member; on failure they run as before. Raises ContainerError without a freezer, SystemCallError."""
+    _with_freezer(paths, "freeze", deadline_s)
+
+
+def thaw(paths: Sequence[str], deadline_s: float = FREEZE_DEADLINE_S) -> None:
+    """Let every member run again. Raises ContainerError without a freezer, SystemCallError."""
+    _with_freezer(paths, "thaw", deadline_s)
+
+
+def frozen(paths: Sequence[str]) -> bool:
+    """Whether the members are stopped by a freezer; False where there is none or no cgroup. Raises SystemCallError."""
+    for path, version in _freezers(paths)[:1]:
+        try:
+            return bool(version.frozen(path))
+        except FileNotFoundError:
+            return False  # removed since the look-up
+        except OSError as error:
+            raise tree.failed(f'read "{path}{version.FREEZER}"', error) from None
+    return False
+
+
+def _create_one(path: str, made: list[str]) -> None:
+    try:
+        new = tree.make(path, made)
+    except OSError as error:
+        if error.errno in tree.DENIED:
+            return
+        raise tree.failed(f'mkdir "{path}"', error) from None
+    if not new and (found := tree.members(path)):
+        raise ContainerError(f'cgroup "{path}" is not empty, it holds {tree.names_of(found)}')
+    v1.inherit_cpuset(path)
+
+
+def _passed_over(path: str, errno: int) -> bool:
+    """Whether attach may go on without `path`: it isn't ours to enter, or is absent because it wasn't ours to make."""
+    if errno != ENOENT:
+        return errno in tree.DENIED
+    while path and not posix.access(path, posix.F_OK):
+        path = tree.parent(path)
+    return not posix.access(path or "/", posix.W_OK)
+
+
+def _claim_default_parent(path: str, made: list[str]) -> None:
+    above = tree.parent(path)
+    if above.endswith(f"/{DEFAULT_PARENT}") and above not in made:
+        made.append(above)
+
+
+def _remove_empty(directories: Sequence[str]) -> None:
+    for directory in directories:
+        try:
+            posix.rmdir(directory)
+        except OSError:
+            pass  # in use by others, or gone
+
+
+def _home(paths: Sequence[str]) -> tuple[str, dict[int, None]]:
+    """Return the first of `paths` that has members, and these."""
+    for path in paths:
+        if found := tree.members(path):
+            return path, found
+    return "", {}
+
+
+def _freezers(paths: Sequence[str]) -> list[tuple[str, ModuleType]]:
+    """Return those of `paths` that can be frozen, each with the module that does it; v2, if there, is the first path."""
+    found = []
+    for path in paths[:1]:
+        if posix.access(path + v2.FREEZER, posix.F_OK):
+            found.append((path, v2))
+    for path in paths:
+        if posix.access(path + v1.FREEZER, posix.F_OK):
+            found.append((path, v1))
+    return found
+
+
+def _with_freezer(paths: Sequence[str], action: str, deadline_s: float) -> None:
+    for path, version in _freezers(paths)[:1]:
+        try:
+            getattr(version, action)(path, deadline_s)
+        except OSError as error:
+            raise tree.failed(f'{action} cgroup "{path}"', error) from None
+        return
+    raise ContainerError(f"can't {action} the container, it has no cgroup with a freezer")
+
+
+def _signal_frozen(home: str, signal: int, freezer_path: str, version: ModuleType) -> None:
+    paused = version.frozen(freezer_path)
+    try:
+        if not paused:
+            version.freeze(freezer_path, FREEZE_DEADLINE_S / 4)
+    except SystemCallError:
+        pass  # a process that can't stop now: signal_all runs until no new process shows up
+    try:
+        processes.signal_all(home, signal, SIGNAL_DEADLINE_S)
+    finally:
+        if signal == 9 or not paused:
+            version.thaw(freezer_path, 0)
