@@ -29,7 +29,7 @@ ENTRIES = {"valid": "#/$defs/config.json", "valid_process": "#/$defs/config.json
 
 NOTES = {"$schema", "title", "description", "$defs"}
 KEYWORDS = {
-    "string": {"enum", "pattern", "minLength"},
+    "string": {"enum", "pattern"},
     "boolean": set(),
     "integer": {"minimum", "maximum"},
     "array": {"items", "minItems"},
@@ -92,10 +92,11 @@ def pattern_test(pattern: str) -> str:
     middle = repeated[0]
     fixed = len(atoms) - 1
     after = fixed - middle
-    tests = [f"len(v) >= {fixed + (atoms[middle].times == '+')}"]
+    least = fixed + (atoms[middle].times == "+")
+    tests = [f"len(v) >= {least}"] if least else []
     tests += [_one(f"v[{index}]", atom) for index, atom in enumerate(atoms[:middle])]
     tests += [_one(f"v[{index - after}]", atom) for index, atom in enumerate(atoms[middle + 1 :])]
-    rest = f"v[{middle}:len(v) - {after}]"
+    rest = f"v[{middle or ''}:{-after or ''}]" if fixed else "v"
     if atoms[middle].complement:
         tests += [f"{character!r} not in {rest}" for character in atoms[middle].characters]
     else:
@@ -104,6 +105,8 @@ def pattern_test(pattern: str) -> str:
 
 
 def _one(place: str, atom: Atom) -> str:
+    if len(atom.characters) == 1:
+        return f"{place} {'!=' if atom.complement else '=='} {atom.characters!r}"
     return f"{place} {'not in' if atom.complement else 'in'} {atom.characters!r}"
 
 
@@ -112,17 +115,21 @@ class Writer:
 
     def __init__(self, root: dict[str, Any]) -> None:
         self.root = root
+        self.hints: dict[str, str] = {}
         self.known: dict[str, str] = {}
         self.names: set[str] = set()
         self.code: list[str] = [HEADER]
 
     def expanded(self, schema: dict[str, Any]) -> dict[str, Any]:
-        """The schema without references and notes."""
+        """The schema without references and notes. Raises ValueError for a $ref that has keywords beside it."""
         if "$ref" in schema:
             extra = schema.keys() - NOTES - {"$ref"}
             if extra:
                 raise ValueError(f"{sorted(extra)} beside $ref {schema['$ref']}")
-            return self.expanded(schemas.resolved(self.root, schema["$ref"]))
+            plain = self.expanded(schemas.resolved(self.root, schema["$ref"]))
+            name = schema["$ref"].rpartition("/")[2].removesuffix(".json").replace("-", "_")
+            self.hints.setdefault(json.dumps(plain, sort_keys=True), name)
+            return plain
         plain = {key: value for key, value in schema.items() if key not in NOTES}
         for key in ("items", "additionalProperties", "propertyNames"):
             if key in plain:
@@ -135,6 +142,7 @@ class Writer:
         """The name of a function that checks an expanded schema; written now where there is none yet."""
         key = json.dumps(schema, sort_keys=True)
         if key not in self.known:
+            hint = self.hints.get(key, "boolean" if schema == {"type": "boolean"} else hint)
             kind = schema.get("type", "")
             unknown = schema.keys() - KEYWORDS.get(kind, set()) - {"type"}
             if kind not in KEYWORDS or unknown:
@@ -163,8 +171,6 @@ class Writer:
         tests = ["type(v) is str"]
         if "enum" in schema:
             tests.append(f"v in {{{', '.join(map(repr, schema['enum']))}}}")
-        if "minLength" in schema:
-            tests.append(f"len(v) >= {schema['minLength']}")
         if "pattern" in schema:
             tests.append(pattern_test(schema["pattern"]))
         return [f"return {' and '.join(tests)}"]
