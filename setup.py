@@ -18,11 +18,11 @@ import subprocess
 import sys
 import sysconfig
 from glob import glob
+from typing import ClassVar
 
-from setuptools import setup
+from setuptools import Command, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
-from setuptools.command.build_scripts import build_scripts  # type: ignore[import-untyped, unused-ignore]
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PROGRAM = "ocirt"
@@ -134,10 +134,17 @@ class BuildExt(build_ext):
             build_in_place(self.distribution.get_version())
 
 
-class BuildScripts(build_scripts):  # type: ignore[misc, unused-ignore]
-    """The launcher is a native program: nothing to copy, no first line to adjust."""
+class BuildScripts(Command):
+    """The launcher is a native program: nothing to copy, no first line to adjust as setuptools would."""
 
+    user_options: ClassVar[list[tuple[str, str | None, str]]] = [("build-dir=", "d", "directory to build in")]
     editable_mode = False
+
+    def initialize_options(self) -> None:
+        self.build_dir = ""
+
+    def finalize_options(self) -> None:
+        self.build_dir = self.build_dir or self.get_finalized_command("build").build_scripts
 
     def run(self) -> None:
         target = os.path.abspath(os.path.join(self.build_dir, PROGRAM))
@@ -147,7 +154,7 @@ class BuildScripts(build_scripts):  # type: ignore[misc, unused-ignore]
         os.makedirs(self.build_dir, exist_ok=True)
         with open(target, "w", encoding="utf-8") as script:
             script.write(f'#!/bin/sh\nexec {shlex.quote(os.path.join(HERE, "ocirt/_bin", PROGRAM))} "$@"\n')
-        os.chmod(target, 0o755)
+        os.chmod(target, 0o755)  # noqa: S103 a program
 
     def get_source_files(self) -> list[str]:
         sources, included = c_files(LAUNCHER_SOURCES)

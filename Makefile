@@ -1,0 +1,95 @@
+# ocirt: everything a user or a developer does. `make help` lists it.
+
+PYTHON ?= /usr/bin/python3
+PREFIX ?= /usr/local
+VENV   := .venv
+PY     := $(VENV)/bin/python
+PIP    := $(PY) -m pip --quiet --disable-pip-version-check
+ARGS   ?=
+
+BUILD_PACKAGES := python3 python3-venv python3-dev libpython3-dev gcc libc6-dev libseccomp-dev ca-certificates
+DEMO_PACKAGES  := umoci busybox-static
+TEST_PACKAGES  := skopeo strace cppcheck valgrind tmux uidmap iproute2 procps util-linux
+# To compare with, and to lint more: tests that miss one of these are skipped.
+PEER_PACKAGES  := runc crun clang-tidy
+
+SOURCES := setup.py pyproject.toml $(wildcard spec/*.json ocirt/config/_generate.py ocirt/config/schemas.py \
+	ocirt/linux/_build.py ocirt/linux/*.[ch] ocirt/launcher/*.[ch] ocirt/spawn/init/*.[ch] ocirt/spawn/init/*.def)
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo check test test-unit test-root bench conformance install uninstall clean distclean \
+	packages-build packages-demo packages-test
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
+
+build: build/.done ## the shim, the init and the launcher, in the tree; the program is ocirt/_bin/ocirt
+
+build/.done: $(SOURCES) $(VENV)/.build
+	@echo "building ocirt"
+	@$(PY) setup.py --quiet build_ext --inplace
+	@touch $@
+
+demo: packages-demo build ## a container from a busybox image through its life
+	@sh tests/demo.sh
+
+check: packages-test $(VENV)/.test build ## linters and unit tests: no root needed
+	@$(PY) -m pytest tests/test_lint.py tests/unit $(ARGS)
+
+test: packages-demo packages-test $(VENV)/.test build ## every test that this machine can run
+	@$(PY) -m pytest $(ARGS)
+
+test-unit: $(VENV)/.test build ## the tests that need no root and no container
+	@$(PY) -m pytest tests/unit tests/golden $(ARGS)
+
+test-root: packages-demo packages-test $(VENV)/.test build ## the real init and real containers
+	@$(PY) -m pytest tests/kernel tests/hotpath tests/integration $(ARGS)
+
+bench: packages-demo packages-test build ## side by side with runc and crun; prints ratios
+	@$(PY) tests/bench/run.py $(ARGS)
+
+conformance: packages-demo packages-test $(VENV)/.test build ## the specification's demands, black-box
+	@$(PY) -m pytest conformance $(ARGS)
+
+# A private environment under PREFIX/lib/ocirt, so that the system's Python packages stay as they are.
+install: packages-build ## into PREFIX (/usr/local)
+	@echo "installing into $(PREFIX)/lib/ocirt"
+	@rm -rf build/lib* build/bdist*
+	@$(PYTHON) -m venv --clear $(PREFIX)/lib/ocirt
+	@$(PREFIX)/lib/ocirt/bin/python -m pip --quiet --disable-pip-version-check install .
+	@mkdir -p $(PREFIX)/bin
+	@ln -sfn ../lib/ocirt/bin/ocirt $(PREFIX)/bin/ocirt
+	@$(PREFIX)/bin/ocirt --version
+
+uninstall: ## what install made
+	rm -rf $(PREFIX)/lib/ocirt
+	rm -f $(PREFIX)/bin/ocirt
+
+clean: ## what build made
+	rm -rf build dist *.egg-info ocirt/_bin ocirt/config/_schema.py
+	rm -f ocirt/linux/*.so
+	find ocirt tests conformance -name __pycache__ -prune -exec rm -rf {} +
+
+distclean: clean ## and the virtual environment and caches
+	rm -rf $(VENV) .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+
+packages-build:
+	@sh .ci/packages $(BUILD_PACKAGES)
+
+packages-demo: packages-build
+	@sh .ci/packages $(DEMO_PACKAGES)
+
+packages-test: packages-build
+	@sh .ci/packages $(TEST_PACKAGES)
+	@sh .ci/packages --optional $(PEER_PACKAGES)
+
+$(VENV)/.build: pyproject.toml .ci/requirements.py | packages-build
+	@echo "making $(VENV)"
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@$(PIP) install $$($(PY) .ci/requirements.py build)
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.build
+	@echo "adding the test tools to $(VENV)"
+	@$(PIP) install $$($(PY) .ci/requirements.py test)
+	@touch $@
