@@ -1,0 +1,151 @@
+"""System calls that Python lacks, one typed function each; leaves every decision to its callers.
+
+All functions raise SystemCallError with the kernel's errno. File descriptors returned are close-on-exec and the caller's to close.
+"""
+
+from __future__ import annotations
+
+import posix
+
+from ocirt.errors import SystemCallError
+from ocirt.linux._kernel import ffi, lib
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Fd:
+    """Owns a file descriptor for the length of a `with` block, or until `take` hands it over."""
+
+    __slots__ = ("number",)
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __enter__(self) -> Fd:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close it now; a second call does nothing."""
+        if self.number >= 0:
+            posix.close(self.take())
+
+    def take(self) -> int:
+        """Hand the descriptor over: it is no longer closed here."""
+        number, self.number = self.number, -1
+        return number
+
+
+def _checked(result: int, what: str) -> int:
+    if result < 0:
+        raise SystemCallError(what, -result)
+    return result
+
+
+def program_memfd(path: str, fallback_dir: str) -> Fd:
+    """A sealed, executable copy of the program at `path` (memfd_create(2)); unlinked in `fallback_dir` where memfds may not be executed."""
+    return Fd(_checked(lib.shim_program_memfd(path.encode(), fallback_dir.encode()), f'copy "{path}" to a memfd'))
+
+
+def sealed_memfd(name: str, data: bytes) -> Fd:
+    """A memfd with `data`, sealed against every change, positioned at its start (memfd_create(2), F_ADD_SEALS of fcntl(2))."""
+    return Fd(_checked(lib.shim_sealed_memfd(name.encode(), data, len(data)), f"memfd for {name}"))
+
+
+def spawn(program: Fd, socket: Fd, preserve: int, keep: Sequence[int]) -> int:
+    """Start `program` with `socket` at fd 3+preserve and the fds `keep` unchanged; its pid (vfork(2), execveat(2))."""
+    pid = ffi.new("int *")
+    _checked(lib.shim_spawn(program.number, socket.number, preserve, keep, len(keep), pid), "start ocirt-init")
+    return int(pid[0])
+
+
+def socketpair() -> tuple[Fd, Fd]:
+    """Two connected SOCK_SEQPACKET sockets (socketpair(2))."""
+    fds = ffi.new("int[2]")
+    _checked(lib.shim_socketpair(fds), "socketpair")
+    return Fd(fds[0]), Fd(fds[1])
+
+
+def send(socket: int, data: bytes, fds: Sequence[int] = ()) -> None:
+    """One message with descriptors (sendmsg(2), SCM_RIGHTS of unix(7))."""
+    _checked(lib.shim_send(socket, data, len(data), fds, len(fds)), "sendmsg")
+
+
+def receive(socket: int, size: int, timeout_ms: int = -1) -> tuple[bytes, int]:
+    """One message and the descriptor that came with it, or -1; b"" at end of file (recvmsg(2)).
+
+    Raises SystemCallError with ETIMEDOUT after `timeout_ms` milliseconds (-1: wait for ever).
+    """
+    buffer = ffi.new("char[]", size)
+    fd = ffi.new("int *")
+    count = _checked(lib.shim_receive(socket, buffer, size, timeout_ms, fd), "recvmsg")
+    return ffi.buffer(buffer, count)[:], int(fd[0])
+
+
+def open_tree(path: str, recursive: bool) -> Fd:
+    """A detached clone of the mount at `path`, with those below it when `recursive` (open_tree(2), OPEN_TREE_CLONE)."""
+    return Fd(_checked(lib.shim_open_tree(path.encode(), recursive), f'open_tree "{path}"'))
+
+
+def connect(path: str) -> Fd:
+    """A stream connected to the unix socket at `path` (connect(2), unix(7))."""
+    return Fd(_checked(lib.shim_connect(path.encode()), f'connect to "{path}"'))
+
+
+def listen(directory: int, name: str) -> Fd:
+    """A unix stream socket listening at `name` below the directory's fd (bind(2), listen(2))."""
+    return Fd(_checked(lib.shim_listen(directory, name.encode()), f"listen at {name}"))
+
+
+def signalfd(signals: Sequence[int]) -> Fd:
+    """Block `signals` in this thread and read them from a descriptor instead (signalfd(2))."""
+    mask = 0
+    for number in signals:
+        mask |= 1 << (number - 1)
+    return Fd(_checked(lib.shim_signalfd(mask), "signalfd"))
+
+
+def read_signal(fd: Fd) -> tuple[int, int]:
+    """The next signal's number (0: none waits) and the pid that sent it (0: the kernel)."""
+    sender = ffi.new("int *")
+    number = _checked(lib.shim_read_signal(fd.number, sender), "read from signalfd")
+    return number, int(sender[0])
+
+
+def become_subreaper() -> None:
+    """Adopt orphaned descendants from now on (PR_SET_CHILD_SUBREAPER of prctl(2))."""
+    _checked(lib.shim_subreaper(), "become a subreaper")
+
+
+class Raw:
+    """Puts the terminal `fd` into raw mode for the length of a `with` block (termios(3))."""
+
+    __slots__ = ("fd", "saved")
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self.saved = ffi.new("char[]", 128)
+
+    def __enter__(self) -> Raw:
+        _checked(lib.shim_terminal_raw(self.fd, self.saved, 128), "set the terminal to raw mode")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # The terminal may be gone by now (hang-up): there is nothing to restore then.
+        lib.shim_terminal_restore(self.fd, self.saved, 128)
+
+
+def copy_terminal_size(source: int, target: int) -> bool:
+    """Give terminal `target` the size of terminal `source` (ioctl_tty(2)); False where one of them is none."""
+    return bool(lib.shim_terminal_copy_size(source, target) == 0)
+
+
+def default_root() -> str:
+    """The state root where --root does not say: /run/ocirt, or $XDG_RUNTIME_DIR/ocirt without privileges."""
+    buffer = ffi.new("char[4096]")
+    lib.default_root(buffer, 4096)
+    return str(ffi.string(buffer).decode())

@@ -1,0 +1,61 @@
+"""Cold: turns what the init reported into an exception with the config field and the reason."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ocirt.errors import ExecError, HookError, OcirtError, PlanError
+from ocirt.linux._kernel import lib
+from ocirt.plan import show
+from ocirt.spawn import wire
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ocirt.plan.ops import Op
+
+EXECUTION = {"find_exec", "exec"}
+
+
+def details() -> dict[int, str]:
+    """Number → name in lower case ("target", "source", …) of wire.h's DETAIL_ constants."""
+    return {getattr(lib, name): name[7:].lower() for name in dir(lib) if name.startswith("DETAIL_")}
+
+
+def error(message: wire.Message, ops: Sequence[Op]) -> OcirtError:
+    """The exception for an ERROR message about one of `ops`."""
+    detail = details().get(message.detail, "none")
+    if message.value >= len(ops):
+        return PlanError(f"ocirt-init: {os.strerror(message.error).lower()} ({detail})", errno=message.error)
+    op = ops[message.value]
+    name, pointer = op[0], op[1]
+    text = show.failure(op, message.error, detail, message.text)
+    if name in EXECUTION:
+        return ExecError(text, pointer, message.error)
+    where = f"config.json: {pointer}: " if pointer else ""
+    if name == "hook":
+        return HookError(where + text, pointer)
+    return PlanError(where + text, pointer, message.error)
+
+
+def explain(message: wire.Message, plan_path: str) -> OcirtError:
+    """The exception for an ERROR message, with the plan that `create` archived."""
+    try:
+        ops = wire.decode(Path(plan_path).read_bytes())
+    except (OSError, ValueError, KeyError, IndexError):
+        ops = []
+    return error(message, ops)
+
+
+def died(status: int | None) -> PlanError:
+    """The exception for an init that ended without a report, by its wait status."""
+    if status is None:
+        return PlanError("ocirt-init vanished without a report")
+    code = os.waitstatus_to_exitcode(status)
+    if code == -9:
+        return PlanError("ocirt-init was killed (SIGKILL): out of memory, or killed from outside")
+    if code < 0:
+        return PlanError(f"ocirt-init was killed by signal {-code}")
+    return PlanError(f"ocirt-init ended without a report (exit status {code})")

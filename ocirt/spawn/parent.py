@@ -1,0 +1,158 @@
+"""The runtime's side of a container's birth: starts the init, hands the plan over, hears what becomes of it.
+
+The protocol is drawn in docs/plan.md. Python never enters a namespace: everything on the other side is done by the init.
+"""
+
+from __future__ import annotations
+
+import posix
+
+from ocirt.errors import PlanError
+from ocirt.linux import calls
+from ocirt.linux._kernel import lib
+from ocirt.spawn import wire
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ocirt.plan.ops import Op
+
+    Slots = Sequence[tuple[int, int]]
+    Action = Callable[[], Slots]
+
+# A mount of a dead network share may take long; nothing that is alive takes longer.
+DEADLINE_MS = 120_000
+PROGRAM = "_bin/ocirt-init"
+
+
+def program_path() -> str:
+    """Where the build put ocirt-init: beside this package."""
+    return __file__.rpartition("/")[0].rpartition("/")[0] + "/" + PROGRAM
+
+
+class Init:
+    """A started ocirt-init, from the runtime's end of the socket.
+
+    pid     the container's process as the runtime sees it; 0 until it is known
+    first   the first stage, reaped as soon as it has told the pid; 0 after that
+    """
+
+    __slots__ = ("deadline", "first", "ops", "pid", "reached", "socket")
+
+    def __init__(self, socket: calls.Fd, first: int) -> None:
+        self.socket = socket
+        self.first = first
+        self.pid = 0
+        self.ops: Sequence[Op] = ()
+        self.reached = -1
+        self.deadline = DEADLINE_MS
+
+    def hand_over(self, ops: Sequence[Op], encoded: bytes, slots: Slots) -> None:
+        """Send the plan in a sealed memfd, and the descriptors that it names by slot."""
+        self.ops = ops
+        if any(op[0] == "hook" and not op[3][3] for op in ops):
+            self.deadline = -1  # a hook without a timeout may take as long as it likes (config.md, POSIX-platform hooks)
+        if not any(op[0] == "clone" for op in ops):
+            self.pid, self.first = self.first, 0
+        with calls.sealed_memfd("ocirt-plan", encoded) as plan:
+            self.go(lib.SYNC_PLAN, [(lib.SLOT_PLAN, plan.number), *slots])
+
+    def go(self, point: int, slots: Slots = ()) -> None:
+        """Let the init pass `point`; more descriptors than one message carries go ahead in messages of their own.
+
+        A dead init shows at the next `hear`, with its last words: a broken pipe is not an error here.
+        """
+        rest = list(slots)
+        while True:
+            part, rest = rest[: lib.MSG_FDS_MAX], rest[lib.MSG_FDS_MAX :]
+            if rest and point != lib.SYNC_PLAN:
+                raise PlanError("too many descriptors for the init")
+            try:
+                calls.send(self.socket.number, wire.go(point, [s for s, _ in part]), [fd for _, fd in part])
+            except OSError:
+                return
+            except calls.SystemCallError as error:
+                if error.errno not in {32, 104}:  # EPIPE, ECONNRESET
+                    raise
+            if not rest:
+                return
+
+    def hear(self) -> wire.Message | None:
+        """The next message; None at end of file. Raises the container's failure as PlanError, ExecError or HookError."""
+        data, fd = calls.receive(self.socket.number, 2048, self.deadline)
+        if fd >= 0:
+            posix.close(fd)
+        if not data:
+            return None
+        message = wire.Message(data)
+        if message.type == lib.MSG_ERROR:
+            from ocirt.spawn import failures
+
+            raise failures.error(message, self.ops)
+        return message
+
+    def until(self, last: int, actions: dict[int, Action], born: Callable[[int], None]) -> None:
+        """Follow the init up to the point `last`, which it may not pass yet (`go` lets it).
+
+        actions   what to do at a point before it may be passed; gives the descriptors to send along
+        born      called once with the pid of the container's process
+
+        Raises PlanError when the init dies or speaks out of order.
+        """
+        if self.pid:
+            born(self.pid)
+        while True:
+            message = self.hear()
+            if message is None:
+                raise self.death()
+            if message.type == lib.MSG_PID:
+                self.pid = message.value
+                posix.waitpid(self.first, 0)
+                self.first = 0
+                born(self.pid)
+                continue
+            point = message.value
+            if message.type != lib.MSG_SYNC or point <= self.reached:
+                raise PlanError(f"ocirt-init spoke out of order: message {message.type}, point {point} after {self.reached}")
+            self.reached = point
+            action = actions.get(point)
+            slots = action() if action else ()
+            if point == last:
+                return
+            self.go(point, slots)
+
+    def executed(self) -> None:
+        """Wait until the process has been executed. Raises what kept it from that."""
+        if self.hear() is not None:
+            raise PlanError("ocirt-init spoke after the last point")
+
+    def death(self) -> PlanError:
+        """The error for an init that ended without a word; it is reaped."""
+        from ocirt.spawn import failures
+
+        return failures.died(self.reap())
+
+    def reap(self) -> int | None:
+        """Kill and reap what is left of the init; the wait status of the last one, or None where there was none."""
+        status = None
+        for pid in (self.first, self.pid):
+            if pid:
+                try:
+                    # A process that is dying by itself keeps its own status: SIGKILL to a zombie changes nothing.
+                    posix.kill(pid, 9)
+                    status = posix.waitpid(pid, 0)[1]
+                except (ProcessLookupError, ChildProcessError):
+                    pass
+        self.first = self.pid = 0
+        return status
+
+
+def spawn(state_dir: str, preserve: int = 0, keep: Sequence[int] = ()) -> Init:
+    """Start ocirt-init in the host's namespaces, with nothing but stdio, the `keep` fds and a socket.
+
+    Raises SystemCallError.
+    """
+    ours, theirs = calls.socketpair()
+    with calls.program_memfd(program_path(), state_dir) as program, theirs:
+        return Init(ours, calls.spawn(program, theirs, preserve, keep))

@@ -1,0 +1,140 @@
+"""Operations ↔ bytes: the layout of wire.h; leaves the meaning of operations to plan/ and init/."""
+
+from __future__ import annotations
+
+from _struct import Struct
+
+from ocirt.linux._kernel import ffi, lib
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ocirt.plan.ops import Op
+
+HEADER = Struct("<QII")
+HEAD = Struct("<HHHH")
+MESSAGE = Struct("<IIII")
+
+
+def kinds() -> dict[str, tuple[int, str]]:
+    """Name → (number, kinds of the arguments), as ops.def states them."""
+    pairs = ffi.string(lib.ocirt_operations).decode().split()
+    table = {}
+    for number, pair in enumerate(pairs):
+        name, _, kind = pair.partition(":")
+        table[name] = (number, kind)
+    return table
+
+
+class Heap:
+    """The strings and vectors behind the operations: grows, and tells where each piece went."""
+
+    __slots__ = ("base", "parts", "seen", "size")
+
+    def __init__(self, base: int) -> None:
+        self.base = base
+        self.size = 0
+        self.parts: list[bytes] = []
+        self.seen: dict[bytes, int] = {}
+
+    def add(self, data: bytes, length: int) -> int:
+        """`data` padded to 8 bytes with at least one NUL; the argument word for `length` units there."""
+        where = self.seen.get(data)
+        if where is None:
+            where = self.seen[data] = self.base + self.size
+            padded = data + b"\0" * (8 - len(data) % 8)
+            self.parts.append(padded)
+            self.size += len(padded)
+        return where | length << 32
+
+    def text(self, value: str) -> int:
+        """A string; a NUL inside would be cut off by C and is refused here as the last line of defence."""
+        data = value.encode()
+        if b"\0" in data:
+            raise ValueError("a string of the plan holds a NUL byte")
+        return self.add(data, len(data))
+
+    def vector(self, values: Sequence[str]) -> int:
+        """Words of each string, and two words of zero: the end, and room for one entry more (HOME)."""
+        words = [self.text(value) for value in values]
+        words += (0, 0)
+        where = self.base + self.size
+        packed = Struct(f"<{len(words)}Q").pack(*words)
+        self.parts.append(packed)
+        self.size += len(packed)
+        return where | len(values) << 32
+
+
+def encode(ops: Sequence[Op]) -> bytes:
+    """The plan as ocirt-init reads it.
+
+    Raises ValueError for a string with a NUL byte, KeyError for an operation that ops.def does not know.
+    """
+    table = kinds()
+    base = HEADER.size
+    for op in ops:
+        base += 8 + 8 * len(op[3])
+    heap = Heap(base)
+    parts: list[bytes] = []
+    for name, _, guard, arguments in ops:
+        code, kind = table[name]
+        words = []
+        for letter, value in zip(kind, arguments, strict=True):
+            if letter in "uf":
+                words.append(value)
+            elif letter == "s":
+                words.append(heap.text(value))
+            elif letter == "v":
+                words.append(heap.vector(value))
+            else:
+                words.append(heap.add(value, len(value)))
+        parts.append(HEAD.pack(code, guard & 0xFFFF, guard >> 16 & 0xFFFF, guard >> 32))
+        parts.append(Struct(f"<{len(words)}Q").pack(*words))
+    return b"".join((HEADER.pack(lib.ocirt_plan_magic, base + heap.size, len(ops)), *parts, *heap.parts))
+
+
+class Message:
+    """One message of the init: `type` and `detail` are wire.h's MSG_… and DETAIL_…, `error` an errno."""
+
+    __slots__ = ("detail", "error", "text", "type", "value")
+
+    def __init__(self, data: bytes) -> None:
+        self.type, self.value, self.error, self.detail = MESSAGE.unpack_from(data)
+        self.text = data[MESSAGE.size :].rstrip(b"\0").decode("utf-8", "replace")
+
+
+def go(point: int, slots: Sequence[int] = ()) -> bytes:
+    """The runtime's leave to pass `point`, with descriptors for `slots`."""
+    return MESSAGE.pack(lib.MSG_GO, point, 0, len(slots)) + Struct(f"<{len(slots)}I").pack(*slots)
+
+
+def archive(encoded: bytes, ops: Sequence[Op]) -> bytes:
+    """An encoded plan and, behind it, one JSON pointer a line: what `decode` needs for whole operations again."""
+    return encoded + "\n".join([op[1] for op in ops]).encode()
+
+
+def decode(archived: bytes) -> list[Op]:
+    """The operations of an archived plan (cold: for the words of an error at start)."""
+    _, size, count = HEADER.unpack_from(archived)
+    pointers = archived[size:].decode().split("\n")
+    names = list(kinds().items())
+
+    def text(word: int) -> bytes:
+        return archived[word & 0xFFFFFFFF : (word & 0xFFFFFFFF) + (word >> 32)]
+
+    def vector(word: int) -> list[str]:
+        words = Struct(f"<{word >> 32}Q").unpack_from(archived, word & 0xFFFFFFFF)
+        return [text(item).decode() for item in words]
+
+    readers = {"u": int, "f": int, "s": lambda word: text(word).decode(), "b": text, "v": vector}
+    ops: list[Op] = []
+    offset = HEADER.size
+    for pointer in pointers[:count]:
+        code, ignore1, ignore2, skip = HEAD.unpack_from(archived, offset)
+        name, (_, kind) = names[code]
+        words = Struct(f"<{len(kind)}Q").unpack_from(archived, offset + 8)
+        arguments = tuple(readers[letter](word) for letter, word in zip(kind, words, strict=True))
+        ops.append((name, pointer, ignore1 | ignore2 << 16 | skip << 32, arguments))
+        offset += 8 + 8 * len(kind)
+    return ops
