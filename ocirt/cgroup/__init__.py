@@ -81,9 +81,8 @@ def create(paths: Sequence[str]) -> list[str]:
     """
     made: list[str] = []
     try:
-        for path in paths:
-            _create_one(path, made)
-        for path, version in _freezers(paths):
+        usable = [path for path in paths if _create_one(path, made)]
+        for path, version in _freezers(usable):
             if not version.thawed(path):
                 raise ContainerError(f'cgroup "{path}" is frozen, a process in it could not run')
     except OSError as error:
@@ -93,7 +92,7 @@ def create(paths: Sequence[str]) -> list[str]:
         _remove_empty(made[::-1])
         raise
     made.reverse()
-    for path in paths:
+    for path in usable:
         _claim_default_parent(path, made)
     return made
 
@@ -183,16 +182,18 @@ def frozen(paths: Sequence[str]) -> bool:
     return False
 
 
-def _create_one(path: str, made: list[str]) -> None:
+def _create_one(path: str, made: list[str]) -> bool:
+    """Make `path`; False where the hierarchy is not the runtime's to write."""
     try:
         new = tree.make(path, made)
     except OSError as error:
         if error.errno in tree.DENIED:
-            return
+            return False
         raise tree.failed(f'mkdir "{path}"', error) from None
     if not new and (found := tree.members(path)):
         raise ContainerError(f'cgroup "{path}" is not empty, it holds {tree.names_of(found)}')
     v1.inherit_cpuset(path)
+    return True
 
 
 def _passed_over(path: str, errno: int) -> bool:
@@ -227,7 +228,7 @@ def _home(paths: Sequence[str]) -> tuple[str, dict[int, None]]:
 
 
 def _freezers(paths: Sequence[str]) -> list[tuple[str, ModuleType]]:
-    """Return those of `paths` that can be frozen, each with the module that does it; v2, if there, is the first path."""
+    """Return those of `paths` that can be frozen, each with the module that does it; v2 comes first in `paths`."""
     found = []
     for path in paths[:1]:
         if posix.access(path + v2.FREEZER, posix.F_OK):

@@ -1,0 +1,270 @@
+"""Making, walking, filling and removing cgroups, on plain directories that stand for a hierarchy."""
+
+from __future__ import annotations
+
+import os
+from errno import EBUSY, ENOENT, ENOTDIR, ETIMEDOUT
+from pathlib import Path
+
+import pytest
+
+from ocirt import cgroup
+from ocirt.cgroup import tree, v1, v2
+from ocirt.errors import ContainerError, SystemCallError
+
+
+def cgroup_at(path: Path, **files: str) -> Path:
+    """Make a fake cgroup; `cgroup_procs="1\\n"` gives it a file cgroup.procs."""
+    path.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (path / name.replace("_", ".", 1)).write_text(text)
+    return path
+
+
+def test_create_makes_parents_and_returns_children_first(tmp_path: Path) -> None:
+    paths = [f"{tmp_path}/pids/a/b", f"{tmp_path}/cpu/a/b"]
+    for name in ("pids", "cpu"):
+        (tmp_path / name).mkdir()
+    planned = cgroup.missing(paths)
+    made = cgroup.create(paths)
+    assert sorted(made) == sorted(planned) == sorted([*paths, f"{tmp_path}/pids/a", f"{tmp_path}/cpu/a"])
+    for directories in (made, planned):
+        assert directories.index(f"{tmp_path}/pids/a/b") < directories.index(f"{tmp_path}/pids/a")
+
+
+def test_create_returns_only_what_it_made(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    path = f"{tmp_path}/a/b"
+    assert cgroup.missing([path]) == [path]
+    assert cgroup.create([path]) == [path]
+    assert cgroup.missing([path]) == []
+    assert cgroup.create([path]) == []
+
+
+def test_the_default_parent_counts_as_made_even_when_it_was_there(tmp_path: Path) -> None:
+    (tmp_path / "ocirt").mkdir()
+    path = f"{tmp_path}/ocirt/web"
+    assert cgroup.missing([path]) == [path, f"{tmp_path}/ocirt"]
+    assert cgroup.create([path]) == [path, f"{tmp_path}/ocirt"]
+
+
+def test_remove_takes_the_recorded_parents_only_when_they_are_empty(tmp_path: Path) -> None:
+    one, two = f"{tmp_path}/ocirt/one", f"{tmp_path}/ocirt/two"
+    made_one, made_two = cgroup.create([one]), cgroup.create([two])
+    cgroup.remove([one], made=made_one)
+    assert os.listdir(tmp_path / "ocirt") == ["two"]
+    cgroup.remove([two], made=made_two)
+    assert os.listdir(tmp_path) == []
+
+
+def test_create_refuses_a_cgroup_with_processes_and_names_them(tmp_path: Path) -> None:
+    held = cgroup_at(tmp_path / "held", cgroup_procs="12\n13\n")
+    with pytest.raises(ContainerError, match=f'^cgroup "{held}" is not empty, it holds process 12, 13$'):
+        cgroup.create([str(held)])
+
+
+def test_create_refuses_a_cgroup_whose_processes_are_below_or_in_another_pid_namespace(tmp_path: Path) -> None:
+    cgroup_at(tmp_path / "held" / "deep" / "er", cgroup_procs="0\n")
+    with pytest.raises(ContainerError, match="process of another pid namespace"):
+        cgroup.create([f"{tmp_path}/held"])
+
+
+@pytest.mark.parametrize("state", ["FROZEN\n", "FREEZING\n"])
+def test_create_refuses_a_frozen_v1_cgroup(tmp_path: Path, state: str) -> None:
+    path = cgroup_at(tmp_path / "cold", freezer_state=state)
+    with pytest.raises(ContainerError, match="is frozen"):
+        cgroup.create([str(path)])
+
+
+@pytest.mark.parametrize(("events", "asked"), [("frozen 1\n", "1\n"), ("frozen 0\n", "1\n"), ("frozen 1\n", "0\n")])
+def test_create_refuses_a_v2_cgroup_frozen_by_itself_or_from_above(tmp_path: Path, events: str, asked: str) -> None:
+    path = cgroup_at(tmp_path / "cold", cgroup_events=f"populated 0\n{events}", cgroup_freeze=asked)
+    with pytest.raises(ContainerError, match="is frozen"):
+        cgroup.create([str(path)])
+
+
+def test_a_create_that_fails_half_way_removes_what_it_made_and_nothing_else(tmp_path: Path) -> None:
+    held = cgroup_at(tmp_path / "pids" / "x", cgroup_procs="1\n")
+    (tmp_path / "cpu").mkdir()
+    with pytest.raises(ContainerError):
+        cgroup.create([f"{tmp_path}/cpu/x/y", str(held)])
+    assert os.listdir(tmp_path / "cpu") == []
+    assert held.is_dir()
+
+
+def test_a_file_in_the_way_is_an_error_that_names_it(tmp_path: Path) -> None:
+    cgroup_at(tmp_path, cgroup_procs="")
+    with pytest.raises(SystemCallError, match=r"cgroup\.procs") as caught:
+        cgroup.create([f"{tmp_path}/cgroup.procs/x"])
+    assert caught.value.errno == ENOTDIR
+    with pytest.raises(SystemCallError, match=r"cgroup\.procs") as caught:
+        cgroup.create([f"{tmp_path}/cgroup.procs"])
+    assert caught.value.errno == ENOTDIR
+
+
+@pytest.mark.parametrize("errno", tree.DENIED)
+def test_a_hierarchy_that_cannot_be_written_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, errno: int
+) -> None:
+    def denied(*_: object, **__: object) -> None:
+        raise OSError(errno, "denied")
+
+    monkeypatch.setattr(tree.posix, "mkdir", denied)
+    monkeypatch.setattr(tree.posix, "access", lambda path, mode: mode == os.F_OK and os.path.exists(path))
+    paths = [f"{tmp_path}/ocirt/web"]
+    assert cgroup.create(paths) == []
+    cgroup.attach(paths, os.getpid())
+    assert cgroup.pids(paths) == []
+    assert not cgroup.frozen(paths)
+    cgroup.kill(paths)
+    cgroup.remove(paths)
+
+
+def test_a_parent_that_vanishes_between_two_mkdirs_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = 3
+
+    def mkdir(path: str, mode: int) -> None:
+        nonlocal lost
+        if path.endswith("/b") and lost and os.path.isdir(os.path.dirname(path)):
+            lost -= 1
+            os.rmdir(os.path.dirname(path))
+        os.mkdir(path, mode)
+
+    monkeypatch.setattr(tree, "posix", _PosixWith(mkdir))
+    made: list[str] = []
+    assert tree.make(f"{tmp_path}/a/b", made)
+    assert os.path.isdir(tmp_path / "a" / "b")
+    assert lost == 0
+
+
+class _PosixWith:
+    def __init__(self, mkdir: object) -> None:
+        self.mkdir = mkdir
+
+
+def test_attach_writes_the_pid_to_each_cgroup(tmp_path: Path) -> None:
+    paths = [cgroup_at(tmp_path / name, cgroup_procs="") for name in ("cpu", "pids")]
+    cgroup.attach([str(path) for path in paths], 4242)
+    assert [(path / "cgroup.procs").read_text() for path in paths] == ["4242", "4242"]
+
+
+def test_attach_fails_where_a_writable_hierarchy_lacks_the_cgroup(tmp_path: Path) -> None:
+    with pytest.raises(SystemCallError, match=f'^move process 1 into cgroup "{tmp_path}/gone"') as caught:
+        cgroup.attach([f"{tmp_path}/gone"], 1)
+    assert caught.value.errno == ENOENT
+
+
+def test_pids_come_once_each_from_all_levels_of_the_first_hierarchy_with_members(tmp_path: Path) -> None:
+    cgroup_at(tmp_path / "empty", cgroup_procs="")
+    cgroup_at(tmp_path / "pids", cgroup_procs="1\n2\n2\n0\n")
+    cgroup_at(tmp_path / "pids" / "sub" / "subsub", cgroup_procs="3\n")
+    cgroup_at(tmp_path / "cpu", cgroup_procs="99\n")
+    assert cgroup.pids([f"{tmp_path}/{name}" for name in ("gone", "empty", "pids", "cpu")]) == [1, 2, 3]
+
+
+def test_walking_yields_children_before_parents_and_leaks_no_descriptor(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b" / "c").mkdir(parents=True)
+    (tmp_path / "d").mkdir()
+    before = os.listdir("/proc/self/fd")
+    names = [name for _, name in tree.below(str(tmp_path))]
+    assert sorted(names) == ["a", "b", "c", "d"]
+    assert names.index("c") < names.index("b") < names.index("a")
+    for _ in tree.below(str(tmp_path)):
+        break
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_walking_follows_no_symbolic_link(tmp_path: Path) -> None:
+    (tmp_path / "outside" / "x").mkdir(parents=True)
+    (tmp_path / "inside").mkdir()
+    (tmp_path / "inside" / "link").symlink_to(tmp_path / "outside")
+    assert list(tree.below(str(tmp_path / "inside"))) == []
+
+
+def test_remove_takes_everything_below_and_accepts_what_is_gone(tmp_path: Path) -> None:
+    (tmp_path / "x" / "a" / "b").mkdir(parents=True)
+    (tmp_path / "x" / "c").mkdir()
+    (tmp_path / "other").mkdir()
+    cgroup.remove([f"{tmp_path}/x", f"{tmp_path}/gone"])
+    assert os.listdir(tmp_path) == ["other"]
+
+
+def test_remove_gives_up_at_the_deadline_and_names_the_holders(tmp_path: Path) -> None:
+    held = cgroup_at(tmp_path / "held", cgroup_procs="".join(f"{n}\n" for n in range(1, 13)))
+    free = cgroup_at(tmp_path / "free")
+    with pytest.raises(SystemCallError) as caught:
+        cgroup.remove([str(held), str(free)], 0.01)
+    assert str(caught.value).startswith(f'rmdir "{held}" (held by process 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 2 more): ')
+    assert caught.value.errno == EBUSY
+    assert not free.exists()
+
+
+def test_an_empty_cpuset_takes_the_values_of_the_nearest_filled_one_above(tmp_path: Path) -> None:
+    for path, cpus in ((tmp_path, "0-3\n"), (tmp_path / "a", "\n"), (tmp_path / "a" / "b", "\n")):
+        cgroup_at(path, cpuset_cpus=cpus, cpuset_mems=cpus, cpuset_cpu_exclusive="0\n")
+    v1.inherit_cpuset(f"{tmp_path}/a/b")
+    for path in (tmp_path / "a", tmp_path / "a" / "b"):
+        assert (path / "cpuset.cpus").read_text() == (path / "cpuset.mems").read_text() == "0-3"
+
+
+def test_a_filled_cpuset_is_kept_and_a_v2_one_is_left_empty(tmp_path: Path) -> None:
+    cgroup_at(tmp_path, cpuset_cpus="0-3\n", cpuset_mems="0\n", cpuset_cpu_exclusive="0\n")
+    filled = cgroup_at(tmp_path / "one", cpuset_cpus="1\n", cpuset_mems="0\n", cpuset_cpu_exclusive="0\n")
+    second = cgroup_at(tmp_path / "two", cpuset_cpus="\n", cpuset_mems="\n")
+    v1.inherit_cpuset(str(filled))
+    v1.inherit_cpuset(str(second))
+    assert (filled / "cpuset.cpus").read_text() == "1\n"
+    assert (second / "cpuset.cpus").read_text() == "\n"
+
+
+def test_v1_freezes_and_thaws_by_its_state_file(tmp_path: Path) -> None:
+    path = cgroup_at(tmp_path / "f", freezer_state="THAWED\n")
+    assert cgroup.freezer([str(path)]) == f"{path}/freezer.state"
+    cgroup.freeze([str(path)])
+    assert cgroup.frozen([str(path)])
+    cgroup.thaw([str(path)])
+    assert not cgroup.frozen([str(path)])
+
+
+def test_v1_thaws_again_when_freezing_takes_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = cgroup_at(tmp_path / "f", freezer_state="THAWED\n")
+    monkeypatch.setattr(v1, "frozen", lambda _: False)
+    with pytest.raises(SystemCallError, match=f'^freeze cgroup "{path}"') as caught:
+        cgroup.freeze([str(path)], 0.005)
+    assert caught.value.errno == ETIMEDOUT
+    assert (path / "freezer.state").read_text() == "THAWED\n"
+
+
+def test_v2_is_preferred_for_freezing_and_thaws_again_when_it_takes_too_long(tmp_path: Path) -> None:
+    two = cgroup_at(tmp_path / "two", cgroup_events="populated 1\nfrozen 0\n", cgroup_freeze="0\n")
+    one = cgroup_at(tmp_path / "one", freezer_state="THAWED\n")
+    paths = [str(two), str(one)]
+    assert cgroup.freezer(paths) == f"{two}/cgroup.events"
+    with pytest.raises(SystemCallError, match=f'^freeze cgroup "{two}"'):
+        cgroup.freeze(paths, 0.005)
+    assert (two / "cgroup.freeze").read_text() == "0\n"
+    assert (one / "freezer.state").read_text() == "THAWED\n"
+
+
+def test_freezing_without_a_freezer_is_refused_in_words(tmp_path: Path) -> None:
+    assert cgroup.freezer([str(tmp_path)]) == ""
+    with pytest.raises(ContainerError, match=r"^can't freeze the container, it has no cgroup with a freezer$"):
+        cgroup.freeze([str(tmp_path)])
+
+
+def test_killing_writes_to_cgroup_kill_where_there_is_one(tmp_path: Path) -> None:
+    path = cgroup_at(tmp_path / "two", cgroup_procs="0\n", cgroup_kill="")
+    cgroup.kill([str(path)])
+    assert (path / "cgroup.kill").read_text() == "1"
+    assert not v2.kill(str(tmp_path))
+
+
+def test_killing_never_signals_process_0_which_would_be_the_runtimes_own_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = cgroup_at(tmp_path / "one", cgroup_procs="0\n")
+    monkeypatch.setattr(cgroup.processes, "_signal_batch", lambda *_: pytest.fail("signalled"))
+    cgroup.kill([str(path)])
+    assert cgroup.pids([str(path)]) == []
