@@ -1,0 +1,78 @@
+"""`ocirt create`: flags → container.create; also what create and run have in common."""
+
+from __future__ import annotations
+
+import posix
+
+from ocirt.cli.main import absolute
+from ocirt.errors import BundleError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocirt.cli.main import Global
+    from ocirt.cli.options import Options
+    from ocirt.container.create import Options as CreateOptions
+
+# Descriptors go up to sysctl fs.nr_open, a million by default: proc_sys_fs(5).
+_MAX_FDS = 1 << 20
+
+
+def run(globals_: Global, options: Options, arguments: list[str]) -> int:
+    """Create the container; return 0 once it waits for start."""
+    from ocirt.container.create import create
+
+    bundle = bundle_path(options)
+    tell_steps(globals_, options, bundle)
+    create(globals_.root, arguments[0], bundle, options=create_options(globals_, options))
+    return 0
+
+
+def create_options(globals_: Global, options: Options) -> CreateOptions:
+    """Translate the flags that create and run share; paths are made absolute. Raises UsageError."""
+    from ocirt.container.create import Options as CreateOptions
+
+    return CreateOptions(
+        config=path_option(options, "config"),
+        pid_file=path_option(options, "pid_file"),
+        console_socket=path_option(options, "console_socket"),
+        no_pivot=bool(options.get("no_pivot")),
+        new_keyring=not options.get("no_new_keyring"),
+        preserve_fds=preserved_fds(options),
+        manager=globals_.cgroup_manager,
+        pidfd_socket=path_option(options, "pidfd_socket"),
+    )
+
+
+def path_option(options: Options, key: str) -> str | None:
+    """Return the path given for `key`, absolute, or None where none or an empty one was given."""
+    value = options.get(key)
+    return absolute(str(value), key.replace("_", "-")) if value else None
+
+
+def bundle_path(options: Options) -> str:
+    """Return the bundle's absolute path; raises BundleError where that is no directory."""
+    text = str(options.get("bundle") or "")
+    path = absolute(text, "bundle") if text else posix.getcwd()
+    try:
+        mode = posix.stat(path).st_mode
+    except OSError as error:
+        raise BundleError(f'bundle "{path}": {error.strerror.lower()}') from None
+    if mode & 0o170000 != 0o040000:
+        raise BundleError(f'bundle "{path}": not a directory')
+    return path
+
+
+def preserved_fds(options: Options) -> int:
+    """Return N of --preserve-fds; raises UsageError where it is no count."""
+    text = str(options.get("preserve_fds", "0"))
+    if not (text.isascii() and text.isdigit()) or len(text) > 7 or int(text) > _MAX_FDS:
+        raise UsageError(f'flag --preserve-fds: "{text}" is not a number from 0 to {_MAX_FDS}')
+    return int(text)
+
+
+def tell_steps(globals_: Global, options: Options, bundle: str) -> None:
+    """With --debug, tell the steps of the plan before they are taken."""
+    if globals_.debug:
+        from ocirt.cli.explain import tell_plan
+
+        tell_plan(globals_, options, bundle)

@@ -1,0 +1,176 @@
+"""From the words of the command line to one verb, and the one place where errors become text and an exit code.
+
+    ocirt [global flags] VERB [flags] [arguments]
+      └─ parse → Global → VERBS[verb] → its module's run(globals, options, arguments) → exit code
+
+What verbs do is left to their modules.
+"""
+
+from __future__ import annotations
+
+from ocirt.cli.options import BOOLEANS, GLOBAL, HELP, VERBS, VERSION, check_count, parse
+from ocirt.errors import OcirtError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ocirt.cli.options import Flag, Options
+
+_CHOICES = {
+    "log_format": ("text", "json"),
+    "log_level": ("error", "warning", "debug"),
+    "cgroup_manager": ("cgroupfs", "systemd", "disabled"),
+    "rootless": ("true", "false", "auto", *BOOLEANS),
+}
+
+
+class Global:
+    """The global options.
+
+    root            state root, absolute; the default where none was given
+    log             path of the log file, "" for none
+    log_format      "text" or "json"
+    debug           whether to tell each step
+    systemd_cgroup  whether --systemd-cgroup was given
+    rootless        what --rootless said, "auto" where nothing; ocirt needs no hint
+    cgroup_manager  "cgroupfs", "systemd" or "disabled"
+    """
+
+    __slots__ = ("_root", "cgroup_manager", "debug", "log", "log_format", "rootless", "systemd_cgroup")
+
+    def __init__(self) -> None:
+        self._root = ""
+        self.log = ""
+        self.log_format = "text"
+        self.debug = False
+        self.systemd_cgroup = False
+        self.rootless = "auto"
+        self.cgroup_manager = "cgroupfs"
+
+    @property
+    def root(self) -> str:
+        """State root; found out only when a verb needs it, for that may fail."""
+        if not self._root:
+            self._root = _default_root()
+        return self._root
+
+    def take_log(self, options: Options) -> None:
+        """Take over where errors go; ahead of all else, so that they get there. Raises UsageError."""
+        if options.get("log_format") in _CHOICES["log_format"]:
+            self.log_format = str(options["log_format"])
+        if options.get("log"):
+            self.log = _log_path(str(options["log"]))
+
+    def take(self, options: Options) -> None:
+        """Take over the other global ones of `options`; raises UsageError for values out of their choices."""
+        for key in _CHOICES:
+            _check_choice(options, key)
+        if "root" in options:
+            self._root = absolute(str(options["root"]), "root")
+        self.debug = bool(options.get("debug", self.debug)) or options.get("log_level") == "debug"
+        self.systemd_cgroup = bool(options.get("systemd_cgroup", self.systemd_cgroup))
+        self.rootless = str(options.get("rootless") or self.rootless)
+        default = "systemd" if options.get("systemd_cgroup") else self.cgroup_manager
+        self.cgroup_manager = str(options.get("cgroup_manager") or default)
+
+
+def _check_choice(options: Options, key: str) -> None:
+    value, choices = options.get(key), _CHOICES[key]
+    if value and value not in choices:
+        raise UsageError(f'flag --{key.replace("_", "-")}: "{value}" is not one of {", ".join(choices[:3])}')
+
+
+def _log_path(text: str) -> str:
+    if text.startswith(("journald:", "syslog:")):
+        raise UsageError(f'flag --log: "{text}": only files are supported')
+    return absolute(text[5:] if text.startswith("file:") else text, "log")
+
+
+def _default_root() -> str:
+    from ocirt.linux.calls import default_root
+
+    return default_root()
+
+
+def absolute(path: str, flag: str) -> str:
+    """Make `path`, the value of --`flag`, absolute; raises UsageError where it is empty, OSError without a cwd."""
+    if not path:
+        raise UsageError(f"flag --{flag}: the path is empty")
+    if path[0] == "/":
+        return path
+    from posix import getcwd
+
+    return f"{getcwd().rstrip('/')}/{path}"
+
+
+def main(argv: Sequence[str]) -> int:
+    """Carry out the command `argv`, without the program's name; return the exit code. Raises nothing."""
+    globals_ = Global()
+    try:
+        return _run(globals_, argv)
+    except OcirtError as error:
+        return _fail(globals_, error, error.exit_code)
+    except (Exception, KeyboardInterrupt) as error:
+        return _fail(globals_, error, 1)
+
+
+def _run(globals_: Global, argv: Sequence[str]) -> int:
+    options, words = _parse(globals_, GLOBAL + VERSION + HELP, argv, "", False)
+    verb = _verb(options, words)
+    module, _, flags, positionals = VERBS[verb]
+    mixed = not (positionals and "..." in positionals[-1])
+    options, arguments = _parse(globals_, flags + GLOBAL + HELP, words[1:], verb, mixed)
+    if options.get("help") or options.get("usage"):
+        return _help(options, verb)
+    check_count(positionals, arguments, verb)
+    __import__(module)
+    from sys import modules
+
+    code: int = modules[module].run(globals_, options, arguments)
+    return code
+
+
+def _parse(
+    globals_: Global, flags: Sequence[Flag], words: Sequence[str], verb: str, mixed: bool
+) -> tuple[Options, list[str]]:
+    options: Options = {}
+    try:
+        rest = parse(flags, words, verb, options, mixed)
+    finally:
+        globals_.take_log(options)
+    globals_.take(options)
+    return options, rest
+
+
+def _verb(options: Options, words: list[str]) -> str:
+    """Name the verb to run; `help` and `version` where the flags ask for them, whatever follows."""
+    for key, verb in (("help", "help"), ("usage", "help"), ("version", "version")):
+        if options.get(key):
+            words.clear()
+            return verb
+    if not words:
+        raise UsageError("missing argument: VERB")
+    if words[0] in VERBS:
+        return words[0]
+    from ocirt.cli.help import unknown_verb
+
+    raise UsageError(unknown_verb(words[0]))
+
+
+def _help(options: Options, verb: str) -> int:
+    from ocirt.cli import help as help_
+    from ocirt.cli.output import say
+
+    say(help_.text(verb) if options.get("help") else help_.usage(verb))
+    return 0
+
+
+def _fail(globals_: Global, error: BaseException, code: int) -> int:
+    try:
+        from ocirt.cli.log import report
+
+        report(globals_, error)
+    except BaseException:  # noqa: S110 - nobody is left to tell; the exit code still says it
+        pass
+    return code

@@ -1,0 +1,180 @@
+"""The command line as one table, and the loop that reads it; what flags mean is left to the verbs.
+
+The parser, --help, usage errors, shell completions and the manual page all read VERBS and GLOBAL, so they agree.
+A new verb is one entry here and one module beside this one.
+"""
+
+from __future__ import annotations
+
+from ocirt.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    # (long name, short letters, takes a value, key in the options, help, metavar)
+    Flag = tuple[str, str, bool, str, str, str]
+    # (module, summary, flags, positional arguments); "[X]" is optional, "X..." takes the rest as it stands
+    Verb = tuple[str, str, tuple[Flag, ...], tuple[str, ...]]
+    Value = str | bool
+    Options = dict[str, Value]
+
+HELP: tuple[Flag, ...] = (
+    ("help", "h?", False, "help", "show this help", ""),
+    ("usage", "", False, "usage", "show the short usage", ""),
+)
+
+VERSION: tuple[Flag, ...] = (("version", "vV", False, "version", "show the version", ""),)
+
+# Also read after the verb, as runc does since its 1.5; the verb's own flag of the same name goes first.
+GLOBAL: tuple[Flag, ...] = (
+    ("root", "", True, "root", "directory for the state of containers (default: /run/ocirt)", "DIR"),
+    ("log", "", True, "log", "append the fatal error to FILE, as well as to standard error", "FILE"),
+    ("log-format", "", True, "log_format", "text or json (default: text)", "FORMAT"),
+    ("log-level", "", True, "log_level", "error, warning or debug (default: error)", "LEVEL"),
+    ("debug", "", False, "debug", "tell each step, and the traceback of an internal error", ""),
+    ("systemd-cgroup", "", False, "systemd_cgroup", "let systemd manage cgroups; cgroupsPath is slice:prefix:name", ""),
+    ("cgroup-manager", "", True, "cgroup_manager", "cgroupfs, systemd or disabled (default: cgroupfs)", "MANAGER"),
+    ("rootless", "", True, "rootless", "true, false or auto; accepted, ocirt finds out by itself", "WHEN"),
+    ("criu", "", True, "criu", "accepted and ignored: criu is found at a fixed place", "PATH"),
+)
+
+_BUNDLE: Flag = ("bundle", "b", True, "bundle", "path of the bundle (default: the current directory)", "DIR")
+_CONFIG: Flag = ("config", "f", True, "config", "read the configuration from FILE, not from the bundle", "FILE")
+_DETACH: Flag = ("detach", "d", False, "detach", "return once the process is started", "")
+_REGEX: Flag = ("regex", "r", False, "regex", "ID is a regular expression; act on every container that it matches", "")
+_NO_PIVOT: Flag = ("no-pivot", "", False, "no_pivot", "move the root, not pivot_root: for a rootfs on a ramdisk", "")
+_KEYRING: Flag = ("no-new-keyring", "", False, "no_new_keyring", "keep the caller's session keyring", "")
+_FDS: Flag = ("preserve-fds", "", True, "preserve_fds", "hand on N descriptors after standard error (default: 0)", "N")
+_CREATE: tuple[Flag, ...] = (
+    _BUNDLE,
+    _CONFIG,
+    ("console-socket", "", True, "console_socket", "unix socket that receives the terminal's master side", "SOCKET"),
+    ("pidfd-socket", "", True, "pidfd_socket", "unix socket that receives a pidfd of the process", "SOCKET"),
+    ("pid-file", "", True, "pid_file", "write the process's id to FILE", "FILE"),
+    _NO_PIVOT,
+    _KEYRING,
+    _FDS,
+    ("no-subreaper", "", False, "no_subreaper", "leave orphans of the container to the caller's subreaper", ""),
+)
+_RUN: tuple[Flag, ...] = (_DETACH, ("keep", "", False, "keep", "keep the container after its process has exited", ""))
+_FORCE: Flag = ("force", "f", False, "force", "kill what still runs; succeed if there is no such container", "")
+
+VERBS: dict[str, Verb] = {
+    "create": ("ocirt.cli.create", "create a container; its process waits for start", _CREATE, ("ID",)),
+    "start": ("ocirt.cli.start", "execute the process of a created container", (), ("ID",)),
+    "run": ("ocirt.cli.run", "create and start a container, wait for it and delete it", _CREATE + _RUN, ("ID",)),
+    "state": ("ocirt.cli.state", "print the state of a container as JSON", (), ("ID",)),
+    "kill": (
+        "ocirt.cli.kill",
+        "send a signal to the container's process",
+        (("all", "a", False, "all", "signal every process of the container", ""), _REGEX),
+        ("ID", "[SIGNAL]"),
+    ),
+    "delete": ("ocirt.cli.delete", "remove a stopped container and all that it held", (_FORCE, _REGEX), ("ID",)),
+    "list": (
+        "ocirt.cli.list",
+        "list the containers",
+        (
+            ("format", "f", True, "format", "table or json (default: table)", "FORMAT"),
+            ("quiet", "q", False, "quiet", "print the ids alone", ""),
+        ),
+        (),
+    ),
+    "spec": (
+        "ocirt.cli.spec",
+        "write a config.json to start from",
+        (
+            _BUNDLE,
+            ("file", "f", True, "file", "name of the file in the bundle (default: config.json)", "FILE"),
+            ("rootless", "", False, "for_rootless", "for a container of a user other than root", ""),
+        ),
+        (),
+    ),
+    "validate": ("ocirt.cli.validate", "check a bundle's config.json", (_BUNDLE, _CONFIG), ("[BUNDLE]",)),
+    "explain": (
+        "ocirt.cli.explain",
+        "print every step that create would take",
+        (_BUNDLE, _CONFIG, _NO_PIVOT, _KEYRING, _FDS, ("json", "", False, "json", "print JSON", "")),
+        ("[BUNDLE]",),
+    ),
+    "features": ("ocirt.cli.features", "print what this runtime supports, as JSON", (), ()),
+    "completion": ("ocirt.cli.completion", "print the completion of a shell: bash, zsh or fish", (), ("SHELL",)),
+    "man": ("ocirt.cli.man", "print the manual page, in troff", (), ()),
+    "version": ("ocirt.cli.version", "print the version", (), ()),
+    "help": ("ocirt.cli.help", "show the help of the program or of a verb", (), ("[VERB]",)),
+}
+
+# The spellings of strconv.ParseBool, which engines written in Go use.
+BOOLEANS = dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True)
+BOOLEANS.update(dict.fromkeys(("0", "f", "F", "false", "FALSE", "False"), False))
+
+
+def find(flags: Sequence[Flag], word: str, verb: str) -> tuple[Flag, str | None, str]:
+    """Return the flag that `word` names, the value written in the word, and what is left of a cluster of short flags.
+
+    One dash or two make no difference, as in Go's flag package: go-runc writes -no-subreaper.
+    Raises UsageError for a word that names none.
+    """
+    dashes = 2 if word.startswith("--") else 1
+    name, equals, value = word[dashes:].partition("=")
+    for flag in flags:
+        if name and (name == flag[0] or (len(name) == 1 and name in flag[1])):
+            return flag, value if equals else None, ""
+    for flag in flags:
+        if dashes == 1 and name and name[0] in flag[1]:
+            return (flag, word[2:], "") if flag[2] else (flag, None, "-" + word[2:])
+    from ocirt.cli.help import unknown_flag
+
+    raise UsageError(unknown_flag(flags, word, name, verb), verb)
+
+
+def parse(
+    flags: Sequence[Flag], words: Sequence[str], verb: str, ret_options: Options, mixed: bool = True
+) -> list[str]:
+    """Split `words`: return the positional arguments, put options by key into `ret_options`; the last of a flag wins.
+
+    mixed    flags may follow positional arguments; else the first of those ends the flags
+    Raises UsageError for unknown flags and for values missing or wrong; options read until then are in `ret_options`.
+    """
+    rest: list[str] = []
+    position, count = 0, len(words)
+    while position < count:
+        word = words[position]
+        position += 1
+        if word == "--":
+            return rest + list(words[position:])
+        if len(word) < 2 or word[0] != "-":
+            rest.append(word)
+            if not mixed:
+                return rest + list(words[position:])
+            continue
+        while word:  # a cluster of short flags is eaten letter by letter
+            flag, value, word = find(flags, word, verb)
+            if flag[2] and value is None:
+                value = words[position] if position < count else _missing(flag, verb)
+                position += 1
+            ret_options[flag[3]] = value if flag[2] and value is not None else _boolean(flag, value, verb)
+    return rest
+
+
+def _missing(flag: Flag, verb: str) -> str:
+    # Podman looks for one of these two phrases to learn whether a runtime knows a flag.
+    raise UsageError(f"flag needs an argument: --{flag[0]} requires an argument ({flag[5]})", verb)
+
+
+def _boolean(flag: Flag, value: str | None, verb: str) -> bool:
+    if value is None:
+        return True
+    if value not in BOOLEANS:
+        raise UsageError(f'flag --{flag[0]}: "{value}" is neither true nor false', verb)
+    return BOOLEANS[value]
+
+
+def check_count(positionals: Sequence[str], arguments: Sequence[str], verb: str) -> None:
+    """Raise UsageError unless as many arguments were given as `positionals` allows."""
+    required = [name for name in positionals if name[0] != "["]
+    if len(arguments) < len(required):
+        raise UsageError(f"missing argument: {required[len(arguments)]}", verb)
+    if len(arguments) > len(positionals) and not (positionals and "..." in positionals[-1]):
+        raise UsageError(f'unexpected argument "{arguments[len(positionals)]}"', verb)

@@ -1,0 +1,36 @@
+"""`ocirt validate`: the checks of config.json alone, and warnings for what is likely a mistake."""
+
+from __future__ import annotations
+
+from ocirt.cli.create import bundle_path, path_option
+from ocirt.cli.log import printable
+from ocirt.cli.output import say
+from ocirt.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocirt.cli.main import Global
+    from ocirt.cli.options import Options
+
+
+def run(_globals: Global, options: Options, arguments: list[str]) -> int:
+    """Print the verdict and the warnings; return 0. Raises ConfigError with every problem, BundleError."""
+    from ocirt.config.check import check
+    from ocirt.config.explain import warnings
+    from ocirt.config.load import load
+
+    take_bundle(options, arguments, "validate")
+    document, _ = load(bundle_path(options), path_option(options, "config"))
+    check(document)
+    for warning in warnings(document):
+        say(f"warning: {printable(str(warning))}")
+    say("config.json is valid")
+    return 0
+
+
+def take_bundle(options: Options, arguments: list[str], verb: str) -> None:
+    """Put the bundle given as an argument where --bundle would be; raises UsageError where both are given."""
+    if arguments and options.get("bundle"):
+        raise UsageError("the bundle is given twice", verb)
+    if arguments:
+        options["bundle"] = arguments[0]
