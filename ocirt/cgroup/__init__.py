@@ -16,7 +16,7 @@ v1.py and v2.py. A hierarchy that can't be written (rootless, read-only) is pass
 from __future__ import annotations
 
 import posix
-from errno import ENOENT
+from errno import ENODEV, ENOENT
 
 from ocirt.cgroup import processes, tree, v1, v2
 from ocirt.cgroup.hierarchies import Hierarchy, hierarchies, layout
@@ -61,7 +61,9 @@ def paths_for(cgroups_path: str | None, container_id: str, hs: Sequence[Hierarch
 def missing(paths: Sequence[str]) -> list[str]:
     """Return the directories that `create` would make, children before parents, to be recorded ahead of it.
 
-    The default parent is always among them, for a container that found it there may be the last to leave it.
+    The default parent is always among them, for a container that found it there may be the last to leave it. One of
+    `paths` that is not among them was there before: if the runtime dies inside `create`, which refuses a cgroup in use,
+    its processes may be anybody's, and only those of paths that are among them may be killed.
     """
     found: list[str] = []
     for path in paths:
@@ -135,6 +137,8 @@ def kill(paths: Sequence[str], signal: int = 9) -> None:
         else:
             processes.signal_all(home, signal, SIGNAL_DEADLINE_S)
     except OSError as error:
+        if error.errno in {ENOENT, ENODEV}:
+            return  # the last process has gone and somebody removed the cgroup meanwhile
         raise tree.failed(f'send signal {signal} to the processes of cgroup "{home}"', error) from None
 
 

@@ -268,3 +268,16 @@ def test_killing_never_signals_process_0_which_would_be_the_runtimes_own_group(
     monkeypatch.setattr(cgroup.processes, "_signal_batch", lambda *_: pytest.fail("signalled"))
     cgroup.kill([str(path)])
     assert cgroup.pids([str(path)]) == []
+
+
+def test_a_cgroup_removed_while_it_is_killed_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = cgroup_at(tmp_path / "one", cgroup_procs="4242\n", freezer_state="THAWED\n")
+    seen: list[str] = []
+
+    def vanished(where: str) -> bool:
+        seen.append(where)
+        raise FileNotFoundError(ENOENT, "gone", where)
+
+    monkeypatch.setattr(v1, "frozen", vanished)
+    cgroup.kill([str(path)], 15)
+    assert seen == [str(path)]
