@@ -44,6 +44,7 @@ enum {
 	MOUNT_INHERIT_MODE = 8, /* tmpfs without mode=: take the mode of the directory that it covers */
 	MOUNT_COPY_SYMLINK = 16, /* a source that is a symlink is made again, not followed */
 	MOUNT_DEVICE = 32,      /* the source must be a device node; the target is made as an empty file */
+	MOUNT_RECURSIVE = 64,   /* mount_bind of a host path: with the mounts below it (rbind); a slot's tree is what it is */
 };
 
 enum { MSG_GO = 1, MSG_PID, MSG_SYNC, MSG_ERROR };
