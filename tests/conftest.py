@@ -1,0 +1,47 @@
+"""What every test shares: skips with a reason, and each phase's report on the item for fixtures that look back."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROJECT = Path(__file__).parent.parent
+
+
+def writable_cgroup() -> bool:
+    """Whether some hierarchy lets us make a cgroup, found out by making one."""
+    candidates = [Path("/sys/fs/cgroup"), *sorted(Path("/sys/fs/cgroup").glob("*/"))]
+    for hierarchy in candidates:
+        if not (hierarchy / "cgroup.procs").exists():
+            continue
+        trial = hierarchy / f"ocirt-trial-{os.getpid()}"
+        try:
+            trial.mkdir()
+            trial.rmdir()
+        except OSError:
+            continue
+        return True
+    return False
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("root") and os.geteuid() != 0:
+        pytest.skip("needs root")
+    if item.get_closest_marker("cgroup") and not writable_cgroup():
+        pytest.skip("needs a cgroup hierarchy that can be written")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Any:
+    report = yield
+    setattr(item, f"report_{report.when}", report)
+    return report
+
+
+@pytest.fixture(scope="session")
+def project() -> Path:
+    """The checkout."""
+    return PROJECT

@@ -1,0 +1,143 @@
+"""Fixtures for tests that run real containers. After each test nothing of it may be left: see `runtime`."""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration import leftovers as oracle
+from tests.integration import support
+from tests.integration.support import Bundle, ConsoleSocket, Json, Runtime
+
+PR_SET_CHILD_SUBREAPER = 36
+NUMBERS = itertools.count(1)
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.root)
+
+
+@pytest.fixture(scope="session")
+def ocirt_bin(project: Path) -> str:
+    """The program under test: $OCIRT, else the checkout's own."""
+    program = os.environ.get("OCIRT") or str(project / "ocirt" / "_bin" / "ocirt")
+    found = shutil.which(program)
+    if found is None:
+        pytest.skip(f"{program} is not built: make build")
+    return found
+
+
+@pytest.fixture(scope="session")
+def busybox_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An OCI layout with the image "busybox", made with umoci; beside it "bundle", unpacked."""
+    for program in ("umoci", "busybox"):
+        if shutil.which(program) is None:
+            pytest.skip(f"needs {program}")
+    where = tmp_path_factory.mktemp("image")
+
+    def umoci(*argv: str) -> None:
+        subprocess.run(["umoci", "--log=error", *argv], cwd=where, check=True)
+
+    umoci("init", "--layout", "image")
+    umoci("new", "--image", "image:busybox")
+    umoci("unpack", "--image", "image:busybox", "empty")
+    rootfs = where / "empty" / "rootfs"
+    for name in ("bin", "sbin", "dev", "etc", "proc", "sys", "tmp", "root"):
+        (rootfs / name).mkdir()
+    (rootfs / "tmp").chmod(0o1777)
+    busybox = str(shutil.which("busybox"))
+    shutil.copy(busybox, rootfs / "bin" / "busybox")
+    for applet in subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True).stdout.split():
+        if applet != "busybox":
+            (rootfs / "bin" / applet).symlink_to("busybox")
+    (rootfs / "etc" / "passwd").write_text("root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/home/user:/bin/sh\n")
+    (rootfs / "etc" / "group").write_text("root:x:0:\nuser:x:1000:\n")
+    umoci("repack", "--image", "image:busybox", "empty")
+    umoci("config", "--image", "image:busybox", "--config.cmd", "sh")
+    umoci("unpack", "--image", "image:busybox", "bundle")
+    return where / "image"
+
+
+@pytest.fixture
+def scratch() -> Path:
+    """A directory that other users may enter too, as an engine's are. The runtime fixture removes it."""
+    path = Path(tempfile.mkdtemp(prefix="ocirt-test-"))
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture
+def runtime(ocirt_bin: str, scratch: Path, request: pytest.FixtureRequest) -> Iterator[Runtime]:
+    """The runtime with a state root of its own.
+
+    At the end every container that the test did not delete gets `delete --force`, and then nothing may be left: no
+    process, mount, cgroup, state or open file. What is left is removed, and the test fails for it.
+    """
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # orphans come to us: seen, and reaped
+    fds, children = oracle.open_fds(), oracle.children()
+    runtime = Runtime(ocirt_bin, scratch, f"t{os.getpid()}n{next(NUMBERS)}")
+    yield runtime
+    for container in runtime.containers:
+        runtime.run("delete", "--force", container.id)
+    left = oracle.leave_nothing(runtime, children)
+    left += [f"open file {fd}: {what}" for fd, what in oracle.open_fds().items() if fd not in fds]
+    passed = getattr(request.node, "report_call", None)
+    if passed is not None and passed.passed:
+        assert not left, "left behind:\n  " + "\n  ".join(left)
+
+
+@pytest.fixture(autouse=True)
+def leftovers(runtime: Runtime) -> None:
+    """Every test here is watched for what it leaves."""
+
+
+@pytest.fixture
+def make_bundle(busybox_image: Path, scratch: Path) -> Callable[..., Bundle]:
+    """A factory: make_bundle(mutate=None, *, args=[…], **delta) → Bundle, written, with its own rootfs.
+
+    delta     laid over the base config (support.merged): process={"cwd": "/tmp"}, hostname="x", linux={…}
+    mutate    called with the config last, for changes that a merge cannot say
+    """
+
+    def make(mutate: Callable[[Json], Any] | None = None, *, args: list[str] | None = None, **delta: Any) -> Bundle:
+        path = scratch / f"bundle-{next(NUMBERS)}"
+        path.mkdir(mode=0o755)
+        subprocess.run(["cp", "-a", str(busybox_image.parent / "bundle" / "rootfs"), str(path)], check=True)
+        config = support.merged(support.BASE, delta)
+        if args is not None:
+            config["process"]["args"] = args
+        if mutate is not None:
+            mutate(config)
+        return Bundle(path, config).write()
+
+    return make
+
+
+@pytest.fixture
+def inside(runtime: Runtime, make_bundle: Callable[..., Bundle]) -> Callable[..., str]:
+    """A function: inside("cat", "/proc/mounts", hostname="x") runs that in a container and returns its stdout."""
+
+    def run(*args: str, **delta: Any) -> str:
+        return runtime.run_container(make_bundle(args=list(args), **delta), check=True).stdout
+
+    return run
+
+
+@pytest.fixture
+def console_socket(scratch: Path, runtime: Runtime) -> Iterator[ConsoleSocket]:
+    """What an engine listens on for --console-socket."""
+    console = ConsoleSocket(scratch / "console.sock")
+    yield console
+    console.close()
