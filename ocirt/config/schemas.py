@@ -49,8 +49,7 @@ def _relocated(node: Any, file: str) -> Any:
 
 def resolved(schema: dict[str, Any], reference: str) -> dict[str, Any]:
     """The subschema that a "#/…" reference of a joined schema names."""
-    node: Any = schema
-    for token in reference[2:].split("/"):
-        node = node[token.replace("~1", "/").replace("~0", "~")]
-    assert isinstance(node, dict)
+    node = schema
+    for name in reference[2:].split("/"):
+        node = node[name.replace("~1", "/").replace("~0", "~")]
     return node

@@ -1,0 +1,110 @@
+"""Reads a bundle's config.json: bytes → plain dict, by the C scanner alone.
+
+What the document means is left to check.py; where a syntax error is, to syntax.py.
+"""
+
+from __future__ import annotations
+
+import posix
+from _json import make_scanner
+
+from ocirt.errors import BundleError
+
+LIMIT = 64 << 20  # bytes; a config.json of 64 MiB is a mistake or an attack
+BLANK = " \t\n\r"  # RFC 8259, section 2
+
+S_IFMT = 0o170000
+S_IFREG = 0o100000
+
+
+class NotANumber(ValueError):
+    """NaN, an infinity, or a number that a double cannot hold: JSON has none of them."""
+
+
+def _constant(name: str) -> float:
+    raise NotANumber(name)
+
+
+def _float(text: str) -> float:
+    number = float(text)
+    if number - number != 0:  # only an infinity: 1e999
+        raise NotANumber(text)
+    return number
+
+
+class _Scanning:
+    """What the C scanner asks of a decoder; the defaults of json.JSONDecoder but for the numbers."""
+
+    strict = True
+    object_hook = None
+    object_pairs_hook = None
+    array_hook = None
+    parse_float = staticmethod(_float)
+    parse_int = int
+    parse_constant = staticmethod(_constant)
+
+
+def load(bundle: str, config: str | None = None) -> tuple[dict[str, object], bytes]:
+    """The parsed config.json of a bundle, and its bytes.
+
+    bundle    the bundle's directory
+    config    a file to read in place of <bundle>/config.json, relative to the working directory
+
+    Duplicate names: the last one wins. Raises BundleError where the file cannot be read, is no regular file, is larger
+    than 64 MiB, is not UTF-8 or not JSON (RFC 8259), or does not hold an object.
+    """
+    path = f"{bundle}/config.json" if config is None else config
+    raw = read(path)
+    doc = parse(raw, path.rpartition("/")[2])
+    if type(doc) is not dict:
+        raise BundleError(f'"{path}" must hold a JSON object')
+    return doc, raw
+
+
+def read(path: str) -> bytes:
+    """The bytes of a regular file of at most 64 MiB. Raises BundleError."""
+    try:
+        # O_NONBLOCK: a fifo in the bundle must not stop the runtime
+        fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NONBLOCK | posix.O_NOCTTY)
+        try:
+            return _read_all(fd, path)
+        finally:
+            posix.close(fd)
+    except OSError as error:
+        raise BundleError(f'cannot read "{path}": {posix.strerror(error.errno or 0).lower()}') from None
+    except ValueError:
+        raise BundleError(f"cannot read {path!r}: the path has a nul byte") from None
+
+
+def _read_all(fd: int, path: str) -> bytes:
+    status = posix.fstat(fd)
+    if status.st_mode & S_IFMT != S_IFREG:
+        raise BundleError(f'"{path}" is not a regular file')
+    if status.st_size > LIMIT:
+        raise BundleError(f'"{path}" is larger than {LIMIT >> 20} MiB')
+    data = posix.read(fd, status.st_size + 1)
+    while block := posix.read(fd, 1 << 16):
+        data += block
+        if len(data) > LIMIT:
+            raise BundleError(f'"{path}" is larger than {LIMIT >> 20} MiB')
+    return data
+
+
+def parse(raw: bytes, name: str = "config.json") -> object:
+    """The value that a JSON text stands for. `name` is the file's name for messages.
+
+    Raises BundleError with line and column, both from 1.
+    """
+    try:
+        text = raw.decode()
+        start = len(text) - len(text.lstrip(BLANK))
+        doc, end = make_scanner(_Scanning)(text, start)  # type: ignore[arg-type]
+        if text[end:].strip(BLANK):
+            raise ValueError("more follows")
+    except RecursionError:
+        raise BundleError(f"{name}: arrays and objects are nested too deep") from None
+    except (ValueError, StopIteration) as error:
+        from ocirt.config.syntax import explained
+
+        raise BundleError(explained(raw, name, error)) from None
+    return doc
