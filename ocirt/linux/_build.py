@@ -14,6 +14,8 @@ HERE = Path(__file__).parent
 PACKAGE = HERE.parent
 INIT = PACKAGE / "spawn" / "init"
 LAUNCHER = PACKAGE / "launcher"
+# The quick verbs; the rest of the launcher is the program around them.
+QUICK = ("quick", "record", "delete", "names")
 
 FLAGS = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-fvisibility=hidden", "-Wno-unused-function"]
 
@@ -59,9 +61,9 @@ def kernel() -> FFI:
         static const char *const ocirt_operations = "{operations()}";
         static const uint64_t ocirt_plan_magic = PLAN_MAGIC;
         """,
-        sources=["ocirt/linux/shim.c", "ocirt/launcher/quick.c"],
+        sources=["ocirt/linux/shim.c", *(f"ocirt/launcher/{name}.c" for name in QUICK)],
         include_dirs=["ocirt"],
-        depends=[str(path) for path in (HERE / "shim.h", LAUNCHER / "quick.h", INIT / "wire.h", INIT / "ops.def")],
+        depends=[str(path) for path in (HERE / "shim.h", LAUNCHER / "quick.h", LAUNCHER / "record.h", INIT / "wire.h", INIT / "ops.def")],
         extra_compile_args=FLAGS,
     )
     return ffi

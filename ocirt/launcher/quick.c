@@ -1,0 +1,147 @@
+/* state, start and kill; see quick.h. Delete is in delete.c. */
+#define _GNU_SOURCE
+#include "quick.h"
+#include "record.h"
+#include "../spawn/init/wire.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+
+static const char *const statuses[] = { "creating", "created", "running", "paused", "stopped" };
+
+int quick_state(const char *root, const char *id, int out_fd)
+{
+	_cleanup_container_ struct container c = CONTAINER_NONE;
+	_cleanup_fd_ int pidfd = -1;
+	const struct slice *pid, *status, *owner;
+	const char *after;
+	int r;
+
+	if (container_open(root, id, false, &c) < 0)
+		return QUICK_PYTHON;
+	pidfd = container_process(&c);
+	r = container_status(&c, pidfd);
+	if (r < 0)
+		return QUICK_PYTHON;
+	pid = &c.members[MEMBER_PID];
+	status = &c.members[MEMBER_STATUS];
+	owner = &c.members[MEMBER_OWNER];
+	after = status->start + status->size;
+	/* The record's own lines, but for what is found out anew each time. */
+	r = dprintf(out_fd, "%.*s%d%.*s\"%s\"%.*s\n}\n", (int)(pid->start - c.text), c.text, r == STATUS_STOPPED ? 0 : c.pid,
+		    (int)(status->start - (pid->start + pid->size)), pid->start + pid->size, statuses[r],
+		    (int)(owner->start + owner->size - after), after);
+	return r < 0 ? QUICK_PYTHON : QUICK_DONE;
+}
+
+/* What the init says before it closes the connection: nothing (0), or why it refused (1); or a negative errno. */
+static int hear(int connection, struct message *ret)
+{
+	char *at = (char *)ret;
+	size_t got = 0;
+
+	memset(ret, 0, sizeof(*ret));
+	while (got < sizeof(*ret)) {
+		ssize_t n = recv(connection, at + got, sizeof(*ret) - got, MSG_DONTWAIT);
+		if (n == 0 || (n < 0 && errno == EAGAIN && got > 0))
+			break;
+		if (n < 0 && errno == EAGAIN) /* the init is dead, and somebody else holds the connection open */
+			return -ESRCH;
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (n > 0)
+			got += (size_t)n;
+	}
+	if (got == 0)
+		return 0;
+	return got >= MESSAGE_HEAD && ret->type == MSG_ERROR ? 1 : -EBADMSG;
+}
+
+/*
+ * The exchange of docs/plan.md, "Start". It takes as long as the hooks in the container do. An init that dies ahead of
+ * accept() resets the connection, so end of file means executed.
+ */
+static int exchange(int connection, int pidfd, struct message *ret)
+{
+	struct pollfd fds[] = { { .fd = connection, .events = POLLRDHUP }, { .fd = pidfd, .events = POLLIN } };
+
+	if (send(connection, "s", 1, MSG_NOSIGNAL) != 1)
+		return -errno;
+	while (poll(fds, 2, -1) < 0)
+		if (errno != EINTR)
+			return -errno;
+	return hear(connection, ret);
+}
+
+static int start(const struct container *c, struct message *ret)
+{
+	_cleanup_fd_ int pidfd = container_process(c);
+	_cleanup_fd_ int connection = -1;
+	int r;
+
+	if (pidfd < 0)
+		return pidfd == -ESRCH ? -EINVAL : pidfd;
+	if (!member_is(c, MEMBER_PHASE, "\"created\"") || member_has_word(c, MEMBER_PYTHON, "noprocess"))
+		return -EINVAL;
+	if (container_frozen(c))
+		return -EINVAL;
+	connection = container_connect(c);
+	if (connection < 0)
+		return connection == -ECONNREFUSED || connection == -ENOENT ? -EINVAL : connection;
+	r = exchange(connection, pidfd, ret);
+	if (r == 0)
+		(void)unlinkat(c->fd, "start.sock", 0); /* left behind, it refuses connections: the same answer, later */
+	return r;
+}
+
+int quick_start_report(const char *root, const char *id, struct message *ret_message)
+{
+	_cleanup_container_ struct container c = CONTAINER_NONE;
+	int r = container_open(root, id, true, &c);
+
+	return r < 0 ? r : start(&c, ret_message);
+}
+
+/* The init is dead after it has said why: Python, which finds the words, must find the message. */
+static void keep_failure(const struct container *c, const struct message *message)
+{
+	_cleanup_fd_ int fd = openat(c->fd, "start.failure", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	if (fd >= 0)
+		(void)!write(fd, message, MESSAGE_HEAD + strnlen(message->text, MSG_TEXT_MAX));
+}
+
+int quick_start(const char *root, const char *id)
+{
+	_cleanup_container_ struct container c = CONTAINER_NONE;
+	struct message message;
+	int r;
+
+	if (container_open(root, id, true, &c) < 0 || member_has_word(&c, MEMBER_PYTHON, "poststart"))
+		return QUICK_PYTHON;
+	r = start(&c, &message);
+	if (r == 1)
+		keep_failure(&c, &message);
+	return r == 0 ? QUICK_DONE : QUICK_PYTHON;
+}
+
+int quick_kill(const char *root, const char *id, int number)
+{
+	_cleanup_container_ struct container c = CONTAINER_NONE;
+	_cleanup_fd_ int pidfd = -1;
+
+	if (container_open(root, id, false, &c) < 0 || !member_is(&c, MEMBER_PHASE, "\"created\""))
+		return QUICK_PYTHON;
+	/* Without a pid namespace of its own, the death of the first process leaves the others: all are killed instead. */
+	if (number == SIGKILL && !member_is(&c, MEMBER_PID_NAMESPACE, "true"))
+		return QUICK_PYTHON;
+	pidfd = container_process(&c);
+	if (pidfd < 0 || container_frozen(&c)) /* a frozen process of v1 dies only once it is thawed */
+		return QUICK_PYTHON;
+	return syscall(SYS_pidfd_send_signal, pidfd, number, NULL, 0) < 0 ? QUICK_PYTHON : QUICK_DONE;
+}

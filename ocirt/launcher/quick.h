@@ -1,0 +1,50 @@
+/*
+ * The verbs that need no config and no compiler: one implementation, for the launcher (which starts no interpreter for
+ * them) and, through cffi, for Python. Thread-safe: no global state, every fd is close-on-exec from birth.
+ *
+ * A verb returns QUICK_DONE, or QUICK_PYTHON for a case that it does not cover or an error that somebody has to
+ * explain: then nothing was changed, or nothing that is not safe to do again, and Python does it anew and finds the words.
+ */
+#ifndef OCIRT_QUICK_H
+#define OCIRT_QUICK_H
+
+#include <stddef.h>
+
+struct message; /* spawn/init/wire.h */
+
+/* cdef begins */
+enum { QUICK_DONE, QUICK_PYTHON };
+enum { STATUS_CREATING, STATUS_CREATED, STATUS_RUNNING, STATUS_PAUSED, STATUS_STOPPED };
+
+/* Print the state as JSON on out_fd. */
+int quick_state(const char *root, const char *id, int out_fd);
+
+/* Let a created container's process be executed. What the init refused with is left in <id>/start.failure. */
+int quick_start(const char *root, const char *id);
+
+/* Send a signal (0: none, only check) to the container's process. */
+int quick_kill(const char *root, const char *id, int signal);
+
+/* Remove a stopped container with all that create made; with force, kill it first, and none at all is fine. */
+int quick_delete(const char *root, const char *id, int force);
+
+/*
+ * A STATUS_ value; ret_pid is the process's id, 0 when stopped. -ENOENT: there is no such container, and that includes
+ * an entry that is not one of ours; -EINVAL: not an id; or another negative errno.
+ */
+int quick_status(const char *root, const char *id, int *ret_pid);
+
+/*
+ * quick_start for who wants the words: 0 the process was executed; 1 the init refused, ret_message (zeroed beyond its
+ * text) tells why; -ENOENT as quick_status, -EINVAL the container is not created; or another negative errno.
+ */
+int quick_start_report(const char *root, const char *id, struct message *ret_message);
+
+/* The state root where --root does not say; 0, or -ENAMETOOLONG. */
+int default_root(char *ret_path, size_t size);
+
+/* "9", "KILL", "sigkill", "RTMIN+3" → number, 0 to 64; -EINVAL for anything else. */
+int signal_number(const char *text);
+/* cdef ends */
+
+#endif

@@ -1,0 +1,318 @@
+/* See record.h. Everything is read through the id directory's fd: an id reused meanwhile is another directory. */
+#define _GNU_SOURCE
+#include "record.h"
+#include "quick.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+
+/* The lines of state.json in their order, each up to its value. */
+static const char *const heads[MEMBER_COUNT] = {
+	"  \"ociVersion\": ", "  \"id\": ", "  \"pid\": ", "  \"status\": ", "  \"bundle\": ", "  \"rootfs\": ",
+	"  \"created\": ", "  \"annotations\": ", "  \"owner\": ", "  \"ocirt\": ", "    \"phase\": ",
+	"    \"startTime\": ", "    \"bootId\": ", "    \"manager\": ", "    \"pidNamespace\": ", "    \"python\": ",
+	"    \"freezer\": ", "    \"cgroups\": ", "    \"made\": ",
+};
+
+static bool valid_id(const char *id)
+{
+	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+.-";
+	size_t length = strspn(id, allowed);
+
+	return length > 0 && length <= 255 && id[length] == 0 && strcmp(id, ".") != 0 && strcmp(id, "..") != 0;
+}
+
+/* Up to size-1 bytes of a small file as a string; its length or a negative errno. */
+static ssize_t read_text(int dirfd, const char *path, char *ret_text, size_t size)
+{
+	_cleanup_fd_ int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
+	ssize_t n;
+
+	if (fd < 0)
+		return -errno;
+	n = read(fd, ret_text, size - 1);
+	if (n < 0)
+		return -errno;
+	ret_text[n] = 0;
+	return n;
+}
+
+/* One line after another; -ENOENT when the text is not what we write, for then another runtime wrote it. */
+static int split_lines(const char *text, struct slice members[MEMBER_COUNT])
+{
+	const char *at = text;
+
+	if (strncmp(at, "{\n", 2) != 0)
+		return -ENOENT;
+	at += 2;
+	for (int i = 0; i < MEMBER_COUNT; i++) {
+		size_t head = strlen(heads[i]);
+		const char *end = strchr(at, '\n');
+
+		if (!end || strncmp(at, heads[i], head) != 0)
+			return -ENOENT;
+		members[i].start = at + head;
+		members[i].size = (size_t)(end - members[i].start) - (end[-1] == ',');
+		at = end + 1;
+	}
+	return strcmp(at, "  }\n}\n") == 0 ? 0 : -ENOENT;
+}
+
+static int read_state(struct container *c)
+{
+	_cleanup_fd_ int fd = openat(c->fd, "state.json", O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	struct stat st;
+	ssize_t n;
+	int r;
+
+	if (fd < 0)
+		return errno == ELOOP ? -ENOENT : -errno;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode) || st.st_size > STATE_MAX)
+		return -ENOENT;
+	c->text = malloc((size_t)st.st_size + 1);
+	if (!c->text)
+		return -ENOMEM;
+	n = read(fd, c->text, (size_t)st.st_size);
+	if (n < 0)
+		return -errno;
+	c->text[n] = 0;
+	r = split_lines(c->text, c->members);
+	if (r < 0)
+		return r;
+	c->pid = (pid_t)strtol(c->members[MEMBER_PID].start, NULL, 10);
+	c->start_time = strtoull(c->members[MEMBER_START_TIME].start, NULL, 10);
+	return 0;
+}
+
+/* A directory that was deleted while we waited for its lock is no container any more. */
+static int lock_directory(struct container *c)
+{
+	struct stat st;
+
+	while (flock(c->fd, LOCK_EX) < 0)
+		if (errno != EINTR)
+			return -errno;
+	c->locked = true;
+	if (fstat(c->fd, &st) < 0)
+		return -errno;
+	return st.st_nlink == 0 ? -ENOENT : 0;
+}
+
+int container_open(const char *root, const char *id, bool lock, struct container *c)
+{
+	_cleanup_fd_ int root_fd = -1;
+	int r = 0;
+
+	if (!valid_id(id))
+		return -EINVAL;
+	root_fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (root_fd < 0)
+		return -errno;
+	c->fd = openat(root_fd, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (c->fd < 0) /* a file or a symlink: nothing that create makes */
+		return errno == ENOTDIR || errno == ELOOP ? -ENOENT : -errno;
+	if (lock)
+		r = lock_directory(c);
+	return r < 0 ? r : read_state(c);
+}
+
+void container_close(struct container *c)
+{
+	free(c->text);
+	c->text = NULL;
+	close_fd(&c->fd);
+	c->fd = -1;
+}
+
+bool member_is(const struct container *c, enum member member, const char *text)
+{
+	const struct slice *value = &c->members[member];
+
+	return value->size == strlen(text) && memcmp(value->start, text, value->size) == 0;
+}
+
+bool member_has_word(const struct container *c, enum member member, const char *word)
+{
+	struct slice rest = c->members[member];
+	char text[64], *save = NULL;
+
+	if (slice_next(&rest, text, sizeof(text)) < 0)
+		return false;
+	for (char *at = strtok_r(text, " ", &save); at; at = strtok_r(NULL, " ", &save))
+		if (strcmp(at, word) == 0)
+			return true;
+	return false;
+}
+
+/* What stands after a backslash → its byte, and how far to go on; no path of ours has an escape beyond ASCII. */
+static int unescape(const char *at, const char *end, char *ret)
+{
+	static const char names[] = "\"\\/bfnrt", bytes[] = "\"\\/\b\f\n\r\t";
+	const char *name = at < end && *at ? strchr(names, *at) : NULL;
+	char digits[5] = "";
+	unsigned long code;
+
+	if (name) {
+		*ret = bytes[name - names];
+		return 1;
+	}
+	if (end - at < 5 || *at != 'u')
+		return -EILSEQ;
+	memcpy(digits, at + 1, 4);
+	code = strtoul(digits, NULL, 16);
+	if (code == 0 || code > 0x7f)
+		return -EILSEQ;
+	*ret = (char)code;
+	return 5;
+}
+
+int slice_next(struct slice *slice, char *ret_text, size_t size)
+{
+	const char *at = slice->start, *end = at + slice->size;
+	size_t used = 0;
+
+	at = memchr(at, '"', slice->size);
+	if (!at)
+		return -ENODATA;
+	for (at++; at < end && *at != '"'; used++) {
+		if (used + 1 >= size)
+			return -ENAMETOOLONG;
+		ret_text[used] = *at++;
+		if (ret_text[used] == '\\') {
+			int n = unescape(at, end, &ret_text[used]);
+			if (n < 0)
+				return n;
+			at += n;
+		}
+	}
+	if (at >= end)
+		return -EILSEQ;
+	ret_text[used] = 0;
+	slice->start = at + 1;
+	slice->size = (size_t)(end - slice->start);
+	return (int)used;
+}
+
+/* Pids start anew with every boot: one of an earlier boot says nothing. */
+static bool same_boot(const struct container *c)
+{
+	char id[64];
+	ssize_t n = read_text(AT_FDCWD, "/proc/sys/kernel/random/boot_id", id, sizeof(id));
+	const struct slice *recorded = &c->members[MEMBER_BOOT_ID];
+
+	/* 36 characters and a newline in the file; 36 characters between quotes in the record */
+	return n > 1 && recorded->size == (size_t)n + 1 && memcmp(recorded->start + 1, id, (size_t)n - 1) == 0;
+}
+
+/* Field 22 of /proc/PID/stat, counted after the last ')': a process can name itself "a) b". 0 where there is none. */
+static uint64_t start_time_of(pid_t pid)
+{
+	char path[32], text[1024];
+	const char *at;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	if (read_text(AT_FDCWD, path, text, sizeof(text)) < 0)
+		return 0;
+	at = strrchr(text, ')');
+	for (int field = 2; at && field < 22; field++)
+		at = strchr(at + 1, ' ');
+	return at ? strtoull(at, NULL, 10) : 0;
+}
+
+int container_process(const struct container *c)
+{
+	_cleanup_fd_ int pidfd = -1;
+	struct pollfd exited = { .events = POLLIN };
+
+	if (c->pid <= 0 || c->start_time == 0 || !same_boot(c))
+		return -ESRCH;
+	pidfd = (int)syscall(SYS_pidfd_open, c->pid, 0);
+	if (pidfd < 0) /* EINVAL, ENOENT (Linux 6.13): the id is a thread's now */
+		return errno == EINVAL || errno == ENOENT ? -ESRCH : -errno;
+	/* In this order: the pidfd pins whoever has the id now, and the start time tells whether that is our process. */
+	if (start_time_of(c->pid) != c->start_time)
+		return -ESRCH;
+	exited.fd = pidfd;
+	return poll(&exited, 1, 0) > 0 ? -ESRCH : take_fd(&pidfd);
+}
+
+bool container_frozen(const struct container *c)
+{
+	struct slice rest = c->members[MEMBER_FREEZER];
+	char path[PATH_SIZE], text[256];
+
+	if (slice_next(&rest, path, sizeof(path)) <= 0 || read_text(AT_FDCWD, path, text, sizeof(text)) < 0)
+		return false;
+	/* freezer.state of v1 is one word, cgroup.events of v2 has a line of its own */
+	return strcmp(text, "FROZEN\n") == 0 || strstr(text, "frozen 1") != NULL;
+}
+
+int container_connect(const struct container *c)
+{
+	/* sun_path has 108 bytes, an id alone may have 255 */
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	_cleanup_fd_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0)
+		return -errno;
+	(void)snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/start.sock", c->fd);
+	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+		return -errno;
+	return take_fd(&fd);
+}
+
+/* Who creates holds the lock until the process exists; so without a process a free lock means that it died. */
+static bool being_created(const struct container *c)
+{
+	if (c->locked || c->pid != 0 || !member_is(c, MEMBER_PHASE, "\"creating\""))
+		return false;
+	if (flock(c->fd, LOCK_SH | LOCK_NB) < 0)
+		return errno == EWOULDBLOCK;
+	(void)flock(c->fd, LOCK_UN);
+	return false;
+}
+
+int container_status(const struct container *c, int pidfd)
+{
+	int fd;
+
+	if (pidfd == -ESRCH)
+		return being_created(c) ? STATUS_CREATING : STATUS_STOPPED;
+	if (pidfd < 0)
+		return pidfd;
+	if (!member_is(c, MEMBER_PHASE, "\"created\""))
+		return STATUS_CREATING;
+	if (container_frozen(c))
+		return STATUS_PAUSED;
+	/* A connection that says nothing is a probe to the init, and a full queue (EAGAIN) is one that it has yet to see. */
+	fd = container_connect(c);
+	close_fd(&fd);
+	if (fd >= 0 || fd == -EAGAIN)
+		return STATUS_CREATED;
+	return fd == -ECONNREFUSED || fd == -ENOENT ? STATUS_RUNNING : fd;
+}
+
+int quick_status(const char *root, const char *id, int *ret_pid)
+{
+	_cleanup_container_ struct container c = CONTAINER_NONE;
+	_cleanup_fd_ int pidfd = -1;
+	int r = container_open(root, id, false, &c);
+
+	if (r < 0)
+		return r;
+	pidfd = container_process(&c);
+	r = container_status(&c, pidfd);
+	if (r >= 0)
+		*ret_pid = r == STATUS_STOPPED ? 0 : c.pid;
+	return r;
+}

@@ -1,0 +1,91 @@
+/*
+ * A container's directory as the quick verbs see it: state.json read without a JSON parser (docs/plan.md, "The state
+ * directory", fixes its lines), the lock, and who is alive.
+ */
+#ifndef OCIRT_RECORD_H
+#define OCIRT_RECORD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#define STATE_MAX (1 << 20)
+#define PATH_SIZE 4096
+
+/* Part of state.json's text; not NUL-terminated. A string's slice includes its quotes. */
+struct slice {
+	const char *start;
+	size_t size;
+};
+
+enum member {
+	MEMBER_OCI_VERSION, MEMBER_ID, MEMBER_PID, MEMBER_STATUS, MEMBER_BUNDLE, MEMBER_ROOTFS, MEMBER_CREATED,
+	MEMBER_ANNOTATIONS, MEMBER_OWNER, MEMBER_OCIRT, MEMBER_PHASE, MEMBER_START_TIME, MEMBER_BOOT_ID, MEMBER_MANAGER,
+	MEMBER_PID_NAMESPACE, MEMBER_PYTHON, MEMBER_FREEZER, MEMBER_CGROUPS, MEMBER_MADE, MEMBER_COUNT,
+};
+
+struct container {
+	int fd;     /* the id directory */
+	bool locked;
+	char *text; /* state.json */
+	struct slice members[MEMBER_COUNT];
+	pid_t pid;
+	uint64_t start_time; /* clock ticks after boot: field 22 of proc_pid_stat(5) */
+};
+
+#define CONTAINER_NONE { .fd = -1 }
+
+/*
+ * Fills a CONTAINER_NONE, which the caller closes in any case. With lock, waits for the directory's lock and holds it until
+ * then. 0, or negative errnos as of quick_status.
+ */
+int container_open(const char *root, const char *id, bool lock, struct container *container);
+void container_close(struct container *container);
+
+/* The pidfd of the container's process; -ESRCH when it has exited, even if nobody has reaped it. */
+int container_process(const struct container *container);
+
+/* A STATUS_ value, given what container_process returned; or a negative errno. */
+int container_status(const struct container *container, int pidfd);
+
+/* Whether a freezer has stopped the container. */
+bool container_frozen(const struct container *container);
+
+/* A stream connected to start.sock; -ECONNREFUSED or -ENOENT when the init does not wait for start (any more). */
+int container_connect(const struct container *container);
+
+/* Whether the member is exactly this JSON text. */
+bool member_is(const struct container *container, enum member member, const char *text);
+
+/* Whether the member is a string with this among its space-separated words. */
+bool member_has_word(const struct container *container, enum member member, const char *word);
+
+/*
+ * The next string of a list, or the only string of a slice, without its quotes and escapes; takes it off the slice.
+ * Its length, -ENODATA at the end, or another negative errno.
+ */
+int slice_next(struct slice *slice, char *ret_text, size_t size);
+
+/* Close an fd that may be none; for `__attribute__((cleanup))`. */
+static inline void close_fd(const int *fd)
+{
+	if (*fd >= 0)
+		(void)close(*fd);
+}
+
+/* Hand an fd over: it is no longer closed here. */
+static inline int take_fd(int *fd)
+{
+	int taken = *fd;
+
+	*fd = -1;
+	return taken;
+}
+
+#define _cleanup_fd_ __attribute__((cleanup(close_fd)))
+#define _cleanup_container_ __attribute__((cleanup(container_close)))
+
+#endif
