@@ -1,0 +1,87 @@
+"""`ocirt explain`: every step of the plan in words, as system calls, and the field of config.json it came from."""
+
+from __future__ import annotations
+
+from errno import errorcode
+
+from ocirt.cli.create import bundle_path, create_options
+from ocirt.cli.log import printable, tell
+from ocirt.cli.output import say, say_json
+from ocirt.cli.validate import take_bundle
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ocirt.cli.main import Global
+    from ocirt.cli.options import Options
+    from ocirt.plan.compile import Plan
+    from ocirt.plan.ops import Op
+
+# Stands for the ID: it only shows in the default cgroup's path.
+EXAMPLE_ID = "explained"
+
+
+def run(globals_: Global, options: Options, arguments: list[str]) -> int:
+    """Print the steps; return 0. Raises what create raises for the bundle."""
+    take_bundle(options, arguments, "explain")
+    plan = plan_of(globals_, options, bundle_path(options))
+    steps = [step_of(number, op) for number, op in enumerate(plan.ops, 1)]
+    if options.get("json"):
+        say_json({"steps": steps, "warnings": list(plan.warnings)})
+        return 0
+    lines = [f"warning: {printable(warning)}" for warning in plan.warnings]
+    for step in steps:
+        lines += paragraph(step)
+    say("\n".join(lines))
+    return 0
+
+
+def plan_of(globals_: Global, options: Options, bundle: str) -> Plan:
+    """Compile the bundle as create would; raises BundleError, ConfigError, UnsupportedError."""
+    from ocirt.container.create import Birth
+
+    birth = Birth(globals_.root, EXAMPLE_ID, bundle, create_options(globals_, options))
+    birth.prepare("create")
+    return birth.plan
+
+
+def step_of(number: int, op: Op) -> dict[str, Any]:
+    """Return one operation as a JSON object: step, operation, words, syscalls, pointer, ignores, skips, arguments."""
+    from ocirt.plan import show
+
+    name, pointer, guard, arguments = op
+    ignored = (guard & 0xFFFF, guard >> 16 & 0xFFFF)
+    return {
+        "step": number,
+        "operation": name,
+        "words": show.describe(op),
+        "syscalls": show.syscalls(op),
+        "pointer": pointer,
+        "ignores": [errorcode.get(error, str(error)) for error in ignored if error],
+        "skips": guard >> 32,
+        "arguments": [argument.hex() if isinstance(argument, bytes) else argument for argument in arguments],
+    }
+
+
+def paragraph(step: dict[str, Any]) -> list[str]:
+    """Return the lines of one step for people; no control character reaches a terminal."""
+    lines = [f"{step['step']:3}. {step['words']}"]
+    if step["syscalls"]:
+        lines.append(f"       {step['syscalls']}")
+    if step["ignores"]:
+        lines.append(f"       goes on after {' or '.join(step['ignores'])}")
+    if step["skips"]:
+        last = step["step"] + step["skips"]
+        lines.append(f"       when it succeeds, goes on at step {last + 1}")
+    if step["pointer"]:
+        lines.append(f"       config.json: {step['pointer']}")
+    return [printable(line) for line in lines]
+
+
+def tell_plan(globals_: Global, options: Options, bundle: str) -> None:
+    """Tell each step in a line at debug level."""
+    from ocirt.plan import show
+
+    for number, op in enumerate(plan_of(globals_, options, bundle).ops, 1):
+        tell(globals_, f"step {number}: {show.describe(op)}")
