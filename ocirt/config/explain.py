@@ -16,21 +16,9 @@ from ocirt.config.check import sound
 from ocirt.config.rules import MISSING, quoted, step
 from ocirt.config.syntax import Lines
 from ocirt.errors import Problem
+from ocirt.linux.consts import CAPABILITIES
 
 Finding = tuple[str, str]
-
-# capabilities(7), Linux 6.18
-# fmt: off
-CAPABILITIES = frozenset((
-    "CAP_AUDIT_CONTROL", "CAP_AUDIT_READ", "CAP_AUDIT_WRITE", "CAP_BLOCK_SUSPEND", "CAP_BPF",
-    "CAP_CHECKPOINT_RESTORE", "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID",
-    "CAP_IPC_LOCK", "CAP_IPC_OWNER", "CAP_KILL", "CAP_LEASE", "CAP_LINUX_IMMUTABLE", "CAP_MAC_ADMIN",
-    "CAP_MAC_OVERRIDE", "CAP_MKNOD", "CAP_NET_ADMIN", "CAP_NET_BIND_SERVICE", "CAP_NET_BROADCAST", "CAP_NET_RAW",
-    "CAP_PERFMON", "CAP_SETFCAP", "CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID", "CAP_SYSLOG", "CAP_SYS_ADMIN",
-    "CAP_SYS_BOOT", "CAP_SYS_CHROOT", "CAP_SYS_MODULE", "CAP_SYS_NICE", "CAP_SYS_PACCT", "CAP_SYS_PTRACE",
-    "CAP_SYS_RAWIO", "CAP_SYS_RESOURCE", "CAP_SYS_TIME", "CAP_SYS_TTY_CONFIG", "CAP_WAKE_ALARM",
-))
-# fmt: on
 
 QUESTION = "did you mean"
 TYPES = {"string": "a string", "boolean": "true or false", "array": "an array", "object": "an object", "null": "null"}
@@ -308,7 +296,7 @@ def unknown_capabilities(doc: object) -> Iterator[Finding]:
     seen: set[str] = set()
     for name, listed in sets.items() if isinstance(sets, dict) else ():
         for index, capability in enumerate(listed if isinstance(listed, list) else ()):
-            if isinstance(capability, str) and capability not in CAPABILITIES | seen:
+            if isinstance(capability, str) and capability not in CAPABILITIES and capability not in seen:
                 seen.add(capability)
                 message = f"{quoted(capability)} is no known capability, so it is ignored"
                 yield f"/process/capabilities/{step(name)}/{index}", message + hint(capability, CAPABILITIES)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from _json import encode_basestring
 
+from ocirt.linux.consts import RLIMITS
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -21,26 +23,6 @@ LAST_ID = 4294967294  # 4294967295 is (uid_t)-1, which setresuid(2) takes as "le
 MISSING = "required, but missing"
 
 HOOKS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
-
-# getrlimit(2)
-RLIMITS = {
-    "RLIMIT_AS",
-    "RLIMIT_CORE",
-    "RLIMIT_CPU",
-    "RLIMIT_DATA",
-    "RLIMIT_FSIZE",
-    "RLIMIT_LOCKS",
-    "RLIMIT_MEMLOCK",
-    "RLIMIT_MSGQUEUE",
-    "RLIMIT_NICE",
-    "RLIMIT_NOFILE",
-    "RLIMIT_NPROC",
-    "RLIMIT_RSS",
-    "RLIMIT_RTPRIO",
-    "RLIMIT_RTTIME",
-    "RLIMIT_SIGPENDING",
-    "RLIMIT_STACK",
-}
 
 # CVE-2019-16884: a mount inside /proc can redirect what the runtime writes there. These are what lxcfs and CRIU need.
 PROC_MOUNTS = {
