@@ -135,6 +135,7 @@ class SystemCallError(OcirtError):
         from os import strerror
 
         super().__init__(f"{what}: {strerror(errno).lower()}")
+        self.what = what
         self.errno = errno
 
 

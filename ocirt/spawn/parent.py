@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import posix
 
-from ocirt.errors import PlanError
+from ocirt.errors import PlanError, SystemCallError, UnsupportedError
 from ocirt.linux import calls
 from ocirt.linux._kernel import lib
 from ocirt.spawn import wire
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 # A mount of a dead network share may take long; nothing that is alive takes longer.
 DEADLINE_MS = 120_000
+BROKEN = (32, 104)  # EPIPE, ECONNRESET
 PROGRAM = "_bin/ocirt-init"
 
 
@@ -38,7 +39,7 @@ class Init:
     first   the first stage, reaped as soon as it has told the pid; 0 after that
     """
 
-    __slots__ = ("deadline", "first", "ops", "pid", "reached", "socket")
+    __slots__ = ("deadline", "first", "lent", "ops", "pid", "reached", "socket")
 
     def __init__(self, socket: calls.Fd, first: int) -> None:
         self.socket = socket
@@ -46,6 +47,7 @@ class Init:
         self.pid = 0
         self.ops: Sequence[Op] = ()
         self.reached = -1
+        self.lent: list[tuple[int, int]] = []
         self.deadline = DEADLINE_MS
 
     def hand_over(self, ops: Sequence[Op], encoded: bytes, slots: Slots) -> None:
@@ -58,25 +60,27 @@ class Init:
         with calls.sealed_memfd("ocirt-plan", encoded) as plan:
             self.go(lib.SYNC_PLAN, [(lib.SLOT_PLAN, plan.number), *slots])
 
-    def go(self, point: int, slots: Slots = ()) -> None:
-        """Let the init pass `point`; more descriptors than one message carries go ahead in messages of their own.
+    def lend(self, slot: int, fd: calls.Fd) -> None:
+        """Send the descriptor along with the next `go`, which closes it here."""
+        self.lent.append((slot, fd.take()))
 
-        A dead init shows at the next `hear`, with its last words: a broken pipe is not an error here.
+    def go(self, point: int, slots: Slots = ()) -> None:
+        """Let the init pass `point`, with descriptors for its slots.
+
+        A dead init shows at the next `hear`, with its last words: a broken pipe is no error here.
+        Raises UnsupportedError for more descriptors than a message carries, SystemCallError.
         """
-        rest = list(slots)
-        while True:
-            part, rest = rest[: lib.MSG_FDS_MAX], rest[lib.MSG_FDS_MAX :]
-            if rest and point != lib.SYNC_PLAN:
-                raise PlanError("too many descriptors for the init")
-            try:
-                calls.send(self.socket.number, wire.go(point, [s for s, _ in part]), [fd for _, fd in part])
-            except OSError:
-                return
-            except calls.SystemCallError as error:
-                if error.errno not in {32, 104}:  # EPIPE, ECONNRESET
-                    raise
-            if not rest:
-                return
+        sent = [*slots, *self.lent]
+        if len(sent) > lib.MSG_FDS_MAX:
+            raise UnsupportedError(f"{len(sent)} bind mounts into a user namespace are more than the {lib.MSG_FDS_MAX} supported")
+        try:
+            calls.send(self.socket.number, wire.go(point, [slot for slot, _ in sent]), [fd for _, fd in sent])
+        except SystemCallError as error:
+            if error.errno not in BROKEN:
+                raise
+        for _, fd in self.lent:
+            posix.close(fd)
+        self.lent.clear()
 
     def hear(self) -> wire.Message | None:
         """The next message; None at end of file. Raises the container's failure as PlanError, ExecError or HookError."""

@@ -1,0 +1,56 @@
+"""ocirt, a low-level OCI container runtime. The public names, loaded on first touch.
+
+    Runtime, Container, Bundle, Options     ocirt/container/api.py
+    OcirtError and its kinds                ocirt/errors.py
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocirt.container.api import Bundle, Container, Runtime
+    from ocirt.container.prepare import Options
+    from ocirt.errors import (
+        BundleError,
+        ConfigError,
+        ContainerError,
+        ContainerExists,
+        ContainerNotFound,
+        ContainerNotRunning,
+        ExecError,
+        HookError,
+        InvalidID,
+        OcirtError,
+        PlanError,
+        Problem,
+        SystemCallError,
+        UnsupportedError,
+        UsageError,
+    )
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Bundle", "BundleError", "ConfigError", "Container", "ContainerError", "ContainerExists", "ContainerNotFound",
+    "ContainerNotRunning", "ExecError", "HookError", "InvalidID", "OcirtError", "Options", "PlanError", "Problem", "Runtime",
+    "SystemCallError", "UnsupportedError", "UsageError", "__version__",
+]  # fmt: skip
+
+_HOMES = {
+    "Bundle": "ocirt.container.api",
+    "Container": "ocirt.container.api",
+    "Runtime": "ocirt.container.api",
+    "Options": "ocirt.container.prepare",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module 'ocirt' has no attribute '{name}'")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES.get(name, "ocirt.errors")), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,165 @@
+"""The Python face: Bundle, Container and Runtime, one-line methods onto the verbs. Safe in a threaded program.
+
+    import ocirt
+
+    runtime = ocirt.Runtime("/run/my-program")
+    container = runtime.create("web", ocirt.Bundle("/srv/web"))
+    container.start()
+    code = container.wait()
+    container.delete()
+"""
+
+from __future__ import annotations
+
+import posix
+import select
+from typing import TYPE_CHECKING, Any
+
+from ocirt.config import check, explain, load
+from ocirt.container import create, delete, kill, start, state
+from ocirt.container import list as listing
+from ocirt.container import run as running
+from ocirt.container.prepare import Options, bundle_path
+from ocirt.errors import ContainerNotRunning
+from ocirt.linux import calls
+
+if TYPE_CHECKING:
+    from ocirt.errors import Problem
+
+
+class Bundle:
+    """A directory with config.json and a root filesystem (bundle.md).
+
+    path     the bundle's absolute path
+    config   another file in place of <path>/config.json, or None
+
+    Raises BundleError where `path` is no directory.
+    """
+
+    def __init__(self, path: str, config: str | None = None) -> None:
+        self.path = bundle_path(path)
+        self.config = config
+
+    def __repr__(self) -> str:
+        return f"Bundle({self.path!r})"
+
+    def read(self) -> dict[str, Any]:
+        """config.json, checked. Raises BundleError, ConfigError."""
+        document, raw = load.load(self.path, self.config)
+        check.check(document, raw)
+        return document
+
+    def problems(self) -> list[Problem]:
+        """All that is wrong with config.json; empty where it is valid. Raises BundleError."""
+        return explain.problems(*load.load(self.path, self.config))
+
+
+class Runtime:
+    """Containers under one state root.
+
+    root      the directory of their states; None: /run/ocirt, or $XDG_RUNTIME_DIR/ocirt without privileges
+    manager   who makes their cgroups: "cgroupfs" or "disabled"
+    """
+
+    def __init__(self, root: str | None = None, manager: str = "cgroupfs") -> None:
+        self.root = root or calls.default_root()
+        self.manager = manager
+
+    def __repr__(self) -> str:
+        return f"Runtime({self.root!r})"
+
+    def create(self, container_id: str, bundle: Bundle | str, **options: Any) -> Container:
+        """Create a container whose process waits for `Container.start` (runtime.md "Create").
+
+        options   as of `ocirt.Options`: pid_file, console_socket, no_pivot, new_keyring, preserve_fds, pidfd_socket
+
+        The process is a child of this program; wait for it by `Container.wait`. Raises BundleError, ConfigError,
+        UnsupportedError, ContainerExists, InvalidID, PlanError, HookError, SystemCallError; nothing is left behind then.
+        """
+        bundle, chosen = self._options(bundle, options)
+        create.create(self.root, container_id, bundle.path, options=chosen)
+        return Container(self, container_id)
+
+    def run(self, container_id: str, bundle: Bundle | str, **options: Any) -> int:
+        """Create, start, wait, delete; the process's exit code, 128+n where signal n killed it. Raises as `create`."""
+        bundle, chosen = self._options(bundle, options)
+        running.run(self.root, container_id, bundle.path, options=chosen, detach=True)
+        container = Container(self, container_id)
+        code = container.wait()
+        container.delete(force=True)
+        return code
+
+    def container(self, container_id: str) -> Container:
+        """The container of this id. Raises ContainerNotFound, InvalidID."""
+        found = Container(self, container_id)
+        found.state()
+        return found
+
+    def containers(self) -> list[Container]:
+        """All containers of this root; entries of other runtimes are passed over."""
+        return [Container(self, entry["id"]) for entry in listing.containers(self.root)]
+
+    def _options(self, bundle: Bundle | str, options: dict[str, Any]) -> tuple[Bundle, Options]:
+        if isinstance(bundle, str):
+            bundle = Bundle(bundle)
+        return bundle, Options(config=bundle.config, manager=self.manager, **options)
+
+
+class Container:
+    """One container of a Runtime. Made by `Runtime.create` and `Runtime.container`."""
+
+    def __init__(self, runtime: Runtime, container_id: str) -> None:
+        self.runtime = runtime
+        self.id = container_id
+
+    def __repr__(self) -> str:
+        return f"Container({self.id!r})"
+
+    def state(self) -> dict[str, Any]:
+        """The state (runtime.md "State") with rootfs, created (RFC 3339) and owner. Raises ContainerNotFound."""
+        return state.public(self.runtime.root, self.id)
+
+    @property
+    def status(self) -> str:
+        """ "creating", "created", "running", "paused" or "stopped"."""
+        return str(self.state()["status"])
+
+    @property
+    def pid(self) -> int:
+        """The process's id as this program sees it; 0 when stopped."""
+        return int(self.state()["pid"])
+
+    def start(self) -> None:
+        """Let the process be executed. Raises ContainerError unless created, ExecError, HookError."""
+        start.start(self.runtime.root, self.id)
+
+    def kill(self, signal: int | str = "TERM", *, all: bool = False) -> None:
+        """Send a signal, by number or name, to the process, or to `all` of the container's. Raises ContainerNotRunning."""
+        number = kill.signal_number(signal) if isinstance(signal, str) else signal
+        kill.kill(self.runtime.root, self.id, number, all=all)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the process, a child of this program, to end; its exit code, 128+n where signal n killed it.
+
+        timeout   seconds; None waits for ever
+
+        Raises TimeoutError; ContainerNotRunning where it has been reaped already or is no child of this program.
+        """
+        pid = state.read(self.runtime.root, self.id).pid
+        try:
+            with calls.Fd(posix.pidfd_open(pid)) as pidfd:
+                poll = select.poll()
+                poll.register(pidfd.number, select.POLLIN)
+                if not poll.poll(None if timeout is None else timeout * 1000):
+                    raise TimeoutError(f"{self!r} is running after {timeout} s")
+                code = posix.waitstatus_to_exitcode(posix.waitpid(pid, 0)[1])
+        except (ProcessLookupError, ChildProcessError):
+            raise ContainerNotRunning(self.id) from None
+        return code if code >= 0 else 128 - code
+
+    def delete(self, *, force: bool = False) -> None:
+        """Remove all that `create` made; `force` kills first, and a container that is gone is no error.
+
+        Raises ContainerError unless stopped or forced, SystemCallError.
+        """
+        delete.delete(self.runtime.root, self.id, force=force)

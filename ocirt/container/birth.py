@@ -1,0 +1,247 @@
+"""A container on its way into the world: the steps that `create` and `run` share, and their undoing.
+
+The order, and why:
+    read, check, compile       nothing exists yet: every mistake that can be found is found here
+    claim the id, record       the state names every side effect before it happens, so that delete can undo any crash
+    start the init             it is on its way while the cgroups are made
+    cgroups, id maps, hooks    each when the init asks for it, or sooner
+    record, pid file           whoever reads the pid file finds a complete state
+"""
+
+from __future__ import annotations
+
+import posix
+
+from ocirt import cgroup
+from ocirt.config import check, load
+from ocirt.container import hooks, ids, state
+from ocirt.container.prepare import absolute, bundle_path, inherited, listen_fds, seccomp_program
+from ocirt.errors import OcirtError, SystemCallError, UnsupportedError
+from ocirt.linux import calls, facts
+from ocirt.linux._kernel import lib
+from ocirt.plan.compile import Launch, compile
+from ocirt.spawn import idmap, parent, wire
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ocirt.container.prepare import Options
+    from ocirt.plan.compile import Plan
+    from ocirt.spawn.parent import Slots
+
+
+class Birth:
+    """Used as a context: entering claims the id, an exception inside undoes everything that was done since."""
+
+    __slots__ = (
+        "bundle", "config", "console", "container_id", "directory", "hooks_ran", "init", "keep", "listener", "options",
+        "paths", "pid_file_written", "plan", "preserve", "raw", "record", "root",
+    )  # fmt: skip
+
+    def __init__(self, root: str, container_id: str, bundle: str, options: Options) -> None:
+        ids.check_id(container_id)
+        self.root = absolute(root)
+        self.container_id = container_id
+        self.bundle = bundle_path(bundle)
+        self.options = options
+        self.directory = calls.Fd(-1)
+        self.console = calls.Fd(-1)
+        self.listener = calls.Fd(-1)
+        self.init = parent.Init(calls.Fd(-1), 0)
+        self.hooks_ran = False
+        self.pid_file_written = False
+
+    # -- before anything exists ----------------------------------------------------------------------------------------
+
+    def prepare(self, start: str) -> None:
+        """Read, check and compile; no side effect beyond descriptors. `start` is "create" or "run"."""
+        if self.options.manager not in {"cgroupfs", "disabled"}:
+            raise UnsupportedError(f'the cgroup manager "{self.options.manager}" is not supported by this version')
+        self.config, self.raw = load.load(self.bundle, self.options.config)
+        check.check(self.config, self.raw)
+        process = self.config.get("process") or {}
+        self.preserve = self.options.preserve_fds + listen_fds(process)
+        self.keep = inherited(self.preserve)
+        launch = Launch(
+            container_id=self.container_id,
+            bundle=self.bundle,
+            start=start,
+            no_pivot=self.options.no_pivot,
+            new_keyring=self.options.new_keyring,
+            preserve_fds=self.preserve,
+            console=bool(process.get("terminal")),
+        )
+        hierarchies = [] if self.options.manager == "disabled" else cgroup.hierarchies()
+        cgroups_path = (self.config.get("linux") or {}).get("cgroupsPath")
+        self.paths = cgroup.paths_for(cgroups_path, self.container_id, hierarchies)
+        host = facts.Facts(hierarchies, cgroup.layout(hierarchies), self.paths)
+        self.plan: Plan = compile(self.config, launch, host, *seccomp_program(self.config))
+
+    def connect_console(self) -> None:
+        """Connect to the console socket. Raises UnsupportedError where one is missing, or given without a terminal."""
+        terminal = bool((self.config.get("process") or {}).get("terminal"))
+        path = self.options.console_socket
+        if terminal and not path:
+            raise UnsupportedError("a container with a terminal needs --console-socket to be detached", "/process/terminal")
+        if path and not terminal:
+            raise UnsupportedError("--console-socket was given, but the process has no terminal", "/process/terminal")
+        if path:
+            self.console = calls.connect(path)
+
+    # -- side effects --------------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Birth:
+        self.directory = calls.Fd(state.claim(self.root, self.container_id))
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self.undo()
+        for fd in (self.directory, self.console, self.listener, self.init.socket):
+            fd.close()
+
+    def bring_up(self, last: int) -> None:
+        """Record what is about to be, start the init, and follow it to the point `last`."""
+        self.record = self.new_record()
+        state.write(self.directory.number, self.record)
+        state.write_file(self.directory.number, "config.json", self.raw)
+        encoded = wire.encode(self.plan.ops)
+        state.write_file(self.directory.number, "plan.bin", wire.archive(encoded, self.plan.ops))
+        if last == lib.SYNC_CREATED:
+            self.listener = calls.listen(self.directory.number, "start.sock")
+        self.init = parent.spawn(self.root, self.preserve, self.keep)
+        self.hand_over(encoded)
+        cgroup.create(self.paths)
+        self.record.freezer = cgroup.freezer(self.paths) or ""
+        actions = {lib.SYNC_MAPPED: self.write_maps, lib.SYNC_RUNTIME_HOOKS: self.run_hooks}
+        self.init.until(last, actions, self.born)
+
+    def hand_over(self, encoded: bytes) -> None:
+        """Send the plan with the descriptors that it names, and forget ours."""
+        slots = [(lib.SLOT_CONSOLE, self.console), (lib.SLOT_START, self.listener)]
+        try:
+            for slot, path, recursive, pointer in self.plan.trees:
+                try:
+                    slots.append((slot, calls.open_tree(path, recursive)))
+                except SystemCallError as error:
+                    raise SystemCallError(f"config.json: {pointer}: {error.what}", error.errno) from None
+            self.init.hand_over(self.plan.ops, encoded, [(slot, fd.number) for slot, fd in slots if fd.number >= 0])
+        finally:
+            for _, fd in slots:
+                fd.close()
+
+    def new_record(self) -> state.State:
+        """The state as it is before the first side effect."""
+        all_hooks = self.config.get("hooks") or {}
+        words = [kind for kind in ("poststart", "poststop") if all_hooks.get(kind)]
+        if not self.config.get("process"):
+            words.append("noprocess")
+        return state.State(
+            oci_version=self.config["ociVersion"],
+            id=self.container_id,
+            bundle=self.bundle,
+            rootfs=absolute_below(self.bundle, self.config["root"]["path"]),
+            annotations=self.config.get("annotations") or {},
+            manager=self.options.manager,
+            pid_namespace=self.plan.own_pid_namespace,
+            python=" ".join(words),
+            cgroups=self.paths,
+            made=cgroup.missing(self.paths),
+        )
+
+    def born(self, pid: int) -> None:
+        """The process exists: into its cgroups with it, and into the record."""
+        cgroup.attach(self.paths, pid)
+        self.record.pid = pid
+        self.record.start_time = state.start_time(pid)
+        state.write(self.directory.number, self.record)
+
+    def write_maps(self) -> Slots:
+        """Map the ids of the new user namespace."""
+        idmap.write(self.init.pid, self.plan.uid_map, self.plan.gid_map, self.plan.setgroups)
+        return ()
+
+    def run_hooks(self) -> Slots:
+        """Run prestart and createRuntime; give the init the state for the hooks that it runs."""
+        self.hooks_ran = True
+        all_hooks = self.config["hooks"]
+        creating = self.hook_state("creating", self.init.pid)
+        hooks.run("prestart", all_hooks.get("prestart") or (), creating)
+        hooks.run("createRuntime", all_hooks.get("createRuntime") or (), creating)
+        inside = state.pid_inside(self.init.pid)
+        for slot, status in ((lib.SLOT_STATE_CREATING, "creating"), (lib.SLOT_STATE_CREATED, "created")):
+            with calls.sealed_memfd("hook-state", self.hook_state(status, inside)) as fd:
+                self.init.lend(slot, fd)
+        return ()
+
+    def hook_state(self, status: str, pid: int) -> bytes:
+        """The state as a hook reads it on its stdin (config.md "POSIX-platform Hooks")."""
+        return state.document(self.record, status, pid)
+
+    def settle(self) -> None:
+        """The container is complete: say so on disk, then to whoever waits for the pid file or the pidfd."""
+        self.record.phase = "created"
+        state.write(self.directory.number, self.record)
+        if self.options.pidfd_socket:
+            send_pidfd(self.options.pidfd_socket, self.init.pid)
+        if self.options.pid_file:
+            self.pid_file_written = True
+            write_pid_file(absolute(self.options.pid_file), self.init.pid)
+
+    # -- undoing -------------------------------------------------------------------------------------------------------
+
+    def undo(self) -> None:
+        """Remove all that this birth has made; a failure to remove one thing does not keep the others."""
+        self.init.reap()
+        steps: list[Any] = [
+            lambda: cgroup.kill(self.record.made),
+            lambda: cgroup.remove(self.record.cgroups, made=self.record.made),
+            self.poststop,
+        ]
+        if hasattr(self, "record"):
+            for step in steps:
+                try:
+                    step()
+                except OcirtError:
+                    pass  # the error that led here is the one to report
+        if self.pid_file_written:
+            unlink(absolute(self.options.pid_file or ""))
+        state.discard(self.root, self.container_id, self.directory.number)
+
+    def poststop(self) -> None:
+        """runtime.md, lifecycle: a failed hook leads to step 12 and 13, poststop's."""
+        if self.hooks_ran:
+            hooks.run_all("poststop", self.config["hooks"].get("poststop") or (), self.hook_state("stopped", 0))
+
+
+def absolute_below(bundle: str, path: str) -> str:
+    """`path` as an absolute one, relative to the bundle (config.md "Root")."""
+    return absolute(path if path.startswith("/") else f"{bundle}/{path}")
+
+
+def write_pid_file(path: str, pid: int) -> None:
+    """Write the pid, decimal and without newline; whoever finds the file finds it whole. Raises SystemCallError."""
+    directory, _, name = path.rpartition("/")
+    temporary = f"{directory}/.{name}.tmp"
+    try:
+        fd = posix.open(temporary, posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_CLOEXEC, 0o644)
+        posix.write(fd, b"%d" % pid)
+        posix.close(fd)
+        posix.rename(temporary, path)
+    except OSError as error:
+        raise SystemCallError(f'write the pid file "{path}"', error.errno or 0) from None
+
+
+def send_pidfd(path: str, pid: int) -> None:
+    """Send a pidfd of the process to the unix socket at `path` (pidfd_open(2)). Raises SystemCallError."""
+    with calls.Fd(posix.pidfd_open(pid)) as pidfd, calls.connect(path) as socket:
+        calls.send(socket.number, b"pidfd", [pidfd.number])
+
+
+def unlink(path: str) -> None:
+    """Remove a file that may be gone."""
+    try:
+        posix.unlink(path)
+    except OSError:
+        pass

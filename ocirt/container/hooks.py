@@ -1,0 +1,102 @@
+"""Hooks that run in the runtime's namespace: prestart, createRuntime, poststart, poststop. The others are the init's.
+
+Source: config.md "POSIX-platform Hooks", runtime.md "Lifecycle".
+"""
+
+from __future__ import annotations
+
+import posix
+
+import _signal
+import select
+
+from ocirt.errors import HookError, SystemCallError
+from ocirt.linux import calls
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+OUTPUT_SHOWN = 1024
+SIGKILL = 9
+UNBLOCKABLE = (9, 19)
+
+
+def run(kind: str, hooks: Sequence[dict[str, Any]], state: bytes) -> None:
+    """Run the hooks of one kind in order, with `state` (JSON) on stdin; the first failure ends it.
+
+    Raises HookError for a hook that cannot be started, exits non-zero, is killed or runs out of time.
+    """
+    for position, hook in enumerate(hooks):
+        run_one(hook, state, f"/hooks/{kind}/{position}")
+
+
+def run_all(kind: str, hooks: Sequence[dict[str, Any]], state: bytes) -> list[HookError]:
+    """Run the hooks of one kind whatever happens to each; their failures (poststop: runtime.md, step 13)."""
+    failures = []
+    for position, hook in enumerate(hooks):
+        try:
+            run_one(hook, state, f"/hooks/{kind}/{position}")
+        except HookError as error:
+            failures.append(error)
+    return failures
+
+
+def run_one(hook: dict[str, Any], state: bytes, pointer: str) -> None:
+    """Run one hook in a process group of its own. Raises HookError."""
+    where = f'config.json: {pointer}: hook "{hook["path"]}"'
+    # Files, not pipes: a hook that reads nothing, or leaves a daemon behind with its output open, blocks nobody.
+    output = posix.memfd_create("hook-output", posix.MFD_CLOEXEC)
+    try:
+        with calls.sealed_memfd("hook-state", state) as stdin:
+            pid = _start(hook, stdin.number, output, where)
+        timeout = hook.get("timeout")
+        if not _wait(pid, timeout):
+            raise HookError(f"{where} did not finish within {timeout} s{_said(output)}", pointer)
+        code = posix.waitstatus_to_exitcode(posix.waitpid(pid, 0)[1])
+        if code:
+            ended = f"exited with status {code}" if code > 0 else f"was killed by signal {-code}"
+            raise HookError(f"{where} {ended}{_said(output)}", pointer)
+    except SystemCallError as error:
+        raise HookError(f"{where}: {error}", pointer) from None
+    finally:
+        posix.close(output)
+
+
+def _start(hook: dict[str, Any], stdin: int, output: int, where: str) -> int:
+    environment = posix.environ if hook.get("env") is None else dict(item.partition("=")[::2] for item in hook["env"])
+    try:
+        return posix.posix_spawn(
+            hook["path"],
+            hook.get("args") or [hook["path"]],
+            environment,
+            file_actions=[(posix.POSIX_SPAWN_DUP2, stdin, 0), *((posix.POSIX_SPAWN_DUP2, output, fd) for fd in (1, 2))],
+            setpgroup=0,
+            setsigmask=(),
+            setsigdef=[number for number in _signal.valid_signals() if number not in UNBLOCKABLE],
+        )
+    except OSError as error:
+        raise HookError(f"{where}: {posix.strerror(error.errno or 0).lower()}") from None
+
+
+def _wait(pid: int, timeout: int | None) -> bool:
+    """Wait for the process to end; kill its whole group and return False when `timeout` seconds have passed."""
+    if not timeout:
+        return True
+    pidfd = posix.pidfd_open(pid)
+    try:
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        if poll.poll(timeout * 1000):
+            return True
+    finally:
+        posix.close(pidfd)
+    posix.killpg(pid, SIGKILL)
+    posix.waitpid(pid, 0)
+    return False
+
+
+def _said(output: int) -> str:
+    text = posix.pread(output, OUTPUT_SHOWN, 0).decode("utf-8", "replace").strip()
+    return ": " + "; ".join(text.splitlines()) if text else ""

@@ -1,0 +1,113 @@
+"""What `create` and `run` need before anything exists: options, paths, the fds to pass on, the seccomp program."""
+
+from __future__ import annotations
+
+import posix
+
+import fcntl
+
+from ocirt.errors import BundleError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class Options:
+    """How to create, beyond what the bundle says. Paths are relative to the current directory.
+
+    config           this file in place of <bundle>/config.json
+    pid_file         where to write the process's pid (no newline)
+    console_socket   unix socket that gets the terminal's master (process.terminal)
+    no_pivot         move the root in place of pivot_root(2): for a root on ramfs
+    new_keyring      give the container a session keyring of its own
+    preserve_fds     pass fds 3 … 2+n on to the process
+    manager          "cgroupfs" or "disabled"
+    pidfd_socket     unix socket that gets a pidfd of the process
+    """
+
+    __slots__ = (
+        "config", "console_socket", "manager", "new_keyring", "no_pivot", "pid_file", "pidfd_socket", "preserve_fds",
+    )  # fmt: skip
+
+    def __init__(  # noqa: PLR0913 - a record: every field has a default and is passed by name
+        self,
+        *,
+        config: str | None = None,
+        pid_file: str | None = None,
+        console_socket: str | None = None,
+        no_pivot: bool = False,
+        new_keyring: bool = True,
+        preserve_fds: int = 0,
+        manager: str = "cgroupfs",
+        pidfd_socket: str | None = None,
+    ) -> None:
+        self.config = config
+        self.pid_file = pid_file
+        self.console_socket = console_socket
+        self.no_pivot = no_pivot
+        self.new_keyring = new_keyring
+        self.preserve_fds = preserve_fds
+        self.manager = manager
+        self.pidfd_socket = pidfd_socket
+
+
+def absolute(path: str) -> str:
+    """`path` made absolute by the current directory, without "." components and doubled slashes."""
+    joined = path if path.startswith("/") else posix.getcwd() + "/" + path
+    return "/" + "/".join([part for part in joined.split("/") if part not in {"", "."}])
+
+
+def bundle_path(bundle: str) -> str:
+    """The bundle's absolute path. Raises BundleError where it is no directory."""
+    path = absolute(bundle)
+    try:
+        is_directory = posix.stat(path).st_mode & 0o170000 == 0o040000
+    except OSError as error:
+        raise BundleError(f'bundle "{path}": {posix.strerror(error.errno or 0).lower()}') from None
+    if not is_directory:
+        raise BundleError(f'bundle "{path}": not a directory')
+    return path
+
+
+def listen_fds(process: dict[str, Any]) -> int:
+    """How many fds socket activation handed to the runtime; the container's environment is told (sd_listen_fds(3)).
+
+    Only when LISTEN_PID is this process: engines leave their own LISTEN_FDS in the environment.
+    """
+    environment = posix.environ
+    if environment.get(b"LISTEN_PID") != b"%d" % posix.getpid():
+        return 0
+    count = environment.get(b"LISTEN_FDS", b"")
+    if not count.isdigit():
+        return 0
+    process["env"] = [*process.get("env", ()), f"LISTEN_FDS={int(count)}", "LISTEN_PID=1"]
+    return int(count)
+
+
+def inherited(count: int) -> list[int]:
+    """Which of the fds 3 … 2+count are open and to be passed on; the holes between them are plugged.
+
+    A hole's number could otherwise be taken by a descriptor of the runtime's own, which would then be passed on too.
+    """
+    kept = []
+    for fd in range(3, 3 + count):
+        try:
+            fcntl.fcntl(fd, fcntl.F_GETFD)
+            kept.append(fd)
+        except OSError:
+            plug = posix.open("/dev/null", posix.O_RDWR | posix.O_CLOEXEC)
+            if plug != fd:
+                posix.dup2(plug, fd, inheritable=False)
+                posix.close(plug)
+    return kept
+
+
+def seccomp_program(config: dict[str, Any]) -> tuple[bytes | None, int]:
+    """The BPF program of linux.seccomp and the flags to load it with; (None, 0) where there is none."""
+    profile = (config.get("linux") or {}).get("seccomp")
+    if not profile:
+        return None, 0
+    from ocirt.linux import seccomp
+
+    return seccomp.compile(profile), seccomp.flags(profile)

@@ -1,0 +1,69 @@
+"""Writes a user namespace's id maps from outside; leaves to plan/ which ids map to what.
+
+Source: user_namespaces(7), newuidmap(1).
+"""
+
+from __future__ import annotations
+
+import posix
+
+from ocirt.errors import PlanError, SystemCallError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    Mapping = tuple[int, int, int]
+
+EPERM = 1
+# Fixed, and the host's: a helper found through the caller's PATH would run with the helper's set-user-ID rights.
+HELPER_DIRECTORIES = ("/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin", "/run/wrappers/bin")
+
+
+def write(pid: int, uid_map: Sequence[Mapping], gid_map: Sequence[Mapping], setgroups: bool) -> None:
+    """Write the maps of process `pid`, by newuidmap and newgidmap where the kernel does not let us.
+
+    Raises PlanError with the pointer of the mapping.
+    """
+    if not setgroups:
+        # Before gid_map: the kernel demands it of unprivileged writers (user_namespaces(7), CVE-2014-8989).
+        _put(pid, "setgroups", "deny", "/linux/gidMappings")
+    for name, mappings, pointer in (("uid", uid_map, "/linux/uidMappings"), ("gid", gid_map, "/linux/gidMappings")):
+        text = "".join([f"{container} {host} {size}\n" for container, host, size in mappings])
+        if text and _put(pid, f"{name}_map", text, pointer) == EPERM:
+            _helper(f"new{name}map", pid, mappings, pointer)
+
+
+def _put(pid: int, name: str, text: str, pointer: str) -> int:
+    path = f"/proc/{pid}/{name}"
+    try:
+        fd = posix.open(path, posix.O_WRONLY | posix.O_CLOEXEC)
+        try:
+            posix.write(fd, text.encode())
+        finally:
+            posix.close(fd)
+    except OSError as error:
+        number = error.errno or 0
+        if number == EPERM and name != "setgroups":
+            return number
+        raise PlanError(f"config.json: {pointer}: write {name}: {posix.strerror(number).lower()}", pointer, number) from None
+    return 0
+
+
+def _helper(name: str, pid: int, mappings: Sequence[Mapping], pointer: str) -> None:
+    path = next((f"{d}/{name}" for d in HELPER_DIRECTORIES if posix.access(f"{d}/{name}", posix.X_OK)), None)
+    if posix.geteuid() == 0 or path is None:
+        why = "" if posix.geteuid() == 0 else f", and {name} is not installed (package uidmap)"
+        raise PlanError(f"config.json: {pointer}: the kernel refuses these mappings{why}: operation not permitted", pointer, EPERM)
+    argv = [name, str(pid), *(str(number) for mapping in mappings for number in mapping)]
+    output = posix.memfd_create("helper-output", posix.MFD_CLOEXEC)
+    try:
+        actions = [(posix.POSIX_SPAWN_DUP2, output, fd) for fd in (1, 2)]
+        child = posix.posix_spawn(path, argv, {}, file_actions=actions)
+        if posix.waitpid(child, 0)[1]:
+            said = posix.pread(output, 512, 0).decode("utf-8", "replace").strip().replace("\n", "; ")
+            raise PlanError(f"config.json: {pointer}: {name}: {said or 'failed'}", pointer, EPERM)
+    except OSError as error:
+        raise SystemCallError(path, error.errno or 0) from None
+    finally:
+        posix.close(output)
