@@ -1,0 +1,58 @@
+"""Typed face of launcher/quick.h, the verbs that the launcher runs without Python; leaves the words to its callers."""
+
+from __future__ import annotations
+
+from errno import EINVAL, ENOENT
+
+from ocirt.errors import ContainerNotFound, SystemCallError
+from ocirt.linux._kernel import ffi, lib
+
+STATUSES = ("creating", "created", "running", "paused", "stopped")  # STATUS_… of quick.h
+
+
+def status(root: str, container_id: str) -> tuple[str, int]:
+    """What the container is now, and the pid of its process, 0 when stopped.
+
+    Raises ContainerNotFound, also for an entry of another runtime, and SystemCallError.
+    """
+    pid = ffi.new("int *")
+    found = lib.quick_status(path_bytes(root), container_id.encode(), pid)
+    if found == -ENOENT:
+        raise ContainerNotFound(container_id)
+    if found < 0:
+        raise SystemCallError(f'read the state of container "{container_id}" in "{root}"', -found)
+    return STATUSES[found], int(pid[0])
+
+
+def start(root: str, container_id: str) -> tuple[int, bytes]:
+    """Let the process be executed: (0, b""); or (1, the init's message); or (a negative errno, b"").
+
+    -EINVAL: the container is not created. Raises ContainerNotFound.
+    """
+    message = ffi.new("struct message *")
+    result = int(lib.quick_start_report(path_bytes(root), container_id.encode(), message))
+    if result == -ENOENT:
+        raise ContainerNotFound(container_id)
+    return result, ffi.buffer(message)[:].rstrip(b"\0").ljust(lib.MESSAGE_HEAD, b"\0") if result == 1 else b""
+
+
+def kill(root: str, container_id: str, signal: int) -> bool:
+    """Send `signal` to the process; False when nothing was done and somebody must say why."""
+    return bool(lib.quick_kill(path_bytes(root), container_id.encode(), signal) == lib.QUICK_DONE)
+
+
+def delete(root: str, container_id: str, force: bool) -> bool:
+    """Remove the container; False when it is not removed, or not whole, for a reason that somebody must find."""
+    return bool(lib.quick_delete(path_bytes(root), container_id.encode(), force) == lib.QUICK_DONE)
+
+
+def signal_number(text: str) -> int:
+    """Number, 0 to 64, of a signal given by name or number; -EINVAL for anything else."""
+    return -EINVAL if "\0" in text else int(lib.signal_number(text.encode("utf-8", "surrogateescape")))
+
+
+def path_bytes(path: str) -> bytes:
+    """A path as the kernel takes it. Raises SystemCallError for one with a NUL byte, which C would cut off there."""
+    if "\0" in path:
+        raise SystemCallError(f"open {path!r}", EINVAL)
+    return path.encode("utf-8", "surrogateescape")

@@ -1,0 +1,193 @@
+"""What is known of a container, and its text: state.json, and the state that hooks and `state` show.
+
+docs/plan.md, "The state directory", fixes the lines, for C reads them as well; state.py keeps them in a directory.
+"""
+
+from __future__ import annotations
+
+import posix
+from _json import encode_basestring as quoted
+from time import gmtime, time_ns
+
+from ocirt.errors import BundleError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+
+class State:
+    """What create learned of a container.
+
+    oci_version, container_id, bundle, rootfs, annotations    as in config.json; paths absolute
+    pid             the container's process as the runtime sees it; 0 until it exists
+    start_time      of the process, in clock ticks after boot (proc_pid_stat(5), field 22)
+    boot_id         of the boot that both belong to
+    created         RFC 3339, UTC, nanoseconds
+    owner           name of the user who created it
+    phase           "creating" or "created"
+    manager         "cgroupfs", "systemd" or "disabled"
+    pid_namespace   whether the process is the first of a pid namespace made for it
+    python          why a verb is not quick: "poststart", "poststop", "noprocess", separated by spaces
+    freezer         the file that tells whether the container is frozen, "" for none
+    cgroups, made   its cgroup directories; all directories that create made for them, deepest first
+    """
+
+    __slots__ = (
+        "annotations", "boot_id", "bundle", "cgroups", "container_id", "created", "freezer", "made", "manager",
+        "oci_version", "owner", "phase", "pid", "pid_namespace", "python", "rootfs", "start_time",
+    )  # fmt: skip
+
+    def __init__(self, container_id: str, oci_version: str, bundle: str, rootfs: str) -> None:
+        self.container_id = container_id
+        self.oci_version = oci_version
+        self.bundle = bundle
+        self.rootfs = rootfs
+        self.annotations: dict[str, str] = {}
+        self.pid = 0
+        self.start_time = 0
+        self.boot_id = boot_id()
+        self.created = now()
+        self.owner = owner()
+        self.phase = "creating"
+        self.manager = "cgroupfs"
+        self.pid_namespace = False
+        self.python = ""
+        self.freezer = ""
+        self.cgroups: list[str] = []
+        self.made: list[str] = []
+
+    def born(self, pid: int) -> None:
+        """Take note of the container's process."""
+        self.start_time = start_time(pid)
+        self.pid = pid
+
+
+def document(state: State, status: str, pid: int) -> bytes:
+    """The state of runtime.md, as JSON: what `state` prints and hooks read."""
+    return _bytes([*_public(state, status, pid), "}"])
+
+
+def encode(state: State) -> bytes:
+    """The text of state.json."""
+    own = (
+        f'"phase": "{state.phase}"',
+        f'"startTime": {state.start_time}',
+        f'"bootId": {quoted(state.boot_id)}',
+        f'"manager": {quoted(state.manager)}',
+        f'"pidNamespace": {"true" if state.pid_namespace else "false"}',
+        f'"python": {quoted(state.python)}',
+        f'"freezer": {quoted(state.freezer)}',
+        f'"cgroups": {_list(state.cgroups)}',
+        f'"made": {_list(state.made)}',
+    )
+    lines = _public(state, state.phase, state.pid)
+    lines[-1] += ","
+    return _bytes([*lines, '  "ocirt": {', ",\n".join(f"    {line}" for line in own), "  }", "}"])
+
+
+def decode(data: bytes) -> State:
+    """The State of a state.json. Raises ValueError when the text is not one of ours."""
+    from ocirt.config import load
+
+    try:
+        doc: Any = load.parse(data, "state.json")
+        own = doc["ocirt"]
+        state = State.__new__(State)
+        for slot, (part, member, kind) in MEMBERS.items():
+            value = (own if part else doc)[member]
+            if type(value) is not kind:
+                raise ValueError(member)
+            setattr(state, slot, value)
+    except (BundleError, KeyError, TypeError, IndexError) as error:
+        raise ValueError(str(error)) from None
+    return state
+
+
+# slot → (in the part "ocirt"?, member, type)
+MEMBERS = {
+    "oci_version": (False, "ociVersion", str),
+    "container_id": (False, "id", str),
+    "pid": (False, "pid", int),
+    "bundle": (False, "bundle", str),
+    "rootfs": (False, "rootfs", str),
+    "created": (False, "created", str),
+    "annotations": (False, "annotations", dict),
+    "owner": (False, "owner", str),
+    "phase": (True, "phase", str),
+    "start_time": (True, "startTime", int),
+    "boot_id": (True, "bootId", str),
+    "manager": (True, "manager", str),
+    "pid_namespace": (True, "pidNamespace", bool),
+    "python": (True, "python", str),
+    "freezer": (True, "freezer", str),
+    "cgroups": (True, "cgroups", list),
+    "made": (True, "made", list),
+}
+
+
+def boot_id() -> str:
+    """The id of this boot (random(4))."""
+    fd = posix.open("/proc/sys/kernel/random/boot_id", posix.O_RDONLY | posix.O_CLOEXEC)
+    try:
+        return posix.read(fd, 64).decode().strip()
+    finally:
+        posix.close(fd)
+
+
+def start_time(pid: int) -> int:
+    """Field 22 of proc_pid_stat(5), counted after the last ")": a process may call itself "a) b". 0 for no process."""
+    try:
+        fd = posix.open(f"/proc/{pid}/stat", posix.O_RDONLY | posix.O_CLOEXEC)
+        try:
+            return int(posix.read(fd, 1024).rpartition(b")")[2].split()[19])
+        finally:
+            posix.close(fd)
+    except OSError:
+        return 0
+
+
+def now() -> str:
+    """The time, RFC 3339 in UTC, with nanoseconds."""
+    seconds, nanoseconds = divmod(time_ns(), 1_000_000_000)
+    year, month, day, hour, minute, second = gmtime(seconds)[:6]
+    return f"{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{nanoseconds:09}Z"
+
+
+def owner() -> str:
+    """The name of the effective user, or its number where it has none."""
+    uid = posix.geteuid()
+    if uid == 0:
+        return "root"  # name services may take long, and this is what they say
+    from pwd import getpwuid
+
+    try:
+        return getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _public(state: State, status: str, pid: int) -> list[str]:
+    annotations = ", ".join([f"{quoted(key)}: {quoted(value)}" for key, value in state.annotations.items()])
+    members = (
+        f'"ociVersion": {quoted(state.oci_version)}',
+        f'"id": {quoted(state.container_id)}',
+        f'"pid": {pid}',
+        f'"status": "{status}"',
+        f'"bundle": {quoted(state.bundle)}',
+        f'"rootfs": {quoted(state.rootfs)}',
+        f'"created": {quoted(state.created)}',
+        f'"annotations": {{{annotations}}}',
+        f'"owner": {quoted(state.owner)}',
+    )
+    return ["{", ",\n".join([f"  {member}" for member in members])]
+
+
+def _list(values: Iterable[str]) -> str:
+    return "[" + ", ".join([quoted(value) for value in values]) + "]"
+
+
+def _bytes(lines: list[str]) -> bytes:
+    # A path that is not UTF-8 has lone surrogates (PEP 383): as this error handler writes them, so does JSON.
+    return ("\n".join(lines) + "\n").encode("utf-8", "backslashreplace")

@@ -1,0 +1,247 @@
+"""The record of a container below the state root: claimed, written, read, locked, removed.
+
+Who claims an id holds the lock of <root>/<id>/ (flock(2)) until the container is made or given up; start and delete
+take it too. A directory without a state.json is another runtime's and is left alone, unless it bears the mark (mode
+01700): then claim or delete was killed between making or removing the two.
+What a container is at the moment is found out by launcher/quick.c, see quick.py.
+"""
+
+from __future__ import annotations
+
+import posix
+from errno import EEXIST, ELOOP, ENOENT, ENOTDIR
+from fcntl import LOCK_EX, LOCK_NB, flock
+
+from ocirt.container import quick
+from ocirt.container.ids import check_id
+from ocirt.container.record import State, decode, document, encode
+from ocirt.errors import ContainerError, ContainerExists, ContainerNotFound, SystemCallError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = [
+    "State", "claim", "document", "lock", "public", "read", "read_at", "read_file", "remove", "sweep", "write",
+    "write_file",
+]  # fmt: skip
+
+LIMIT = 1 << 20  # bytes of state.json; STATE_MAX of launcher/record.h
+MARK = 0o1700
+PLAIN = 0o700
+MODE_BITS = 0o7777
+OPEN_DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
+OPEN_NEW = posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_NOFOLLOW | posix.O_CLOEXEC
+
+
+def claim(root: str, container_id: str) -> int:
+    """Take the id: the fd of its new directory, locked, still empty and marked. Makes the root where it is missing.
+
+    Raises ContainerExists, InvalidID, SystemCallError.
+    """
+    check_id(container_id)
+    path = f"{root}/{container_id}"
+    try:
+        _make(root, path)
+        fd = posix.open(path, OPEN_DIRECTORY)
+    except OSError as error:
+        if error.errno in {ENOENT, ENOTDIR, ELOOP} and _exists(root):
+            raise ContainerExists(container_id) from None  # a foreign file; or somebody is removing it at this moment
+        raise _failed(f'make "{path}"', error) from None
+    if _take(fd):
+        return fd
+    posix.close(fd)
+    raise ContainerExists(container_id)
+
+
+def write(directory: int, state: State) -> None:
+    """Write state.json by way of a temporary name. Raises SystemCallError.
+
+    No fsync: containers do not outlive a power cut, and the root is a tmpfs nearly always.
+    """
+    try:
+        write_file(directory, ".state.json.tmp", encode(state))
+        posix.rename(".state.json.tmp", "state.json", src_dir_fd=directory, dst_dir_fd=directory)
+        posix.fchmod(directory, PLAIN)
+    except OSError as error:
+        raise _failed(f'write the state of container "{state.container_id}"', error) from None
+
+
+def write_file(directory: int, name: str, data: bytes) -> None:
+    """Make or replace the file `name` with `data`, readable by its owner only. Raises OSError."""
+    fd = posix.open(name, OPEN_NEW, 0o600, dir_fd=directory)
+    try:
+        while data:
+            data = data[posix.write(fd, data) :]
+    finally:
+        posix.close(fd)
+
+
+def read(root: str, container_id: str) -> State:
+    """The record of a container of ours. Raises ContainerNotFound, InvalidID, SystemCallError."""
+    fd = _open(root, container_id)
+    try:
+        return read_at(fd, container_id)
+    finally:
+        posix.close(fd)
+
+
+def read_at(directory: int, container_id: str) -> State:
+    """`read`, from the container's directory. Raises ContainerNotFound, SystemCallError."""
+    try:
+        return decode(read_file(directory, "state.json"))
+    except OSError as error:
+        if error.errno in {ENOENT, ELOOP}:
+            raise ContainerNotFound(container_id) from None
+        raise _failed(f'read the state of container "{container_id}"', error) from None
+    except ValueError:
+        raise ContainerNotFound(container_id) from None
+
+
+def read_file(directory: int, name: str, limit: int = LIMIT) -> bytes:
+    """The bytes of a file of the container's directory, ValueError beyond `limit`. Raises OSError."""
+    fd = posix.open(name, posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC, dir_fd=directory)
+    try:
+        data = b""
+        while part := posix.read(fd, 1 << 16):
+            data += part
+            if len(data) > limit:
+                raise ValueError(f"{name} is larger than {limit} bytes")
+        return data
+    finally:
+        posix.close(fd)
+
+
+def lock(root: str, container_id: str) -> int:
+    """The fd of the container's directory once its lock is ours; closing it lets go.
+
+    Raises ContainerNotFound, also when it was deleted meanwhile, InvalidID, SystemCallError.
+    """
+    fd = _open(root, container_id)
+    flock(fd, LOCK_EX)
+    if posix.fstat(fd).st_nlink:
+        return fd
+    posix.close(fd)
+    raise ContainerNotFound(container_id)
+
+
+def public(root: str, container_id: str) -> dict[str, Any]:
+    """The state of a container as `state` and `list` show it. Raises ContainerNotFound, InvalidID, SystemCallError."""
+    state = read(root, container_id)
+    status, pid = quick.status(root, container_id)
+    return {
+        "ociVersion": state.oci_version,
+        "id": state.container_id,
+        "pid": pid,
+        "status": status,
+        "bundle": state.bundle,
+        "rootfs": state.rootfs,
+        "created": state.created,
+        "annotations": state.annotations,
+        "owner": state.owner,
+    }
+
+
+def remove(root: str, container_id: str, directory: int) -> None:
+    """Remove the container's directory, whose lock is held, state.json last. Raises SystemCallError."""
+    try:
+        _empty(directory, [name for name in posix.listdir(directory) if name != "state.json"])
+        posix.fchmod(directory, MARK)
+        _empty(directory, ["state.json"])
+        posix.rmdir(f"{root}/{container_id}")
+    except OSError as error:
+        raise _failed(f'remove "{root}/{container_id}"', error) from None
+
+
+def sweep(root: str, container_id: str) -> None:
+    """Remove a marked directory that a killed claim or delete left behind, and nothing else. Raises SystemCallError."""
+    try:
+        fd = lock(root, container_id)
+    except ContainerNotFound:
+        return
+    try:
+        if _is_leftover(fd):
+            remove(root, container_id, fd)
+    finally:
+        posix.close(fd)
+
+
+def _open(root: str, container_id: str) -> int:
+    path = f"{root}/{check_id(container_id)}"
+    try:
+        return posix.open(path, OPEN_DIRECTORY)
+    except OSError as error:
+        if error.errno in {ENOENT, ENOTDIR, ELOOP}:
+            raise ContainerNotFound(container_id) from None
+        raise _failed(f'open "{path}"', error) from None
+    except ValueError:
+        raise ContainerError(f"the state root {root!r} has a NUL byte") from None
+
+
+def _make(root: str, path: str) -> None:
+    try:
+        posix.mkdir(path, MARK)
+    except FileNotFoundError:
+        _make_root(root)
+        posix.mkdir(path, MARK)
+    except FileExistsError:
+        pass  # ours, another runtime's or a leftover: _take tells
+
+
+def _make_root(root: str) -> None:
+    missing = []
+    while root and not _exists(root):
+        missing.append(root)
+        root = root.rpartition("/")[0]
+    for path in reversed(missing):
+        try:
+            posix.mkdir(path, PLAIN if path == missing[0] else 0o755)
+        except OSError as error:
+            if error.errno != EEXIST:
+                raise
+
+
+def _take(fd: int) -> bool:
+    """Lock a directory just made, or one left behind. Who comes second at the same moment finds it locked or gone."""
+    try:
+        flock(fd, LOCK_EX | LOCK_NB)
+    except BlockingIOError:
+        return False
+    if not posix.fstat(fd).st_nlink or not _is_leftover(fd):
+        return False
+    _empty(fd, posix.listdir(fd))
+    return True
+
+
+def _is_leftover(fd: int) -> bool:
+    status = posix.fstat(fd)
+    if status.st_mode & MODE_BITS != MARK or status.st_uid != posix.geteuid():
+        return False
+    return "state.json" not in posix.listdir(fd)
+
+
+def _empty(directory: int, names: list[str]) -> None:
+    for name in names:
+        try:
+            posix.unlink(name, dir_fd=directory)
+        except IsADirectoryError:
+            below = posix.open(name, OPEN_DIRECTORY, dir_fd=directory)
+            try:
+                _empty(below, posix.listdir(below))
+            finally:
+                posix.close(below)
+            posix.rmdir(name, dir_fd=directory)
+        except FileNotFoundError:
+            pass
+
+
+def _exists(path: str) -> bool:
+    try:
+        posix.stat(path)
+    except OSError:
+        return False
+    return True
+
+
+def _failed(what: str, error: OSError) -> SystemCallError:
+    return SystemCallError(what, error.errno or 0)
