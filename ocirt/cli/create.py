@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import posix
-
 from ocirt.cli.main import absolute
-from ocirt.errors import BundleError, UsageError
+from ocirt.container.prepare import Options as CreateOptions
+from ocirt.container.prepare import bundle_path
+from ocirt.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ocirt.cli.main import Global
     from ocirt.cli.options import Options
-    from ocirt.container.create import Options as CreateOptions
 
 # Descriptors go up to sysctl fs.nr_open, a million by default: proc_sys_fs(5).
 _MAX_FDS = 1 << 20
@@ -21,7 +20,7 @@ def run(globals_: Global, options: Options, arguments: list[str]) -> int:
     """Create the container; return 0 once it waits for start."""
     from ocirt.container.create import create
 
-    bundle = bundle_path(options)
+    bundle = bundle_option(options)
     tell_steps(globals_, options, bundle)
     create(globals_.root, arguments[0], bundle, options=create_options(globals_, options))
     return 0
@@ -29,8 +28,6 @@ def run(globals_: Global, options: Options, arguments: list[str]) -> int:
 
 def create_options(globals_: Global, options: Options) -> CreateOptions:
     """Translate the flags that create and run share; paths are made absolute. Raises UsageError."""
-    from ocirt.container.create import Options as CreateOptions
-
     return CreateOptions(
         config=path_option(options, "config"),
         pid_file=path_option(options, "pid_file"),
@@ -49,17 +46,9 @@ def path_option(options: Options, key: str) -> str | None:
     return absolute(str(value), key.replace("_", "-")) if value else None
 
 
-def bundle_path(options: Options) -> str:
-    """Return the bundle's absolute path; raises BundleError where that is no directory."""
-    text = str(options.get("bundle") or "")
-    path = absolute(text, "bundle") if text else posix.getcwd()
-    try:
-        mode = posix.stat(path).st_mode
-    except OSError as error:
-        raise BundleError(f'bundle "{path}": {error.strerror.lower()}') from None
-    if mode & 0o170000 != 0o040000:
-        raise BundleError(f'bundle "{path}": not a directory')
-    return path
+def bundle_option(options: Options) -> str:
+    """Return the bundle's absolute path, the current directory by default; raises BundleError if it is no directory."""
+    return bundle_path(str(options.get("bundle") or "."))
 
 
 def preserved_fds(options: Options) -> int:

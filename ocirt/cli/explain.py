@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from errno import errorcode
 
-from ocirt.cli.create import bundle_path, create_options
+from ocirt.cli.create import bundle_option, create_options
 from ocirt.cli.log import printable, tell
 from ocirt.cli.output import say, say_json
 from ocirt.cli.validate import take_bundle
@@ -25,7 +25,7 @@ EXAMPLE_ID = "explained"
 def run(globals_: Global, options: Options, arguments: list[str]) -> int:
     """Print the steps; return 0. Raises what create raises for the bundle."""
     take_bundle(options, arguments, "explain")
-    plan = plan_of(globals_, options, bundle_path(options))
+    plan = plan_of(globals_, options, bundle_option(options))
     steps = [step_of(number, op) for number, op in enumerate(plan.ops, 1)]
     if options.get("json"):
         say_json({"steps": steps, "warnings": list(plan.warnings)})
@@ -39,7 +39,7 @@ def run(globals_: Global, options: Options, arguments: list[str]) -> int:
 
 def plan_of(globals_: Global, options: Options, bundle: str) -> Plan:
     """Compile the bundle as create would; raises BundleError, ConfigError, UnsupportedError."""
-    from ocirt.container.create import Birth
+    from ocirt.container.birth import Birth
 
     birth = Birth(globals_.root, EXAMPLE_ID, bundle, create_options(globals_, options))
     birth.prepare("create")

@@ -97,11 +97,9 @@ def absolute(path: str, flag: str) -> str:
     """Make `path`, the value of --`flag`, absolute; raises UsageError where it is empty, OSError without a cwd."""
     if not path:
         raise UsageError(f"flag --{flag}: the path is empty")
-    if path[0] == "/":
-        return path
-    from posix import getcwd
+    from ocirt.container.prepare import absolute as made_absolute
 
-    return f"{getcwd().rstrip('/')}/{path}"
+    return made_absolute(path)
 
 
 def main(argv: Sequence[str]) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ocirt.cli.create import bundle_path, create_options, tell_steps
+from ocirt.cli.create import bundle_option, create_options, tell_steps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ def run(globals_: Global, options: Options, arguments: list[str]) -> int:
     """Run the container; return its process's exit code, 128 + signal, or 0 with --detach."""
     from ocirt.container.run import run as run_container
 
-    bundle = bundle_path(options)
+    bundle = bundle_option(options)
     tell_steps(globals_, options, bundle)
     return run_container(
         globals_.root,

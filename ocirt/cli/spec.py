@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 
-from ocirt.cli.create import bundle_path
+from ocirt.cli.create import bundle_option
 from ocirt.errors import BundleError
 
 TYPE_CHECKING = False
@@ -18,7 +18,7 @@ def run(_globals: Global, options: Options, _arguments: list[str]) -> int:
     """Write the file; return 0. Raises BundleError where it cannot be written, as when it exists."""
     from ocirt.config.default import document
 
-    path = os.path.join(bundle_path(options), str(options.get("file") or "config.json"))
+    path = os.path.join(bundle_option(options), str(options.get("file") or "config.json"))
     text = json.dumps(document(bool(options.get("for_rootless"))), indent=4) + "\n"
     try:
         with open(path, "x", encoding="utf-8") as file:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ocirt.cli.create import bundle_path, path_option
+from ocirt.cli.create import bundle_option, path_option
 from ocirt.cli.log import printable
 from ocirt.cli.output import say
 from ocirt.errors import UsageError
@@ -20,9 +20,9 @@ def run(_globals: Global, options: Options, arguments: list[str]) -> int:
     from ocirt.config.load import load
 
     take_bundle(options, arguments, "validate")
-    document, _ = load(bundle_path(options), path_option(options, "config"))
-    check(document)
-    for warning in warnings(document):
+    document, raw = load(bundle_option(options), path_option(options, "config"))
+    check(document, raw)
+    for warning in warnings(document, raw):
         say(f"warning: {printable(str(warning))}")
     say("config.json is valid")
     return 0

@@ -1,0 +1,83 @@
+"""`ocirt features`: what this build can do, as features.md of the specification describes it.
+
+Engines stop working around what is listed here, so a thing is listed once it works and not sooner. The names come from
+the tables that carry them out.
+"""
+
+from __future__ import annotations
+
+from ocirt.cli.output import say_json
+from ocirt.cli.version import SPEC
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ocirt.cli.main import Global
+    from ocirt.cli.options import Options
+
+HOOKS = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"]
+NAMESPACES = ["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"]
+
+# In every kernel since 5.14; SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV only goes with a listener: seccomp(2).
+SECCOMP_FLAGS = ["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_TSYNC"]
+
+
+def run(_globals: Global, _options: Options, _arguments: list[str]) -> int:
+    """Print the document; return 0."""
+    say_json(document())
+    return 0
+
+
+def document() -> dict[str, Any]:
+    """Return the features document."""
+    seccomp, annotations = _seccomp()
+    return {
+        "ociVersionMin": "1.0.0",
+        "ociVersionMax": SPEC,
+        "hooks": HOOKS,
+        "mountOptions": _mount_options(),
+        "linux": _linux(seccomp),
+        "annotations": {"org.opencontainers.runc.checkpoint.enabled": "false", **annotations},
+        "potentiallyUnsafeConfigAnnotations": ["run.oci.keep_original_groups"],
+    }
+
+
+def _linux(seccomp: dict[str, Any]) -> dict[str, Any]:
+    from ocirt.linux.consts import CAPABILITIES
+
+    return {
+        "namespaces": NAMESPACES,
+        "capabilities": list(CAPABILITIES),
+        "cgroup": {"v1": True, "v2": True, "systemd": False, "systemdUser": False, "rdma": False},
+        "seccomp": seccomp,
+        # What the runtime can do, "irrelevant to the availability […] on the host": features-linux.md.
+        "apparmor": {"enabled": True},
+        "selinux": {"enabled": True},
+        "intelRdt": {"enabled": False, "schemata": False, "monitoring": False},
+        "mountExtensions": {"idmap": {"enabled": False}},
+        "netDevices": {"enabled": False},
+    }
+
+
+def _seccomp() -> tuple[dict[str, Any], dict[str, str]]:
+    """Return linux.seccomp and the annotations that go with it."""
+    try:
+        from ocirt.linux import seccomp
+    except ImportError:  # built without libseccomp
+        return {"enabled": False}, {}
+    found = {
+        "enabled": True,
+        "actions": sorted(set(seccomp.ACTIONS) - {"SCMP_ACT_NOTIFY"}),
+        "operators": sorted(seccomp.OPERATORS),
+        "archs": sorted(seccomp.ARCHITECTURES),
+        "knownFlags": sorted(seccomp.FLAGS),
+        "supportedFlags": SECCOMP_FLAGS,
+    }
+    return found, {"io.github.seccomp.libseccomp.version": seccomp.version()}
+
+
+def _mount_options() -> list[str]:
+    from ocirt.plan import options
+
+    return sorted(options.NAMES)

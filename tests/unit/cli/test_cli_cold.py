@@ -1,0 +1,255 @@
+"""The verbs for people: completion, man, spec, validate, explain, features; and python -m."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import types
+
+import pytest
+
+from ocirt.cli.main import main
+from ocirt.cli.options import GLOBAL, VERBS
+from ocirt.errors import ConfigError, Problem
+
+
+def run(*words: str, **options) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(words, capture_output=True, text=True, timeout=30, check=False, **options)
+
+
+# -- completion and manual ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_completion_names_every_verb_and_every_flag(shell, capfd):
+    assert main(["completion", shell]) == 0
+    script = capfd.readouterr().out
+    for verb, (_, _, flags, _) in VERBS.items():
+        assert verb in script
+        for flag in [*flags, *GLOBAL]:
+            assert (f"-l {flag[0]}" if shell == "fish" else f"--{flag[0]}") in script
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_completion_is_a_script_that_its_shell_can_read(shell, capfd, tmp_path):
+    if not shutil.which(shell):
+        pytest.skip(f"{shell} is not installed")
+    assert main(["completion", shell]) == 0
+    script = tmp_path / "script"
+    script.write_text(capfd.readouterr().out)
+    result = run(shell, "-n", str(script))
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+COMPLETED = [
+    (["ocirt", "cr"], ["create"]),
+    (["ocirt", "--cgroup-manager", ""], ["cgroupfs", "systemd", "disabled"]),
+    (["ocirt", "list", "--format", ""], ["table", "json"]),
+    (["ocirt", "--log-format", "j"], ["json"]),
+    (["ocirt", "run", "--no-"], ["--no-pivot", "--no-new-keyring", "--no-subreaper"]),
+    (["ocirt", "--debug", "kill", "--r"], ["--regex"]),
+    (["ocirt", "delete", "w"], ["web"]),
+    (["ocirt", "create", "w"], []),
+    (["ocirt", "completion", ""], ["bash", "zsh", "fish", "--help", "--usage"]),
+]
+
+
+@pytest.mark.parametrize(("words", "expected"), COMPLETED, ids=[" ".join(words) for words, _ in COMPLETED])
+def test_bash_completes_verbs_flags_values_and_ids(words, expected, capfd):
+    if not shutil.which("bash"):
+        pytest.skip("bash is not installed")
+    assert main(["completion", "bash"]) == 0
+    script = capfd.readouterr().out + '\nocirt() { echo web; }\nCOMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _ocirt\n'
+    result = run("bash", "-c", script + 'printf "%s\\n" "${COMPREPLY[@]}"', "bash", *words)
+    assert result.stderr == ""
+    assert sorted(result.stdout.split()) == sorted(expected)
+
+
+def test_the_manual_page_names_every_verb_and_flag(capfd):
+    assert main(["man"]) == 0
+    page = capfd.readouterr().out
+    for verb, (_, _, flags, _) in VERBS.items():
+        assert f".SS ocirt {verb}" in page
+        for flag in [*flags, *GLOBAL]:
+            assert "\\-\\-" + flag[0].replace("-", "\\-") in page
+
+
+def test_the_manual_page_is_typeset_without_a_warning(capfd):
+    if not shutil.which("groff"):
+        pytest.skip("groff is not installed")
+    assert main(["man"]) == 0
+    result = run("groff", "-man", "-Tutf8", "-ww", "-z", input=capfd.readouterr().out)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+# -- spec, validate ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def config(monkeypatch):
+    """Stands in for ocirt.config; `config.problems` are what check finds."""
+    made = types.SimpleNamespace(problems=[], warnings=[], loaded=[])
+
+    def load(bundle, file=None):
+        made.loaded.append((bundle, file))
+        return {}, b"{}"
+
+    def check(document, raw):
+        if made.problems:
+            raise ConfigError(made.problems)
+
+    members = {
+        "load": {"load": load},
+        "check": {"check": check},
+        "explain": {"warnings": lambda document, raw: made.warnings},
+        "default": {"document": lambda rootless: {"ociVersion": "1.3.0", "rootless": rootless}},
+    }
+    for name, functions in members.items():
+        module = types.ModuleType(f"ocirt.config.{name}")
+        module.__dict__.update(functions)
+        monkeypatch.setitem(sys.modules, f"ocirt.config.{name}", module)
+    return made
+
+
+@pytest.mark.parametrize(("words", "rootless"), [([], False), (["--rootless"], True), (["--rootless=false"], False)])
+def test_spec_writes_config_json_into_the_bundle(words, rootless, config, tmp_path, capfd):
+    assert main(["spec", "--bundle", str(tmp_path), *words]) == 0
+    assert json.loads((tmp_path / "config.json").read_text())["rootless"] is rootless
+    assert capfd.readouterr() == ("", "")
+
+
+def test_spec_writes_into_the_current_directory_and_under_another_name_when_told(config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["spec", "-f", "other.json"]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["other.json"]
+
+
+def test_spec_never_overwrites(config, tmp_path, capfd):
+    (tmp_path / "config.json").write_text("mine")
+    assert main(["spec", "-b", str(tmp_path)]) == 1
+    assert capfd.readouterr().err == f'ocirt: file "{tmp_path}/config.json" exists; remove it first\n'
+    assert (tmp_path / "config.json").read_text() == "mine"
+
+
+@pytest.mark.parametrize("words", [[], ["."], ["-b", "."], ["--bundle", "{}"], ["{}"]])
+def test_validate_takes_the_bundle_as_a_flag_as_an_argument_or_from_where_it_stands(
+    words, config, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert main(["validate", *(word.format(tmp_path) for word in words)]) == 0
+    assert config.loaded == [(str(tmp_path), None)]
+
+
+def test_validate_says_that_all_is_well_after_the_warnings(config, tmp_path, capfd):
+    config.warnings = [Problem("/process/capabilities/bounding/0", "odd\x07", 7)]
+    assert main(["validate", "--config", "/c.json", str(tmp_path)]) == 0
+    assert capfd.readouterr() == (
+        "warning: config.json:7: /process/capabilities/bounding/0: odd\\x07\nconfig.json is valid\n",
+        "",
+    )
+    assert config.loaded == [(str(tmp_path), "/c.json")]
+
+
+def test_validate_prints_each_problem_on_standard_error_and_exits_1(config, tmp_path, capfd):
+    config.problems = [Problem("/root", "is missing"), Problem("/process/cwd", "not absolute", 4)]
+    assert main(["validate", str(tmp_path)]) == 1
+    assert capfd.readouterr() == (
+        "",
+        "ocirt: config.json: /root: is missing\nocirt: config.json:4: /process/cwd: not absolute\n",
+    )
+
+
+# -- explain -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def plan(monkeypatch):
+    """Stands in for the compiler; `plan.ops` are what it returns."""
+    made = types.SimpleNamespace(ops=[], warnings=[], asked=[])
+
+    class Birth:
+        def __init__(self, root, container_id, bundle, options):
+            made.asked.append((root, container_id, bundle, options))
+
+        def prepare(self, start):
+            self.plan = made
+
+    show = {"describe": lambda op: f"do {op[0]}", "syscalls": lambda op: f"{op[0]}(…)" if op[0] != "sync" else ""}
+    for name, members in {"container.birth": {"Birth": Birth}, "plan.show": show}.items():
+        module = types.ModuleType(f"ocirt.{name}")
+        module.__dict__.update(members)
+        monkeypatch.setitem(sys.modules, f"ocirt.{name}", module)
+        monkeypatch.setattr(f"ocirt.{name.partition('.')[0]}.{name.partition('.')[2]}", module, raising=False)
+    return made
+
+
+OPS = [
+    ("hostname", "/hostname", 0, ("web\x1b",)),
+    ("mount_fs", "/mounts/3", 1 | 16 << 16 | 2 << 32, ("dev", 7, b"\x01\xff", ["a"])),
+    ("sync", "", 0, (3,)),
+]
+
+
+def test_explain_prints_each_step_in_words_as_system_calls_and_with_its_field(plan, tmp_path, capfd):
+    plan.ops = OPS
+    plan.warnings = ["unknown capability"]
+    assert main(["--root", "/r", "explain", str(tmp_path)]) == 0
+    assert capfd.readouterr().out.splitlines() == [
+        "warning: unknown capability",
+        "  1. do hostname",
+        "       hostname(…)",
+        "       config.json: /hostname",
+        "  2. do mount_fs",
+        "       mount_fs(…)",
+        "       goes on after EPERM or EBUSY",
+        "       when it succeeds, goes on at step 5",
+        "       config.json: /mounts/3",
+        "  3. do sync",
+    ]
+
+
+def test_explain_prints_json_for_programs(plan, tmp_path, capfd):
+    plan.ops = OPS
+    assert main(["--root", "/r", "explain", "--json", "--no-pivot", str(tmp_path)]) == 0
+    document = json.loads(capfd.readouterr().out)
+    assert document["warnings"] == []
+    assert document["steps"][1] == {
+        "step": 2,
+        "operation": "mount_fs",
+        "words": "do mount_fs",
+        "syscalls": "mount_fs(…)",
+        "pointer": "/mounts/3",
+        "ignores": ["EPERM", "EBUSY"],
+        "skips": 2,
+        "arguments": ["dev", 7, "01ff", ["a"]],
+    }
+    assert plan.asked[0][3].no_pivot is True
+
+
+def test_create_with_debug_tells_the_steps_to_the_log_before_it_takes_them(plan, tmp_path, monkeypatch, capfd):
+    plan.ops = OPS
+    module = types.ModuleType("ocirt.container.create")
+    module.create = lambda *args, **kwargs: None
+    monkeypatch.setitem(sys.modules, "ocirt.container.create", module)
+    log = tmp_path / "log"
+    words = ["--debug", "--log", str(log), "--log-format", "json", "create", "-b", str(tmp_path), "web"]
+    assert main(["--root", "/r", *words]) == 0
+    records = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [record["msg"] for record in records] == ["step 1: do hostname", "step 2: do mount_fs", "step 3: do sync"]
+    assert {record["level"] for record in records} == {"debug"}
+    assert capfd.readouterr() == ("", "")
+
+
+# -- python -m ---------------------------------------------------------------------------------------------------
+
+
+def test_python_m_works_and_takes_no_module_from_the_current_directory(tmp_path, project):
+    for name in ("json", "argparse", "posixpath", "time"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('taken from the bundle')\n")
+    result = run(sys.executable, "-m", "ocirt", "help", "state", cwd=tmp_path, env={"PYTHONPATH": str(project)})
+    assert result.stderr == ""
+    assert result.stdout.startswith("usage: ocirt state")
+    result = run(sys.executable, "-m", "ocirt", "nonsense", cwd=project)
+    assert result.returncode == 2
