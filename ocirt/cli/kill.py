@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ocirt.errors import UsageError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ocirt.cli.main import Global
@@ -9,10 +11,12 @@ if TYPE_CHECKING:
 
 
 def run(globals_: Global, options: Options, arguments: list[str]) -> int:
-    """Send the signal, TERM where none is given; return 0."""
+    """Send the signal, TERM where none is given; return 0. Raises UsageError for a signal that does not exist."""
     from ocirt.container.kill import kill, signal_number
 
-    signal = signal_number(arguments[1] if len(arguments) > 1 else "TERM")
+    if len(arguments) > 1 and "signal" in options:
+        raise UsageError("the signal is given twice", "kill")
+    signal = signal_number(arguments[1] if len(arguments) > 1 else str(options.get("signal", "TERM")))
     everyone = bool(options.get("all"))
     if not options.get("regex"):
         kill(globals_.root, arguments[0], signal, all=everyone)

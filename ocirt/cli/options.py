@@ -68,7 +68,11 @@ VERBS: dict[str, Verb] = {
     "kill": (
         "ocirt.cli.kill",
         "send a signal to the container's process",
-        (("all", "a", False, "all", "signal every process of the container", ""), _REGEX),
+        (
+            ("all", "a", False, "all", "signal every process of the container", ""),
+            ("signal", "s", True, "signal", "the signal, by name or number, as after ID (default: TERM)", "SIGNAL"),
+            _REGEX,
+        ),
         ("ID", "[SIGNAL]"),
     ),
     "delete": ("ocirt.cli.delete", "remove a stopped container and all that it held", (_FORCE, _REGEX), ("ID",)),

@@ -115,7 +115,8 @@ WRONG = [
     (["create", "--bundel", "/", "a"], 'ocirt: create: unknown flag "--bundel"; did you mean --bundle?'),
     (["kill", "a", "TERM", "9"], 'ocirt: kill: unexpected argument "9"'),
     (["kill", "a", "NOSUCH"], 'ocirt: kill: unknown signal "NOSUCH"'),
-    (["--root=/r", "kill", "--regex", "[", "9"], 'ocirt: regular expression "[": unterminated character set at position 0'),
+    (["--root=/r", "kill", "-r", "[", "9"], 'ocirt: regular expression "[": unterminated character set at position 0'),
+    (["--root=/r", "kill", "-s", "9", "a", "TERM"], "ocirt: kill: the signal is given twice"),
     (["list", "x"], 'ocirt: list: unexpected argument "x"'),
     (["list", "--format", "yaml"], 'ocirt: list: flag --format: "yaml" is not one of table, json'),
     (["--log-format", "xml", "list"], 'ocirt: flag --log-format: "xml" is not one of text, json'),
@@ -124,7 +125,8 @@ WRONG = [
     (["--log", "journald:x", "list"], 'ocirt: flag --log: "journald:x": only files are supported'),
     (["--root", "", "list"], "ocirt: flag --root: the path is empty"),
     (["--root"], "ocirt: flag needs an argument: --root requires an argument (DIR)"),
-    (["--root=/r", "create", "--preserve-fds", "-1", "a"], 'ocirt: flag --preserve-fds: "-1" is not a number from 0 to 1048576'),
+    (["--root=/r", "create", "--preserve-fds", "-1", "a"],
+     'ocirt: flag --preserve-fds: "-1" is not a number from 0 to 1048576'),
     (["--root=/r", "create", "--preserve-fds=99999999", "a"],
      'ocirt: flag --preserve-fds: "99999999" is not a number from 0 to 1048576'),
     (["completion", "csh"], 'ocirt: completion: no completion for the shell "csh", only for bash, zsh, fish'),
@@ -239,7 +241,9 @@ def test_state_prints_one_json_document_and_nothing_else(layer, capfd):
     assert err == ""
 
 
-@pytest.mark.parametrize(("words", "signal"), [(["web"], 15), (["web", "KILL"], 9), (["web", "9"], 9)])
+@pytest.mark.parametrize(
+    ("words", "signal"), [(["web"], 15), (["web", "KILL"], 9), (["web", "9"], 9), (["-s", "9", "web"], 9)]
+)
 def test_kill_sends_the_signal_and_term_by_default(words, signal, layer):
     assert main(["--root", "/r", "kill", *words]) == 0
     assert layer.calls == [(("/r", "web", signal), {"all": False})]
