@@ -156,11 +156,14 @@ def remove(root: str, container_id: str, directory: int) -> None:
 def sweep(root: str, container_id: str) -> None:
     """Remove a marked directory that a killed claim or delete left behind, and nothing else. Raises SystemCallError."""
     try:
-        fd = lock(root, container_id)
+        fd = _open(root, container_id)
     except ContainerNotFound:
         return
     try:
-        if _is_leftover(fd):
+        if not _is_leftover(fd):
+            return
+        flock(fd, LOCK_EX)  # of a claim or delete that is alive
+        if posix.fstat(fd).st_nlink and _is_leftover(fd):
             remove(root, container_id, fd)
     finally:
         posix.close(fd)

@@ -1,0 +1,106 @@
+"""Delete: everything that create made, and what a runtime killed half way has left; then the poststop hooks.
+
+The common case is launcher/delete.c's; here is the rest: hooks, pid namespaces shared with others, frozen or stubborn
+processes, leftovers, and the words of an error.
+"""
+
+from __future__ import annotations
+
+import posix
+import select
+
+from ocirt import cgroup
+from ocirt.container import hooks, process, quick, state
+from ocirt.container.ids import check_id
+from ocirt.errors import ContainerError, ContainerNotFound, OcirtError
+
+EXIT_DEADLINE_MS = 10_000
+SIGKILL = 9
+
+
+def delete(root: str, container_id: str, force: bool = False) -> list[str]:
+    """Remove a stopped container; with `force` kill it first, and a container that does not exist is no error.
+
+    Returns warnings, one for each poststop hook that failed. Raises ContainerNotFound, InvalidID, ContainerError for a
+    container that is not stopped, SystemCallError for what cannot be removed: deleting can be repeated then.
+    """
+    check_id(container_id)
+    if quick.delete(root, container_id, force):
+        return []
+    try:
+        if force:
+            state.sweep(root, container_id)
+            _stop(state.read(root, container_id))
+        fd = state.lock(root, container_id)
+    except ContainerNotFound:
+        if force:
+            return []
+        raise
+    try:
+        return _delete_locked(root, state.read_at(fd, container_id), fd, force)
+    except ContainerNotFound:
+        if force:
+            return []
+        raise
+    finally:
+        posix.close(fd)
+
+
+def _delete_locked(root: str, record: state.State, fd: int, force: bool) -> list[str]:
+    if record.pid and not force:
+        # Without a pid there is no process, and who was to make it would hold the lock.
+        status, _ = quick.status(root, record.container_id)
+        if status != "stopped":
+            what = f"cannot delete a container that is {status}; stop it first, or use --force"
+            raise ContainerError(f'container "{record.container_id}": {what}')
+    if force:
+        _stop(record)  # one that was still being made when it was looked at before
+    if not record.pid_namespace:
+        cgroup.kill(_cgroups(record))
+    try:
+        cgroup.remove(_made(record), made=record.made)
+    finally:
+        warnings = _run_poststop(root, record)
+    state.remove(root, record.container_id, fd)
+    return warnings
+
+
+def _stop(record: state.State) -> None:
+    """Kill the container and wait until its first process has exited. Raises ContainerError when it does not."""
+    pidfd = process.open_process(record)
+    if pidfd < 0:
+        return
+    try:
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        if not poll.poll(0) and process.send(pidfd, record.pid, SIGKILL):
+            cgroup.kill(_cgroups(record))  # the others, and the frozen, which die only when they are thawed (v1)
+        if not poll.poll(EXIT_DEADLINE_MS):
+            raise ContainerError(
+                f'container "{record.container_id}": process {record.pid} is still there '
+                f"{EXIT_DEADLINE_MS // 1000} s after SIGKILL"
+            )
+    finally:
+        posix.close(pidfd)
+
+
+def _cgroups(record: state.State) -> list[str]:
+    """Those that hold nobody but the container; until it is created, one that it did not make may be somebody's."""
+    return record.cgroups if record.phase == "created" else _made(record)
+
+
+def _made(record: state.State) -> list[str]:
+    return [path for path in record.cgroups if path in record.made]
+
+
+def _run_poststop(root: str, record: state.State) -> list[str]:
+    """runtime.md, lifecycle, step 13: each hook runs, whatever becomes of the others; failures are warnings."""
+    if "poststop" not in record.python.split():
+        return []
+    from ocirt.container.start import recorded_hooks
+
+    try:
+        found = recorded_hooks(root, record, "poststop")
+    except OcirtError as error:
+        return [f"poststop hooks did not run: {error}"]
+    return [str(error) for error in hooks.run_all("poststop", found, state.document(record, "stopped", 0))]

@@ -1,0 +1,55 @@
+"""Kill: a signal to the container's process, or to all of its processes."""
+
+from __future__ import annotations
+
+import posix
+
+from ocirt import cgroup
+from ocirt.container import process, quick, state
+from ocirt.container.ids import check_id
+from ocirt.errors import ContainerNotRunning, UsageError
+
+SIGKILL = 9
+
+
+def signal_number(text: str) -> int:
+    """The number of a signal given as number (0 to 64), name with or without SIG, or RTMIN+n. Raises UsageError."""
+    number = quick.signal_number(text)
+    if number < 0:
+        raise UsageError(f'unknown signal "{text}", must be a name as TERM or SIGKILL, or a number, 0 to 64', "kill")
+    return number
+
+
+def kill(root: str, container_id: str, signal: int, all: bool = False) -> None:
+    """Send `signal` to the container's first process; to every process in its cgroups with `all`.
+
+    Without a pid namespace of its own, SIGKILL goes to every process too, for the first one's death ends no other.
+    Raises ContainerNotFound, ContainerNotRunning, InvalidID, SystemCallError.
+    """
+    check_id(container_id)
+    if not all and quick.kill(root, container_id, signal):
+        return
+    found = state.read(root, container_id)
+    status, _ = quick.status(root, container_id)
+    if all and not found.pid_namespace and found.cgroups:
+        # Whether the first process lives is no matter: others may (engines call this after they have reaped it).
+        cgroup.kill(found.cgroups, signal)
+        return
+    if status in {"creating", "stopped"}:
+        raise ContainerNotRunning(container_id, status)
+    if found.cgroups and (all or (signal == SIGKILL and not found.pid_namespace)):
+        cgroup.kill(found.cgroups, signal)
+    else:
+        _send(found, signal)
+    if signal == SIGKILL and status == "paused":
+        cgroup.thaw(found.cgroups)  # v1: a frozen process dies when it is thawed
+
+
+def _send(found: state.State, signal: int) -> None:
+    pidfd = process.open_process(found)
+    try:
+        if pidfd < 0 or not process.send(pidfd, found.pid, signal):
+            raise ContainerNotRunning(found.container_id)
+    finally:
+        if pidfd >= 0:
+            posix.close(pidfd)

@@ -1,0 +1,36 @@
+"""All containers below a state root. Entries of other runtimes, and those that vanish meanwhile, are passed over."""
+
+from __future__ import annotations
+
+import posix
+
+from ocirt.container import state
+from ocirt.errors import ContainerNotFound, InvalidID, OcirtError, SystemCallError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+
+def containers(root: str, note: Callable[[str], None] | None = None) -> list[dict[str, Any]]:
+    """The state of each container, by id. One that cannot be read is passed over; `note` is told why.
+
+    Raises SystemCallError when the root cannot be read; one that does not exist holds nothing.
+    """
+    try:
+        names = sorted(posix.listdir(root))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise SystemCallError(f'list "{root}"', error.errno or 0) from None
+    found = []
+    for name in names:
+        try:
+            found.append(state.public(root, name))
+        except (ContainerNotFound, InvalidID):
+            pass  # another runtime's, or deleted since
+        except OcirtError as error:
+            if note:
+                note(str(error))
+    return found

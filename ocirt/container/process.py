@@ -1,0 +1,42 @@
+"""The container's first process, held by a pidfd so that no signal can reach a stranger with its pid."""
+
+from __future__ import annotations
+
+import posix
+
+from ocirt.container import record
+from ocirt.errors import SystemCallError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from signal import pidfd_send_signal
+else:
+    from _signal import pidfd_send_signal
+
+
+def open_process(found: record.State) -> int:
+    """A pidfd, or -1 when there is no such process any more (pidfd_open(2)). Raises SystemCallError."""
+    if found.pid <= 0 or found.boot_id != record.boot_id():
+        return -1
+    try:
+        pidfd = posix.pidfd_open(found.pid)
+    except ProcessLookupError:
+        return -1
+    except OSError as error:
+        raise SystemCallError(f"pidfd_open {found.pid}", error.errno or 0) from None
+    # The pidfd pins whoever has the pid now; the start time tells whether that is the container's process.
+    if found.start_time and record.start_time(found.pid) == found.start_time:
+        return pidfd
+    posix.close(pidfd)
+    return -1
+
+
+def send(pidfd: int, pid: int, signal: int) -> bool:
+    """Send `signal`; False when the process has been reaped (pidfd_send_signal(2)). Raises SystemCallError."""
+    try:
+        pidfd_send_signal(pidfd, signal)
+    except ProcessLookupError:
+        return False
+    except OSError as error:
+        raise SystemCallError(f"send signal {signal} to process {pid}", error.errno or 0) from None
+    return True
