@@ -1,7 +1,6 @@
-"""ocirt, a low-level OCI container runtime. The public names, loaded on first touch.
+"""ocirt, a low-level OCI container runtime: the public names, loaded on first touch.
 
-    Runtime, Container, Bundle, Options     ocirt/container/api.py
-    OcirtError and its kinds                ocirt/errors.py
+Runtime, Container, Bundle and Options come from container/, OcirtError and its kinds from errors.py.
 """
 
 from __future__ import annotations
@@ -32,8 +31,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Bundle", "BundleError", "ConfigError", "Container", "ContainerError", "ContainerExists", "ContainerNotFound",
-    "ContainerNotRunning", "ExecError", "HookError", "InvalidID", "OcirtError", "Options", "PlanError", "Problem", "Runtime",
-    "SystemCallError", "UnsupportedError", "UsageError", "__version__",
+    "ContainerNotRunning", "ExecError", "HookError", "InvalidID", "OcirtError", "Options", "PlanError", "Problem",
+    "Runtime", "SystemCallError", "UnsupportedError", "UsageError", "__version__",
 ]  # fmt: skip
 
 _HOMES = {

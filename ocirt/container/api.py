@@ -1,12 +1,12 @@
 """The Python face: Bundle, Container and Runtime, one-line methods onto the verbs. Safe in a threaded program.
 
-    import ocirt
+import ocirt
 
-    runtime = ocirt.Runtime("/run/my-program")
-    container = runtime.create("web", ocirt.Bundle("/srv/web"))
-    container.start()
-    code = container.wait()
-    container.delete()
+runtime = ocirt.Runtime("/run/my-program")
+container = runtime.create("web", ocirt.Bundle("/srv/web"))
+container.start()
+code = container.wait()
+container.delete()
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Runtime:
         options   as of `ocirt.Options`: pid_file, console_socket, no_pivot, new_keyring, preserve_fds, pidfd_socket
 
         The process is a child of this program; wait for it by `Container.wait`. Raises BundleError, ConfigError,
-        UnsupportedError, ContainerExists, InvalidID, PlanError, HookError, SystemCallError; nothing is left behind then.
+        UnsupportedError, ContainerExists, InvalidID, PlanError, HookError, SystemCallError; nothing is left then.
         """
         bundle, chosen = self._options(bundle, options)
         create.create(self.root, container_id, bundle.path, options=chosen)
@@ -121,7 +121,7 @@ class Container:
 
     @property
     def status(self) -> str:
-        """ "creating", "created", "running", "paused" or "stopped"."""
+        """One of "creating", "created", "running", "paused" and "stopped"."""
         return str(self.state()["status"])
 
     @property
@@ -134,7 +134,7 @@ class Container:
         start.start(self.runtime.root, self.id)
 
     def kill(self, signal: int | str = "TERM", *, all: bool = False) -> None:
-        """Send a signal, by number or name, to the process, or to `all` of the container's. Raises ContainerNotRunning."""
+        """Send a signal, by number or name, to the process or to `all` of the container. Raises ContainerNotRunning."""
         number = kill.signal_number(signal) if isinstance(signal, str) else signal
         kill.kill(self.runtime.root, self.id, number, all=all)
 

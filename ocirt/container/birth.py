@@ -58,6 +58,7 @@ class Birth:
         """Read, check and compile; no side effect beyond descriptors. `start` is "create" or "run"."""
         if self.options.manager not in {"cgroupfs", "disabled"}:
             raise UnsupportedError(f'the cgroup manager "{self.options.manager}" is not supported by this version')
+        self.config: dict[str, Any]
         self.config, self.raw = load.load(self.bundle, self.options.config)
         check.check(self.config, self.raw)
         process = self.config.get("process") or {}
@@ -83,7 +84,7 @@ class Birth:
         terminal = bool((self.config.get("process") or {}).get("terminal"))
         path = self.options.console_socket
         if terminal and not path:
-            raise UnsupportedError("a container with a terminal needs --console-socket to be detached", "/process/terminal")
+            raise UnsupportedError("a detached container with a terminal needs --console-socket", "/process/terminal")
         if path and not terminal:
             raise UnsupportedError("--console-socket was given, but the process has no terminal", "/process/terminal")
         if path:
@@ -137,24 +138,20 @@ class Birth:
         words = [kind for kind in ("poststart", "poststop") if all_hooks.get(kind)]
         if not self.config.get("process"):
             words.append("noprocess")
-        return state.State(
-            oci_version=self.config["ociVersion"],
-            id=self.container_id,
-            bundle=self.bundle,
-            rootfs=absolute_below(self.bundle, self.config["root"]["path"]),
-            annotations=self.config.get("annotations") or {},
-            manager=self.options.manager,
-            pid_namespace=self.plan.own_pid_namespace,
-            python=" ".join(words),
-            cgroups=self.paths,
-            made=cgroup.missing(self.paths),
-        )
+        rootfs = absolute_below(self.bundle, self.config["root"]["path"])
+        record = state.State(self.container_id, self.config["ociVersion"], self.bundle, rootfs)
+        record.annotations = self.config.get("annotations") or {}
+        record.manager = self.options.manager
+        record.pid_namespace = self.plan.own_pid_namespace
+        record.python = " ".join(words)
+        record.cgroups = self.paths
+        record.made = cgroup.missing(self.paths)
+        return record
 
     def born(self, pid: int) -> None:
         """The process exists: into its cgroups with it, and into the record."""
         cgroup.attach(self.paths, pid)
-        self.record.pid = pid
-        self.record.start_time = state.start_time(pid)
+        self.record.born(pid)
         state.write(self.directory.number, self.record)
 
     def write_maps(self) -> Slots:
@@ -169,7 +166,7 @@ class Birth:
         creating = self.hook_state("creating", self.init.pid)
         hooks.run("prestart", all_hooks.get("prestart") or (), creating)
         hooks.run("createRuntime", all_hooks.get("createRuntime") or (), creating)
-        inside = state.pid_inside(self.init.pid)
+        inside = pid_inside(self.init.pid)
         for slot, status in ((lib.SLOT_STATE_CREATING, "creating"), (lib.SLOT_STATE_CREATED, "created")):
             with calls.sealed_memfd("hook-state", self.hook_state(status, inside)) as fd:
                 self.init.lend(slot, fd)
@@ -207,7 +204,7 @@ class Birth:
                     pass  # the error that led here is the one to report
         if self.pid_file_written:
             unlink(absolute(self.options.pid_file or ""))
-        state.discard(self.root, self.container_id, self.directory.number)
+        state.remove(self.root, self.container_id, self.directory.number)
 
     def poststop(self) -> None:
         """runtime.md, lifecycle: a failed hook leads to step 12 and 13, poststop's."""
@@ -218,6 +215,14 @@ class Birth:
 def absolute_below(bundle: str, path: str) -> str:
     """`path` as an absolute one, relative to the bundle (config.md "Root")."""
     return absolute(path if path.startswith("/") else f"{bundle}/{path}")
+
+
+def pid_inside(pid: int) -> int:
+    """The process's id in its own pid namespace: the last of NSpid (proc_pid_status(5))."""
+    for line in facts.read(f"/proc/{pid}/status").split("\n"):
+        if line.startswith("NSpid:"):
+            return int(line.split()[-1])
+    return pid
 
 
 def write_pid_file(path: str, pid: int) -> None:

@@ -12,8 +12,8 @@ __all__ = ["Options", "create"]
 def create(root: str, container_id: str, bundle: str, *, options: Options) -> None:
     """Create the container; its process waits for `start` (runtime.md "Create").
 
-    Raises BundleError, ConfigError, UnsupportedError, ContainerExists, InvalidID, PlanError, HookError, SystemCallError;
-    nothing is left behind then.
+    Raises BundleError, ConfigError, UnsupportedError, ContainerExists, InvalidID, PlanError, HookError and
+    SystemCallError; then nothing is left behind.
     """
     birth = Birth(root, container_id, bundle, options)
     birth.prepare("create")

@@ -5,9 +5,8 @@ Source: config.md "POSIX-platform Hooks", runtime.md "Lifecycle".
 
 from __future__ import annotations
 
-import posix
-
 import _signal
+import posix
 import select
 
 from ocirt.errors import HookError, SystemCallError

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import posix
-
 import fcntl
+import posix
 
 from ocirt.errors import BundleError
 

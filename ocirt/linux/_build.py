@@ -32,7 +32,7 @@ def between_marks(header: Path) -> str:
 
 
 def operations() -> str:
-    """ "name:kinds name:kinds …" in the order of ops.def, which is the numbering."""
+    """The operations as "name:kinds name:kinds …", in the order of ops.def, which is their numbering."""
     text = re.sub(r"/\*.*?\*/", "", (INIT / "ops.def").read_text(), flags=re.DOTALL)
     return " ".join(f"{name}:{kinds}" for name, kinds in re.findall(r'OP\((\w+),\s*"(\w*)"\)', text))
 
@@ -40,7 +40,8 @@ def operations() -> str:
 def wire_constants() -> str:
     """Every enumerator of wire.h, as cffi's "the compiler knows the value" constants."""
     text = re.sub(r"/\*.*?\*/", "", (INIT / "wire.h").read_text(), flags=re.DOTALL)
-    names = [name.split("=")[0].strip() for body in re.findall(r"enum \{(.*?)\};", text, re.DOTALL) for name in body.split(",")]
+    bodies = ",".join(re.findall(r"enum \{(.*?)\};", text, re.DOTALL))
+    names = [item.split("=")[0].strip() for item in bodies.split(",")]
     names += ["SLOT_COUNT", "SLOT_PLAN", "MESSAGE_HEAD", "MSG_TEXT_MAX", "MSG_FDS_MAX", "OP_MAX_ARGS", "PLAN_MAX"]
     return "\n".join(f"#define {name} ..." for name in names if name)
 
@@ -66,7 +67,7 @@ def kernel() -> FFI:
         """,
         sources=["ocirt/linux/shim.c", *(f"ocirt/launcher/{name}.c" for name in QUICK)],
         include_dirs=["ocirt"],
-        depends=[str(path) for path in (HERE / "shim.h", LAUNCHER / "quick.h", LAUNCHER / "record.h", INIT / "wire.h", INIT / "ops.def")],
+        depends=[str(path) for directory in (HERE, LAUNCHER, INIT) for path in directory.glob("*.[hd]*")],
         extra_compile_args=FLAGS,
     )
     return ffi

@@ -1,6 +1,7 @@
 """System calls that Python lacks, one typed function each; leaves every decision to its callers.
 
-All functions raise SystemCallError with the kernel's errno. File descriptors returned are close-on-exec and the caller's to close.
+All functions raise SystemCallError with the kernel's errno. Descriptors that they return are close-on-exec and the
+caller's to close.
 """
 
 from __future__ import annotations
@@ -47,12 +48,15 @@ def _checked(result: int, what: str) -> int:
 
 
 def program_memfd(path: str, fallback_dir: str) -> Fd:
-    """A sealed, executable copy of the program at `path` (memfd_create(2)); unlinked in `fallback_dir` where memfds may not be executed."""
+    """A sealed, executable copy of the program at `path` (memfd_create(2)).
+
+    Where memfds may not be executed (vm.memfd_noexec=2) it is an unlinked file of `fallback_dir`.
+    """
     return Fd(_checked(lib.shim_program_memfd(path.encode(), fallback_dir.encode()), f'copy "{path}" to a memfd'))
 
 
 def sealed_memfd(name: str, data: bytes) -> Fd:
-    """A memfd with `data`, sealed against every change, positioned at its start (memfd_create(2), F_ADD_SEALS of fcntl(2))."""
+    """A memfd with `data`, sealed against every change, at its start (memfd_create(2), F_ADD_SEALS of fcntl(2))."""
     return Fd(_checked(lib.shim_sealed_memfd(name.encode(), data, len(data)), f"memfd for {name}"))
 
 

@@ -1,6 +1,6 @@
 """A seccomp profile of config.json → a BPF program, by libseccomp; leaves loading it to the init.
 
-Loaded only for configs with linux.seccomp. Source: config-linux.md "Seccomp", seccomp_rule_add(3), seccomp_export_bpf(3).
+Loaded only for configs with linux.seccomp. Source: config-linux.md "Seccomp", seccomp_rule_add(3).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ OPERATORS = {
     "SCMP_CMP_MASKED_EQ": 7,
 }
 
-# linux/audit.h AUDIT_ARCH_…: machine | 0x80000000 (64 bit) | 0x40000000 (little endian), plus libseccomp's own for x32 and n32
+# linux/audit.h AUDIT_ARCH_…: machine | 0x80000000 (64 bit) | 0x40000000 (little endian); libseccomp's own for x32, n32
 ARCHITECTURES = {
     "SCMP_ARCH_X86": 0x40000003,
     "SCMP_ARCH_X86_64": 0xC000003E,
@@ -136,7 +136,8 @@ def _rules(context: Any, entry: dict[str, Any], default: int, pointer: str) -> N
         return  # libseccomp refuses a rule that says what the default says
     comparisons = [_comparison(arg) for arg in entry.get("args") or ()]
     indices = [comparison[0] for comparison in comparisons]
-    # Two conditions on one argument can't stand in one libseccomp rule; the peers take each as a rule of its own, and profiles rely on it.
+    # Two conditions on one argument can't stand in one libseccomp rule. The peers take each as a rule of its own, and
+    # profiles rely on it.
     groups = [[one] for one in comparisons] if len(set(indices)) < len(indices) else [comparisons]
     for name in entry["names"]:
         number = lib.seccomp_syscall_resolve_name(name.encode())
@@ -145,7 +146,8 @@ def _rules(context: Any, entry: dict[str, Any], default: int, pointer: str) -> N
         for group in groups:
             result = lib.seccomp_rule_add_array(context, action, number, len(group), group)
             if result < 0 and result != -EEXIST:
-                raise UnsupportedError(f'libseccomp refuses the rule for "{name}": {posix.strerror(-result).lower()}', pointer)
+                reason = posix.strerror(-result).lower()
+                raise UnsupportedError(f'libseccomp refuses the rule for "{name}": {reason}', pointer)
 
 
 def _comparison(arg: dict[str, Any]) -> tuple[int, int, int, int]:

@@ -5,9 +5,8 @@ Cold for create and start; `run` (and later `exec`) in the foreground live here 
 
 from __future__ import annotations
 
-import posix
-
 import _signal
+import posix
 import select
 
 from ocirt.linux import calls
@@ -51,7 +50,7 @@ class Relay:
                 return
 
     def interests(self) -> dict[int, int]:
-        """fd → events to poll for now."""
+        """Fd → events to poll for now."""
         wanted: dict[int, int] = {}
         if self.master >= 0:
             wanted[self.master] = (IN if not self.pending_out else 0) | (OUT if self.pending_in else 0)

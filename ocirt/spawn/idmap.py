@@ -46,7 +46,8 @@ def _put(pid: int, name: str, text: str, pointer: str) -> int:
         number = error.errno or 0
         if number == EPERM and name != "setgroups":
             return number
-        raise PlanError(f"config.json: {pointer}: write {name}: {posix.strerror(number).lower()}", pointer, number) from None
+        text = f"config.json: {pointer}: write {name}: {posix.strerror(number).lower()}"
+        raise PlanError(text, pointer, number) from None
     return 0
 
 
@@ -54,7 +55,8 @@ def _helper(name: str, pid: int, mappings: Sequence[Mapping], pointer: str) -> N
     path = next((f"{d}/{name}" for d in HELPER_DIRECTORIES if posix.access(f"{d}/{name}", posix.X_OK)), None)
     if posix.geteuid() == 0 or path is None:
         why = "" if posix.geteuid() == 0 else f", and {name} is not installed (package uidmap)"
-        raise PlanError(f"config.json: {pointer}: the kernel refuses these mappings{why}: operation not permitted", pointer, EPERM)
+        text = f"config.json: {pointer}: the kernel refuses these mappings{why}: operation not permitted"
+        raise PlanError(text, pointer, EPERM)
     argv = [name, str(pid), *(str(number) for mapping in mappings for number in mapping)]
     output = posix.memfd_create("helper-output", posix.MFD_CLOEXEC)
     try:

@@ -1,6 +1,6 @@
 """The runtime's side of a container's birth: starts the init, hands the plan over, hears what becomes of it.
 
-The protocol is drawn in docs/plan.md. Python never enters a namespace: everything on the other side is done by the init.
+The protocol is drawn in docs/plan.md. Python never enters a namespace: what happens on the other side, the init does.
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ class Init:
         """Send the plan in a sealed memfd, and the descriptors that it names by slot."""
         self.ops = ops
         if any(op[0] == "hook" and not op[3][3] for op in ops):
-            self.deadline = -1  # a hook without a timeout may take as long as it likes (config.md, POSIX-platform hooks)
+            # A hook without a timeout may take as long as it likes (config.md "POSIX-platform Hooks").
+            self.deadline = -1
         if not any(op[0] == "clone" for op in ops):
             self.pid, self.first = self.first, 0
         with calls.sealed_memfd("ocirt-plan", encoded) as plan:
@@ -72,7 +73,8 @@ class Init:
         """
         sent = [*slots, *self.lent]
         if len(sent) > lib.MSG_FDS_MAX:
-            raise UnsupportedError(f"{len(sent)} bind mounts into a user namespace are more than the {lib.MSG_FDS_MAX} supported")
+            text = f"{len(sent)} bind mounts into a user namespace are more than the {lib.MSG_FDS_MAX} supported"
+            raise UnsupportedError(text)
         try:
             calls.send(self.socket.number, wire.go(point, [slot for slot, _ in sent]), [fd for _, fd in sent])
         except SystemCallError as error:
@@ -83,7 +85,10 @@ class Init:
         self.lent.clear()
 
     def hear(self) -> wire.Message | None:
-        """The next message; None at end of file. Raises the container's failure as PlanError, ExecError or HookError."""
+        """The next message; None at end of file.
+
+        Raises the container's failure as PlanError, ExecError or HookError.
+        """
         data, fd = calls.receive(self.socket.number, 2048, self.deadline)
         if fd >= 0:
             posix.close(fd)
@@ -118,7 +123,8 @@ class Init:
                 continue
             point = message.value
             if message.type != lib.MSG_SYNC or point <= self.reached:
-                raise PlanError(f"ocirt-init spoke out of order: message {message.type}, point {point} after {self.reached}")
+                heard = f"message {message.type}, point {point} after {self.reached}"
+                raise PlanError(f"ocirt-init spoke out of order: {heard}")
             self.reached = point
             action = actions.get(point)
             slots = action() if action else ()
