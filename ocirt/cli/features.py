@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ocirt.cli.output import say_json
 from ocirt.cli.version import SPEC
+from ocirt.errors import UnsupportedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,14 +71,30 @@ def _seccomp() -> tuple[dict[str, Any], dict[str, str]]:
         "enabled": True,
         "actions": sorted(set(seccomp.ACTIONS) - {"SCMP_ACT_NOTIFY"}),
         "operators": sorted(seccomp.OPERATORS),
-        "archs": sorted(seccomp.ARCHITECTURES),
+        "archs": _architectures(),
         "knownFlags": sorted(seccomp.FLAGS),
         "supportedFlags": SECCOMP_FLAGS,
     }
     return found, {"io.github.seccomp.libseccomp.version": seccomp.version()}
 
 
+def _architectures() -> list[str]:
+    """Return those that a filter for this host can cover; libseccomp refuses others, by age or byte order."""
+    from ocirt.linux import seccomp
+
+    found = []
+    for name in sorted(seccomp.ARCHITECTURES):
+        try:
+            seccomp.compile({"defaultAction": "SCMP_ACT_ALLOW", "architectures": [name]})
+        except UnsupportedError:
+            continue
+        found.append(name)
+    return found
+
+
 def _mount_options() -> list[str]:
     from ocirt.plan import options
 
-    return sorted(options.NAMES)
+    names = {"bind", "rbind", "remount", "defaults", "loud", "silent"}
+    names.update(options.ATTRIBUTES, options.SUPERBLOCK, options.PROPAGATION, options.FLAGS)
+    return sorted(names.union("r" + name for name in options.ATTRIBUTES))

@@ -253,3 +253,47 @@ def test_python_m_works_and_takes_no_module_from_the_current_directory(tmp_path,
     assert result.stdout.startswith("usage: ocirt state")
     result = run(sys.executable, "-m", "ocirt", "nonsense", cwd=project)
     assert result.returncode == 2
+
+
+# -- features ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def features(capfd):
+    assert main(["features"]) == 0
+    out, err = capfd.readouterr()
+    assert err == ""
+    return json.loads(out)
+
+
+def test_features_is_what_the_schema_of_the_specification_allows(features):
+    jsonschema = pytest.importorskip("jsonschema")
+    from ocirt.config import schemas
+
+    jsonschema.Draft202012Validator(schemas.joined("features.json")).validate(features)
+
+
+# config.md, "Linux mount options", without the two for idmapped mounts
+MOUNT_OPTIONS = """
+    async atime bind defaults dev diratime dirsync exec iversion lazytime loud mand noatime nodev nodiratime noexec
+    noiversion nolazytime nomand norelatime nostrictatime nosuid nosymfollow private ratime rbind rdev rdiratime
+    relatime remount rexec rnoatime rnodiratime rnoexec rnorelatime rnostrictatime rnosuid rnosymfollow ro rprivate
+    rro rrw rshared rslave rstrictatime rsuid rsymfollow runbindable rw shared silent slave strictatime suid
+    symfollow sync tmpcopyup unbindable rnodev rrelatime
+"""
+
+
+def test_features_names_every_mount_option_of_the_specification_but_idmap(features):
+    assert set(MOUNT_OPTIONS.split()) <= set(features["mountOptions"])
+    assert not {"idmap", "ridmap", ""} & set(features["mountOptions"])
+
+
+def test_features_tells_engines_only_of_what_works(features):
+    linux = features["linux"]
+    assert linux["mountExtensions"]["idmap"]["enabled"] is False
+    assert linux["cgroup"]["systemd"] is False
+    assert "user" in linux["namespaces"]
+    assert "CAP_CHECKPOINT_RESTORE" in linux["capabilities"]
+    assert features["ociVersionMin"] == "1.0.0"
+    assert features["ociVersionMax"] == "1.3.0"
+    assert "SCMP_ACT_NOTIFY" not in linux["seccomp"].get("actions", [])
