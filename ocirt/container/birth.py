@@ -192,7 +192,8 @@ class Birth:
         """Remove all that this birth has made; a failure to remove one thing does not keep the others."""
         self.init.reap()
         steps: list[Any] = [
-            lambda: cgroup.kill(self.record.made),
+            # Only what was made here: somebody else's processes may sit in a cgroup that was there before.
+            lambda: cgroup.kill([path for path in self.record.cgroups if path in self.record.made]),
             lambda: cgroup.remove(self.record.cgroups, made=self.record.made),
             self.poststop,
         ]
