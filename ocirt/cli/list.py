@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ocirt.cli.log import printable
+from ocirt.cli.log import printable, tell
 from ocirt.cli.output import say, say_json
 from ocirt.errors import UsageError
 
@@ -23,7 +23,7 @@ def run(globals_: Global, options: Options, _arguments: list[str]) -> int:
     form = options.get("format") or "table"
     if form not in ("table", "json"):
         raise UsageError(f'flag --format: "{form}" is not one of table, json', "list")
-    found = containers(globals_.root)
+    found = containers(globals_.root, lambda text: tell(globals_, text))
     if options.get("quiet"):
         if found:
             say("\n".join(container["id"] for container in found))

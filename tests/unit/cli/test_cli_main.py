@@ -34,7 +34,9 @@ class Layer:
             raise self.error
         return self.result
 
-    def listed(self, root):
+    def listed(self, root, note=None):
+        if note:
+            note("skipped a foreign entry")
         if self.error:
             raise self.error
         return self.containers
@@ -326,6 +328,13 @@ def test_list_prints_json(words, containers, layer, capfd):
     layer.containers = containers
     assert main(["--root", "/r", "list", *words]) == 0
     assert json.loads(capfd.readouterr().out) == containers
+
+
+def test_list_tells_what_it_passed_over_only_with_debug(layer, capfd):
+    assert main(["--root", "/r", "list", "-q"]) == 0
+    assert capfd.readouterr() == ("", "")
+    assert main(["--root", "/r", "--debug", "list", "-q"]) == 0
+    assert "skipped a foreign entry" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(("containers", "out"), [([], ""), (CONTAINERS, "web\na-rather-long-name\n")])
