@@ -78,6 +78,8 @@ def _words(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         where = f'"{os.fsdecode(error.filename)}": ' if isinstance(error.filename, (str, bytes)) else ""
         return where + error.strerror.lower()
+    if isinstance(error, ImportError):
+        return f"the installation is incomplete: {error}"
     known = {KeyboardInterrupt: "interrupted", MemoryError: "out of memory", RecursionError: "nested too deeply"}
     return known.get(type(error)) or f"internal error: {type(error).__name__}: {error}"
 

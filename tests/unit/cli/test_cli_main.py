@@ -378,6 +378,7 @@ FAILURES = [
     (BrokenPipeError(32, "Broken pipe"), 1, "broken pipe"),
     (KeyboardInterrupt(), 1, "interrupted"),
     (MemoryError(), 1, "out of memory"),
+    (ModuleNotFoundError("No module named 'x'"), 1, "the installation is incomplete: No module named 'x'"),
     (RecursionError("maximum recursion depth exceeded"), 1, "nested too deeply"),
     (ValueError("no\nsuch\tthing"), 1, "internal error: ValueError: no\\nsuch\\tthing"),
     (errors.ContainerError("an id with \x1b[2J and \u202e in it"), 1, "an id with \\x1b[2J and \\u202e in it"),
