@@ -232,7 +232,7 @@ class _Unknown(dict[str, str]):
         return True
 
     def __missing__(self, kind: str) -> str:
-        return ""
+        return "unknown"
 
 
 def rule_findings(doc: object, broken: Collection[str]) -> Iterator[Finding]:
