@@ -20,7 +20,9 @@ struct plan_header {
 /*
  * An operation: this head, then one u64 an argument. A number or a slot stands for itself; a string or bytes is
  * offset | length << 32 (offset from the plan's start; a string's NUL follows and is not counted); a vector is
- * offset | count << 32, and at the offset (8-aligned) stand count such words and one word of zero.
+ * offset | count << 32, and at the offset (8-aligned) stand count such words and two words of zero: one ends the
+ * vector, the other leaves room for one string more (HOME). All that an argument points at lies behind the last
+ * operation. Strings and bytes may be shared between arguments; vectors may not.
  */
 struct plan_op {
 	uint16_t code;

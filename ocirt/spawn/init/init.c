@@ -1,0 +1,154 @@
+/*
+ * ocirt-init: carries a plan out, operation by operation, and becomes the container's process.
+ *
+ * Who runs this: the runtime, as the caller (root, or a user) in the caller's namespaces. From `clone` on it is the
+ * container's first process, or one that joined a container, with the caller's privileges until `ids` and `caps`.
+ * It decides nothing: docs/plan.md says what each operation does, the plan says which. It has no libc (sys.h), takes
+ * no memory but its stack and one mapping for the plan, and reads no environment.
+ *
+ *     ocirt-init FD        FD: the report channel, a SOCK_SEQPACKET socket
+ */
+#include <linux/prctl.h>
+#include <linux/mman.h>
+#include "init.h"
+
+#define SEALS_NEEDED (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) /* the bytes are what the runtime wrote */
+
+#define SIGNALS 64
+
+typedef int operation_function(struct init *init, const uint64_t *args);
+
+#define OP(name, kinds) op_##name,
+static operation_function *const operation_functions[] = {
+#include "ops.def"
+};
+#undef OP
+
+/* Dispositions that are ignored survive execve (CPython ignores SIGPIPE and SIGXFSZ), as does the mask. */
+static void reset_signals(void)
+{
+	const uint64_t none = 0;
+	const unsigned long action[4] = { 0 }; /* struct sigaction of the kernel: handler SIG_DFL, no flags, no mask */
+
+	for (int signal = 1; signal <= SIGNALS; signal++)
+		(void)sys(SYS_rt_sigaction, signal, action, NULL, sizeof(none));
+	(void)sys(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, &none, NULL, sizeof(none));
+}
+
+/* A closed stdio descriptor would be taken by the next open, and the container would get that file as its stdio. */
+static void repair_stdio(void)
+{
+	for (int fd = 0; fd <= 2; fd++)
+		if (sys(SYS_fcntl, fd, F_GETFD) == -EBADF)
+			(void)sys(SYS_openat, AT_FDCWD, "/dev/null", O_RDWR, 0);
+}
+
+static int number(const char *text)
+{
+	int n = 0;
+
+	for (; *text; text++) {
+		if (*text < '0' || *text > '9' || n > 100000)
+			return -1;
+		n = n * 10 + (*text - '0');
+	}
+	return n;
+}
+
+/* A private copy of the plan with zeros after it (mmap's pages are zero). */
+static int read_plan(int fd, uint8_t **ret_bytes, uint32_t *ret_size)
+{
+	struct statx status;
+	int r = sys(SYS_fcntl, fd, F_GET_SEALS);
+	long bytes;
+	uint32_t size, done = 0;
+
+	if (r < 0 || (r & SEALS_NEEDED) != SEALS_NEEDED)
+		return -EBADMSG;
+	r = file_status(fd, &status);
+	if (r < 0)
+		return r;
+	if (status.stx_size > PLAN_MAX)
+		return -EBADMSG;
+	size = (uint32_t)status.stx_size;
+	bytes = system_call(SYS_mmap, 0, size + PLAN_SLACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (bytes < 0 && bytes > -4096)
+		return (int)bytes;
+	for (; done < size; done += (uint32_t)r) {
+		r = sys(SYS_pread64, fd, bytes + done, size - done, done);
+		if (r <= 0)
+			return r < 0 ? r : -EBADMSG;
+	}
+	*ret_bytes = (uint8_t *)bytes;
+	*ret_size = size;
+	return 0;
+}
+
+static int load_plan(struct init *init, uint32_t *ret_bad)
+{
+	uint8_t *bytes;
+	uint32_t size;
+	int r = receive_go(init, SYNC_PLAN);
+
+	*ret_bad = NO_OP;
+	if (r < 0)
+		return r;
+	r = slot_fd(init, SLOT_PLAN);
+	if (r >= 0)
+		r = read_plan(r, &bytes, &size);
+	if (r < 0)
+		return fail(init, r, DETAIL_PLAN);
+	slot_set(init, SLOT_PLAN, -1);
+	return fail(init, plan_decode(bytes, size, &init->plan, ret_bad), DETAIL_PLAN);
+}
+
+/* 0 at the plan's end; else an operation failed with an errno that it does not ignore, and *ret_index says which. */
+static int run(struct init *init, uint32_t *ret_index)
+{
+	uint32_t skip = 0;
+
+	for (uint32_t i = 0; i < init->plan.count; i++) {
+		struct operation op = plan_next(&init->plan);
+		int r;
+
+		if (skip > 0) {
+			skip--;
+			continue;
+		}
+		r = operation_functions[op.head.code](init, op.args);
+		if (r >= 0) {
+			skip = op.head.skip;
+			continue;
+		}
+		*ret_index = i;
+		if (-r != op.head.ignore[0] && -r != op.head.ignore[1])
+			return r;
+		forget_failure(init);
+	}
+	return 0;
+}
+
+_Noreturn void init_main(int argc, char **argv)
+{
+	/* Before all else: an exec made the process dumpable again, and a container that is entered must not see it. */
+	int r = sys(SYS_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
+	struct init init;
+	uint32_t index = NO_OP;
+
+	memset(&init, 0, sizeof(init));
+	memset(init.slots, 0xff, sizeof(init.slots));
+	init.channel = argc == 2 ? number(argv[1]) : -1;
+	if (r < 0 || init.channel < 3 || sys(SYS_fcntl, init.channel, F_SETFD, FD_CLOEXEC) < 0)
+		leave(2);
+	(void)sys(SYS_prctl, PR_SET_PDEATHSIG, 0, 0, 0, 0);
+	reset_signals();
+	repair_stdio();
+	init.umask = (unsigned int)sys(SYS_umask, 0);
+	init.unprivileged = sys(SYS_geteuid) != 0;
+	r = load_plan(&init, &index);
+	if (r == 0)
+		r = run(&init, &index);
+	if (r < 0)
+		report_failure(&init, index, r);
+	leave(r < 0);
+}

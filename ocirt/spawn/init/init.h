@@ -1,0 +1,86 @@
+/* What the parts of ocirt-init share. An operation is op_NAME(init, args): 0 or a negative errno. */
+#ifndef OCIRT_INIT_H
+#define OCIRT_INIT_H
+
+#include <sys/stat.h>
+#include "sys.h"
+#include "plan.h"
+
+#define HOME_MAX 1024
+
+struct init {
+	int channel;           /* where errors are reported: the runtime's socket, later the connection of `start` */
+	int slots[SLOT_COUNT]; /* fds, or -1 */
+	struct plan plan;
+	bool unprivileged;     /* the caller is not root: /proc/self belongs to it only while dumpable */
+	unsigned int umask;    /* what hooks get: the caller's, until `umask` sets the container's */
+	const char *rootfs;    /* the host path of SLOT_ROOT */
+	const char *program;   /* what find_exec found */
+	char home[HOME_MAX];   /* "HOME=…", or "" */
+	struct message report; /* error, detail and text of a failure under way */
+	uint32_t text_length;
+};
+
+#define OP(name, kinds) int op_##name(struct init *init, const uint64_t *args);
+#include "ops.def"
+#undef OP
+
+_Noreturn void init_main(int argc, char **argv);
+
+static inline const char *arg_string(const uint64_t *args, int i)
+{
+	return (const char *)(uintptr_t)args[i];
+}
+
+static inline char **arg_vector(const uint64_t *args, int i)
+{
+	return (char **)(uintptr_t)args[i];
+}
+
+/* ---- report.c ---- */
+
+/* Note what an error is about and pass it through: `return fail(init, r, DETAIL_TARGET)`. */
+int fail(struct init *init, int error, uint32_t detail);
+void say(struct init *init, const char *text, size_t length);
+void say_string(struct init *init, const char *text);
+void forget_failure(struct init *init);
+void report_failure(struct init *init, uint32_t index, int error);
+int send_message(const struct init *init, uint32_t type, uint32_t value);
+int receive_go(struct init *init, uint32_t point);
+int slot_fd(const struct init *init, uint64_t slot); /* -EBADF when it is empty */
+void slot_set(struct init *init, uint64_t slot, int fd);
+
+/* ---- path.c ---- */
+
+/* openat2(2) below `root` without magic links; retried, within bounds, when renames disturb it (EAGAIN). */
+int open_below(int root, const char *path, uint64_t flags, uint64_t resolve);
+
+/*
+ * Open (O_PATH) a path below SLOT_ROOT, made as a directory or an empty file (S_IFDIR, S_IFREG) with its parents
+ * where it is missing. `resolve`: RESOLVE_NO_SYMLINKS or 0. *ret_made tells whether it was missing; may be NULL.
+ */
+int open_or_make(const struct init *init, const char *path, unsigned int type, uint64_t resolve, bool *ret_made);
+
+/* Open the directory that holds the last component of `path` (made where missing); *ret_name is that component. */
+int open_parent(const struct init *init, const char *path, char ret_name[256]);
+
+int file_status(int fd, struct statx *ret_status);
+int same_inode_type(int fd, unsigned int mode, uint32_t device);
+bool is_filesystem(int fd, long magic);
+
+/* ---- mount helpers, op_mount.c ---- */
+
+#define ATTACH_FROM_TO 0x44 /* MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH */
+
+int attach(struct init *init, int tree, int target);
+int set_attributes(struct init *init, int tree, uint64_t set, uint64_t clear, bool recursive);
+int set_propagation(struct init *init, int tree, uint64_t propagation);
+int make_filesystem(struct init *init, const char *fstype, const char *source, char *const *options, uint64_t attributes);
+int clone_tree(int fd, const char *path, unsigned int flags);
+
+/* ---- others ---- */
+
+int copy_up(struct init *init, int from, int to);  /* copy.c */
+int write_file(int directory, const char *path, uint64_t resolve, const char *value); /* op_namespace.c */
+
+#endif
