@@ -15,8 +15,6 @@ PACKAGE = HERE.parent
 INIT = PACKAGE / "spawn" / "init"
 LAUNCHER = PACKAGE / "launcher"
 # The quick verbs; the rest of the launcher is the program around them.
-QUICK = ("quick", "record", "delete", "names")
-
 # The quick verbs; the rest of launcher/ is the program around them.
 QUICK = ["quick.c", "delete.c", "record.c", "names.c"]
 
@@ -65,7 +63,7 @@ def kernel() -> FFI:
         static const char *const ocirt_operations = "{operations()}";
         static const uint64_t ocirt_plan_magic = PLAN_MAGIC;
         """,
-        sources=["ocirt/linux/shim.c", *(f"ocirt/launcher/{name}.c" for name in QUICK)],
+        sources=["ocirt/linux/shim.c", *(f"ocirt/launcher/{name}" for name in QUICK)],
         include_dirs=["ocirt"],
         depends=[str(path) for directory in (HERE, LAUNCHER, INIT) for path in directory.glob("*.[hd]*")],
         extra_compile_args=FLAGS,
