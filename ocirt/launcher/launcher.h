@@ -1,0 +1,11 @@
+/* Parts of the `ocirt` program that are not the quick verbs'. */
+#ifndef OCIRT_LAUNCHER_H
+#define OCIRT_LAUNCHER_H
+
+/* Runs ocirt.cli.main.main with the arguments after argv[0] in this process and exits with what it returns. */
+_Noreturn void run_python(int argc, char *const argv[]);
+
+/* Starts, in the background, what makes the next attach to a cgroup v1 cheap. */
+void warm_cgroup_attach(void);
+
+#endif

@@ -1,0 +1,198 @@
+/*
+ * The `ocirt` program. state, start, kill and delete in their plain forms are done here, in a millisecond and without an
+ * interpreter; everything else, and everything that needs words, is ocirt.cli.main's, run in this very process.
+ *
+ * Arguments are read only as far as needed to be sure of the plain form: whatever is unknown here is left to Python.
+ */
+#define _GNU_SOURCE
+#include "launcher.h"
+#include "quick.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+struct command {
+	const char *root;  /* NULL: the default */
+	const char *verb;
+	char **arguments;  /* after the verb, to argv's NULL */
+};
+
+/* Global options that a quick verb need not know the meaning of. */
+static const struct option {
+	const char *name;
+	bool takes_value;
+	const char *choices; /* separated and enclosed by spaces; NULL: any value but the empty one */
+} options[] = {
+	{ "root", true, NULL },
+	{ "log", true, NULL },
+	{ "log-format", true, " text json " },
+	{ "cgroup-manager", true, " cgroupfs systemd disabled " },
+	{ "criu", true, NULL },
+	{ "rootless", false, " true false auto " },
+	{ "systemd-cgroup", false, " true false " },
+};
+
+static bool is_choice(const char *choices, const char *value)
+{
+	size_t length = strlen(value);
+	const char *at = choices;
+
+	if (length == 0)
+		return false;
+	if (!choices)
+		return true;
+	while ((at = strstr(at, value))) {
+		if (at[-1] == ' ' && at[length] == ' ')
+			return true;
+		at++;
+	}
+	return false;
+}
+
+/* One global option: how many arguments it takes up, 0 where it is not of the table. Go's "-root" is "--root". */
+static int take_option(char **argv, struct command *command)
+{
+	const char *name = argv[0] + (argv[0][1] == '-' ? 2 : 1);
+	const char *equals = strchrnul(name, '=');
+	const char *value = *equals ? equals + 1 : NULL;
+	size_t length = (size_t)(equals - name);
+	int taken = 1;
+
+	for (size_t i = 0; i < sizeof(options) / sizeof(*options); i++) {
+		if (strncmp(name, options[i].name, length) != 0 || options[i].name[length] != 0)
+			continue;
+		if (!value && options[i].takes_value) {
+			value = argv[1];
+			taken = 2;
+			if (!value)
+				return 0;
+		}
+		if (value && !is_choice(options[i].choices, value))
+			return 0;
+		if (i == 0)
+			command->root = value;
+		if (strcmp(options[i].name, "log") == 0 && strchr(value, ':')) /* a scheme, or a path that looks like one */
+			return 0;
+		return taken;
+	}
+	return 0;
+}
+
+static bool parse(char **argv, struct command *command)
+{
+	while (argv[0] && argv[0][0] == '-') {
+		int taken = take_option(argv, command);
+		if (taken == 0)
+			return false;
+		argv += taken;
+	}
+	command->verb = argv[0];
+	command->arguments = argv + 1;
+	return argv[0] != NULL;
+}
+
+/* Takes one of two spellings of a flag off the front of the arguments. */
+static bool take_flag(char ***arguments, const char *name, const char *other)
+{
+	if (!**arguments || (strcmp(**arguments, name) != 0 && strcmp(**arguments, other) != 0))
+		return false;
+	(*arguments)++;
+	return true;
+}
+
+static int count(char *const *arguments)
+{
+	int n = 0;
+
+	for (; arguments[n]; n++)
+		if (arguments[n][0] == '-')
+			return -1; /* a flag that is not known here */
+	return n;
+}
+
+static int state(const char *root, char **arguments)
+{
+	return count(arguments) == 1 ? quick_state(root, arguments[0], STDOUT_FILENO) : QUICK_PYTHON;
+}
+
+static int start(const char *root, char **arguments)
+{
+	return count(arguments) == 1 ? quick_start(root, arguments[0]) : QUICK_PYTHON;
+}
+
+static int kill_(const char *root, char **arguments)
+{
+	const char *name = NULL;
+	int n, number;
+
+	if (take_flag(&arguments, "--signal", "-s") && arguments[0])
+		name = *arguments++;
+	n = count(arguments);
+	if (n < 1 || n > 2 || (n == 2 && name))
+		return QUICK_PYTHON;
+	if (n == 2)
+		name = arguments[1];
+	number = signal_number(name ? name : "TERM");
+	return number < 0 ? QUICK_PYTHON : quick_kill(root, arguments[0], number);
+}
+
+static int delete(const char *root, char **arguments)
+{
+	bool force = take_flag(&arguments, "--force", "-f");
+
+	return count(arguments) == 1 ? quick_delete(root, arguments[0], force) : QUICK_PYTHON;
+}
+
+static int run_quick(const struct command *command)
+{
+	static const struct {
+		const char *name;
+		int (*run)(const char *root, char **arguments);
+	} verbs[] = { { "state", state }, { "start", start }, { "kill", kill_ }, { "delete", delete } };
+	char root[4096];
+
+	if (!command->root && default_root(root, sizeof(root)) < 0)
+		return QUICK_PYTHON;
+	for (size_t i = 0; i < sizeof(verbs) / sizeof(*verbs); i++)
+		if (strcmp(command->verb, verbs[i].name) == 0)
+			return verbs[i].run(command->root ? command->root : root, command->arguments);
+	return QUICK_PYTHON;
+}
+
+/*
+ * Nothing that a caller has left open reaches a hook or a container (--preserve-fds lifts this for its own), and no file
+ * that is opened here ends up as anybody's stdout.
+ */
+static void set_up_descriptors(void)
+{
+	(void)syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC);
+	for (int fd = 0; fd <= 2; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
+			_exit(EXIT_FAILURE);
+}
+
+static bool attaches(const char *verb)
+{
+	return strcmp(verb, "create") == 0 || strcmp(verb, "run") == 0 || strcmp(verb, "exec") == 0;
+}
+
+int main(int argc, char *argv[])
+{
+	struct command command = { 0 };
+
+	set_up_descriptors();
+	if (argc > 1 && parse(argv + 1, &command)) {
+		if (run_quick(&command) == QUICK_DONE)
+			return EXIT_SUCCESS;
+		if (attaches(command.verb))
+			warm_cgroup_attach();
+	}
+	run_python(argc, argv);
+}

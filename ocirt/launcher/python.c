@@ -1,0 +1,264 @@
+/*
+ * The interpreter inside the launcher: libpython is opened only when it is needed, so that the quick verbs never pay for
+ * it; the functions used are looked up by name, with the types of the headers of the very version that is opened.
+ *
+ * Isolated: no environment, no site, no user directories, no current directory, UTF-8 whatever the locale says. Every
+ * path is given, so that none is searched for.
+ */
+#define _GNU_SOURCE
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "launcher.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#define LIBRARY_DIR OCIRT_STDLIB "/.."
+
+#if PY_VERSION_HEX >= 0x030c0000
+#define RAISED(X) X(PyErr_GetRaisedException)
+#else
+#define RAISED(X) X(PyErr_Fetch)
+#endif
+#define FUNCTIONS(X)                                                                                                   \
+	RAISED(X)                                                                                                      \
+	X(PyConfig_InitIsolatedConfig)                                                                                 \
+	X(PyConfig_SetBytesString)                                                                                     \
+	X(PyImport_ImportModule)                                                                                       \
+	X(PyList_New)                                                                                                  \
+	X(PyList_SetItem)                                                                                              \
+	X(PyLong_AsLong)                                                                                               \
+	X(PyObject_CallMethod)                                                                                         \
+	X(PyObject_Str)                                                                                                \
+	X(PyPreConfig_InitIsolatedConfig)                                                                              \
+	X(PyStatus_Exception)                                                                                          \
+	X(PySys_GetObject)                                                                                             \
+	X(PyUnicode_AsUTF8)                                                                                            \
+	X(PyUnicode_DecodeFSDefault)                                                                                   \
+	X(PyWideStringList_Append)                                                                                     \
+	X(Py_DecodeLocale)                                                                                             \
+	X(Py_InitializeFromConfig)                                                                                     \
+	X(Py_PreInitialize)
+
+static struct {
+#define MEMBER(name) __typeof__(&(name)) name;
+	FUNCTIONS(MEMBER)
+} py;
+
+static _Noreturn void fail(const char *what, const char *why)
+{
+	(void)dprintf(STDERR_FILENO, "ocirt: %s: %s\n", what, why ? why : "unknown error");
+	_exit(EXIT_FAILURE);
+}
+
+/* The library of the interpreter built for: beside its standard library, else where the linker looks. */
+static bool open_library(void)
+{
+	static const char *const names[] = { LIBRARY_DIR "/" OCIRT_LIBPYTHON, OCIRT_LIBPYTHON };
+	void *library = NULL;
+
+	if (OCIRT_LIBPYTHON[0] == 0)
+		return false;
+	/* global: extension modules take its symbols for granted */
+	for (size_t i = 0; !library && i < sizeof(names) / sizeof(*names); i++)
+		library = dlopen(names[i], RTLD_NOW | RTLD_GLOBAL);
+	if (!library)
+		return false;
+#define LOOK_UP(name)                                                                                                  \
+	py.name = (__typeof__(py.name))dlsym(library, #name);                                                          \
+	if (!py.name)                                                                                                  \
+		return false;
+	FUNCTIONS(LOOK_UP)
+	return true;
+}
+
+/* Where the package is, seen from this program: installed, Debian's ways of installing, a source tree. */
+static void find_package(char ret_parent[PATH_MAX])
+{
+	static const char *const places[] = {
+		"lib/python" OCIRT_PYTHON_VERSION "/site-packages",
+		"lib/python" OCIRT_PYTHON_VERSION "/dist-packages",
+		"lib/python3/dist-packages",
+		"..",
+	};
+	char program[PATH_MAX], path[2 * PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", program, sizeof(program) - 1);
+
+	if (n < 0)
+		fail("readlink /proc/self/exe", strerror(errno));
+	program[n > 0 ? n : 0] = 0; /* never negative here, which analysers don't see */
+	*strrchr(program, '/') = 0;
+	for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
+		(void)snprintf(path, sizeof(path), "%s/../%s/ocirt/errors.py", program, places[i]);
+		if (access(path, R_OK) < 0)
+			continue;
+		path[strlen(path) - strlen("/ocirt/errors.py")] = 0;
+		if (realpath(path, ret_parent))
+			return;
+	}
+	fail("no Python package ocirt near the program", program);
+}
+
+#ifdef OCIRT_SITE_PACKAGES
+#define SITE_PACKAGES OCIRT_SITE_PACKAGES
+#else
+#define SITE_PACKAGES NULL
+#endif
+/* Debian's packages, which are for every Python 3 of the system: the dependencies may be there. */
+#define DIST_PACKAGES LIBRARY_DIR "/python3/dist-packages"
+
+/* sys.path after the standard library, which nothing may shadow. */
+static void extra_paths(char parent[PATH_MAX], const char *ret_paths[4])
+{
+	int n = 0;
+
+	find_package(parent);
+	ret_paths[n++] = parent;
+	if (SITE_PACKAGES)
+		ret_paths[n++] = SITE_PACKAGES;
+	ret_paths[n++] = DIST_PACKAGES;
+	ret_paths[n] = NULL;
+}
+
+static void check(PyStatus status, const char *what)
+{
+	if (py.PyStatus_Exception(status))
+		fail(what, status.err_msg);
+}
+
+static void append_path(PyConfig *config, const char *path)
+{
+	wchar_t *wide = py.Py_DecodeLocale(path, NULL);
+
+	if (!wide)
+		fail("sys.path", strerror(ENOMEM));
+	check(py.PyWideStringList_Append(&config->module_search_paths, wide), "sys.path");
+}
+
+/* UTF-8 mode makes "locale" mean UTF-8 in all that follows. */
+static void preinitialize(void)
+{
+	PyPreConfig config;
+
+	py.PyPreConfig_InitIsolatedConfig(&config);
+	config.utf8_mode = 1;
+	config.configure_locale = 0;
+	check(py.Py_PreInitialize(&config), "start Python");
+}
+
+static void initialize(const char *const paths[])
+{
+	static const char *const stdlib[] = { OCIRT_STDLIB, OCIRT_DYNLOAD };
+	PyConfig config;
+	/* Given here, none of them is searched for. */
+	const struct {
+		wchar_t **member;
+		const char *value;
+	} strings[] = {
+		{ &config.program_name, OCIRT_PYTHON_EXE }, { &config.executable, OCIRT_PYTHON_EXE },
+		{ &config.base_executable, OCIRT_PYTHON_EXE }, { &config.prefix, LIBRARY_DIR "/.." },
+		{ &config.base_prefix, LIBRARY_DIR "/.." }, { &config.exec_prefix, LIBRARY_DIR "/.." },
+		{ &config.base_exec_prefix, LIBRARY_DIR "/.." },
+	};
+
+	py.PyConfig_InitIsolatedConfig(&config);
+	config.site_import = 0;
+	config.write_bytecode = 0;
+	config.parse_argv = 0;
+	config.pathconfig_warnings = 0;
+	/* Ctrl-C must raise KeyboardInterrupt: half a container is to be undone. */
+	config.install_signal_handlers = 1;
+	for (size_t i = 0; i < sizeof(strings) / sizeof(*strings); i++)
+		check(py.PyConfig_SetBytesString(&config, strings[i].member, strings[i].value), "start Python");
+	config.module_search_paths_set = 1;
+	for (size_t i = 0; i < sizeof(stdlib) / sizeof(*stdlib); i++)
+		append_path(&config, stdlib[i]);
+	for (; *paths; paths++)
+		append_path(&config, *paths);
+	check(py.Py_InitializeFromConfig(&config), "start Python");
+}
+
+/* The package reports its own errors; what is left is one that cannot be loaded at all. */
+static _Noreturn void fail_with_exception(const char *what)
+{
+	PyObject *text, *value;
+
+#if PY_VERSION_HEX >= 0x030c0000
+	value = py.PyErr_GetRaisedException();
+#else
+	PyObject *type, *traceback;
+	py.PyErr_Fetch(&type, &value, &traceback);
+#endif
+	text = value ? py.PyObject_Str(value) : NULL;
+	fail(what, text ? py.PyUnicode_AsUTF8(text) : NULL);
+}
+
+static PyObject *list_of(int argc, char *const argv[])
+{
+	PyObject *list = py.PyList_New(argc > 1 ? argc - 1 : 0);
+
+	for (int i = 1; list && i < argc; i++)
+		if (py.PyList_SetItem(list, i - 1, py.PyUnicode_DecodeFSDefault(argv[i])) < 0)
+			return NULL;
+	return list;
+}
+
+static int call_main(int argc, char *const argv[])
+{
+	PyObject *module = py.PyImport_ImportModule("ocirt.cli.main");
+	PyObject *arguments = module ? list_of(argc, argv) : NULL;
+	PyObject *result, *out;
+
+	if (!arguments)
+		fail_with_exception("the Python package ocirt does not load");
+	result = py.PyObject_CallMethod(module, "main", "O", arguments);
+	if (!result)
+		fail_with_exception("internal error");
+	out = py.PySys_GetObject("stdout");
+	if (out)
+		(void)py.PyObject_CallMethod(out, "flush", NULL);
+	return (int)py.PyLong_AsLong(result);
+}
+
+/* Where there is no shared libpython, or not any more. */
+static _Noreturn void exec_python(int argc, char *const argv[], const char *const paths[])
+{
+	static const char code[] =
+		"import sys\n"
+		"sys.path += sys.argv[1].split(':')\n"
+		"from ocirt.cli.main import main\n"
+		"sys.exit(main(sys.argv[2:]))\n";
+	static const char *const head[] = { OCIRT_PYTHON_EXE, "-I", "-S", "-B", "-X", "utf8", "-c", code };
+	char joined[3 * PATH_MAX] = "";
+	const char *arguments[sizeof(head) / sizeof(*head) + (size_t)argc + 1];
+	size_t n = 0;
+
+	for (; *paths && strlen(joined) + strlen(*paths) + 2 < sizeof(joined); paths++)
+		(void)sprintf(joined + strlen(joined), "%s%s", *joined ? ":" : "", *paths);
+	for (; n < sizeof(head) / sizeof(*head); n++)
+		arguments[n] = head[n];
+	arguments[n++] = joined;
+	for (int i = 1; i < argc; i++)
+		arguments[n++] = argv[i];
+	arguments[n] = NULL;
+	(void)execv(OCIRT_PYTHON_EXE, (char *const *)arguments);
+	fail(OCIRT_PYTHON_EXE, strerror(errno));
+}
+
+void run_python(int argc, char *const argv[])
+{
+	char parent[PATH_MAX];
+	const char *paths[4];
+
+	extra_paths(parent, paths);
+	if (!open_library())
+		exec_python(argc, argv, paths);
+	preinitialize();
+	initialize(paths);
+	_exit(call_main(argc, argv)); /* no finalization: the kernel frees faster */
+}
