@@ -14,7 +14,7 @@ HERE = Path(__file__).parent
 PACKAGE = HERE.parent
 INIT = PACKAGE / "spawn" / "init"
 LAUNCHER = PACKAGE / "launcher"
-# The quick verbs; the rest of the launcher is the program around them.
+
 # The quick verbs; the rest of launcher/ is the program around them.
 QUICK = ["quick.c", "delete.c", "record.c", "names.c"]
 
