@@ -5,16 +5,17 @@ two errnos that do not count as a failure, and how many operations to pass over 
 each operation does; when and why, is left to the phases.
 """
 
-# ruff: noqa: PLR0913 - a constructor takes what its operation takes; a record in between would be a second vocabulary
+# ruff: noqa: PLR0913, PLR0917 - a constructor takes what its operation takes; a record in between would be a second vocabulary
 
 from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
-    Argument = int | str | bytes | list[str]
-    Op = tuple[str, str, int, tuple[Argument, ...]]
+    # The arguments are int, str, bytes or list[str], as ops.def says for the name.
+    Op = tuple[str, str, int, tuple[Any, ...]]
 
 
 # ---- guards ----------------------------------------------------------------------------------------------------------

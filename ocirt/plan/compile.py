@@ -1,0 +1,184 @@
+"""A checked config → the plan of its container. Pure: what the host is and how it is asked come in as values.
+
+`PHASES` is the plan's table of contents; docs/plan.md is the prose.
+"""
+
+from __future__ import annotations
+
+from ocirt.errors import UnsupportedError
+from ocirt.plan import devices, ids, mounts, namespaces, ops, process, rootfs, security
+from ocirt.plan.context import Context, step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from ocirt.linux.facts import Facts
+    from ocirt.plan.context import Tree
+    from ocirt.plan.ids import Map
+    from ocirt.plan.ops import Op
+
+    Phase = Callable[[Context], list[Op]]
+
+
+class Launch:
+    """How the container is started.
+
+    container_id   its name, checked
+    bundle         absolute directory of the bundle
+    start          "create" (wait for start) or "run" (go on at once)
+    no_pivot       move the root in place of pivot_root(2)
+    new_keyring    give it a session keyring of its own
+    preserve_fds   how many descriptors from 3 on the process keeps
+    console        a terminal is wanted, and SLOT_CONSOLE has a socket for its master
+    """
+
+    __slots__ = ("bundle", "console", "container_id", "new_keyring", "no_pivot", "preserve_fds", "start")
+
+    def __init__(  # noqa: PLR0913 - a record: every field is passed by name
+        self,
+        *,
+        container_id: str,
+        bundle: str,
+        start: str = "create",
+        no_pivot: bool = False,
+        new_keyring: bool = True,
+        preserve_fds: int = 0,
+        console: bool = False,
+    ) -> None:
+        self.container_id = container_id
+        self.bundle = bundle
+        self.start = start
+        self.no_pivot = no_pivot
+        self.new_keyring = new_keyring
+        self.preserve_fds = preserve_fds
+        self.console = console
+
+
+class Plan:
+    """What the runtime needs to make one container.
+
+    ops                 the operations, in order
+    trees               what the runtime opens with open_tree(2) for them: slot, host path, recursive, JSON pointer
+    uid_map, gid_map    (inside, outside, count), empty without a new user namespace
+    setgroups           False: "deny" goes to /proc/PID/setgroups before the gid map
+    syncs               the points (SYNC_…) at which the init waits, in order
+    own_pid_namespace   the process is pid 1 of a pid namespace of its own
+    warnings            lines for the log
+    """
+
+    __slots__ = ("gid_map", "ops", "own_pid_namespace", "setgroups", "syncs", "trees", "uid_map", "warnings")
+
+    def __init__(self, c: Context, found: list[Op]) -> None:
+        self.ops = found
+        self.trees: list[Tree] = c.trees
+        self.uid_map: Map = ids.id_map(c, "uidMappings")
+        self.gid_map: Map = ids.id_map(c, "gidMappings")
+        self.setgroups = not ids.setgroups_denied(c)
+        self.syncs = tuple(op[3][0] for op in found if op[0] == "sync")
+        self.own_pid_namespace = c.new("pid")
+        self.warnings = c.warnings
+
+
+def session(_: Context) -> list[Op]:
+    """Away from the caller's terminal, into which a process could type (TIOCSTI)."""
+    return [ops.session("")]
+
+
+PHASES: tuple[Phase, ...] = (
+    security.check_capabilities,
+    # -- the first stage: in the host's namespaces, with the host's /proc
+    ids.oom_score_adj,  # before the process loses the right to lower it
+    process.hard_limits,  # before a user namespace takes the right to raise them
+    namespaces.join,
+    namespaces.make,  # from here on it is the container's process
+    # -- the second stage
+    ids.mapped,  # before any file is made: files of unmapped owners cannot be
+    session,
+    namespaces.proc,  # while the host's /proc is in sight, which vouches for a new one in a user namespace
+    namespaces.time,  # before anything reads a clock
+    namespaces.names,
+    # -- the root filesystem, while the host's paths are in sight
+    rootfs.root,
+    rootfs.null_device,  # the host's, so before the root changes
+    mounts.mounts,  # in the order of the config; cgroup mounts wait for the cgroup
+    devices.devices,  # after the mounts: into whatever /dev is by now
+    rootfs.working_directory,
+    namespaces.cgroup_at_last,  # hooks find every namespace made
+    process.create_hooks,  # all mounts are there, the host's paths too
+    rootfs.enter,
+    # -- inside
+    process.console,  # from the container's devpts, and while /dev can be written
+    namespaces.sysctl,  # after the hooks, which make the interfaces that some are about
+    rootfs.read_only,
+    rootfs.readonly_paths,
+    rootfs.masked_paths,  # on top of everything
+    rootfs.root_propagation,
+    # -- the process
+    security.keyring_label,
+    process.keyring,  # before the ids change: its permissions are set with the owner's rights
+    process.limits,  # before capabilities are dropped
+    security.bounding,  # takes CAP_SETPCAP
+    security.early_seccomp,  # takes CAP_SYS_ADMIN
+    ids.user,
+    security.capabilities,  # after the ids, which would clear them
+    process.place,  # as the container's user sees it
+    security.exec_labels,
+    process.descriptor_limit,  # the plan needs descriptors up to here
+    process.wait,
+    process.start_hooks,
+    security.no_new_privileges,
+    process.close_descriptors,  # the filter to come need not allow it
+    security.late_seccomp,
+    process.execute,
+)
+
+# What the specification knows and this version does not; {} and [] ask for nothing.
+UNSUPPORTED = (
+    ("process", "scheduler"),
+    ("process", "ioPriority"),
+    ("linux", "netDevices"),
+    ("linux", "memoryPolicy"),
+    ("linux", "intelRdt"),
+)
+
+NOTIFY = "SCMP_ACT_NOTIFY"
+
+
+def compile(
+    config: dict[str, Any],
+    launch: Launch,
+    facts: Facts,
+    seccomp: bytes | None,
+    seccomp_flags: int = 0,
+) -> Plan:
+    """The plan for a config that config/check has passed.
+
+    `seccomp` is the filter's program (struct sock_filter), None without one; `seccomp_flags` SECCOMP_FILTER_FLAG_….
+    Raises UnsupportedError, ConfigError; both name the field.
+    """
+    refuse_unsupported(config)
+    c = Context(config, launch, facts, seccomp, seccomp_flags)
+    found: list[Op] = []
+    for phase in PHASES:
+        found += phase(c)
+    return Plan(c, found)
+
+
+def refuse_unsupported(config: dict[str, Any]) -> None:
+    """Raise UnsupportedError for what would be left undone."""
+    for section, name in UNSUPPORTED:
+        if (config.get(section) or {}).get(name):
+            raise UnsupportedError("is not supported by this version", f"/{section}/{step(name)}")
+    linux = config.get("linux") or {}
+    personality = linux.get("personality")
+    if personality and (personality["domain"] != "LINUX" or personality.get("flags")):
+        raise UnsupportedError("is not supported by this version", "/linux/personality")
+    seccomp = linux.get("seccomp") or {}
+    if seccomp.get("defaultAction") == NOTIFY:
+        raise UnsupportedError(f"{NOTIFY} is not supported by this version", "/linux/seccomp/defaultAction")
+    for index, rule in enumerate(seccomp.get("syscalls") or ()):
+        if rule["action"] == NOTIFY:
+            pointer = f"/linux/seccomp/syscalls/{index}/action"
+            raise UnsupportedError(f"{NOTIFY} is not supported by this version", pointer)

@@ -1,0 +1,129 @@
+"""What every phase of the compiler reads, and the little that phases tell each other; decides nothing by itself."""
+
+from __future__ import annotations
+
+from ocirt.errors import UnsupportedError
+from ocirt.linux.consts import MSG_FDS_MAX, SLOT_FIRST_FREE, SLOT_NONE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ocirt.linux.facts import Facts
+    from ocirt.plan.compile import Launch
+
+    Config = dict[str, Any]
+    Tree = tuple[int, str, bool, str]
+
+NAMED_SLOTS = 8  # room in the runtime's message for the slots that have a name
+
+
+class Namespace:
+    """One entry of linux.namespaces: `path` is "" where the namespace is made new."""
+
+    __slots__ = ("path", "pointer")
+
+    def __init__(self, path: str, pointer: str) -> None:
+        self.path = path
+        self.pointer = pointer
+
+
+class Context:
+    """A config on its way to a plan.
+
+    config, process, linux   the checked document and two of its sections ({} where missing)
+    launch, facts            how it is started; what the host is
+    program, program_flags   the seccomp filter (None without one) and its SECCOMP_FILTER_FLAG_…
+    namespaces               type → Namespace
+    trees                    sources that the runtime opens: slot, host path, recursive, pointer
+    late_readonly            mounts to make read-only when nothing is put into them any more: target, pointer
+    warnings                 lines for the log
+    in_cgroup                the wait for the cgroup is in the plan already
+    """
+
+    __slots__ = (
+        "config",
+        "facts",
+        "in_cgroup",
+        "late_readonly",
+        "launch",
+        "linux",
+        "namespaces",
+        "next_slot",
+        "process",
+        "program",
+        "program_flags",
+        "trees",
+        "warnings",
+    )
+
+    def __init__(self, config: Config, launch: Launch, facts: Facts, program: bytes | None, program_flags: int) -> None:
+        self.config = config
+        self.launch = launch
+        self.facts = facts
+        self.program = program
+        self.program_flags = program_flags
+        self.process: Config = config.get("process") or {}
+        self.linux: Config = config.get("linux") or {}
+        self.namespaces = {
+            entry["type"]: Namespace(entry.get("path") or "", f"/linux/namespaces/{index}")
+            for index, entry in enumerate(self.linux.get("namespaces") or ())
+        }
+        self.next_slot = SLOT_FIRST_FREE
+        self.trees: list[Tree] = []
+        self.late_readonly: list[tuple[str, str]] = []
+        self.warnings: list[str] = []
+        self.in_cgroup = False
+
+    def new(self, kind: str) -> bool:
+        """True where the container gets a new namespace of this type."""
+        return kind in self.namespaces and not self.namespaces[kind].path
+
+    def joined(self, kind: str) -> bool:
+        """True where the container joins a namespace of this type by path."""
+        return kind in self.namespaces and bool(self.namespaces[kind].path)
+
+    def slot(self) -> int:
+        """A slot that nothing else uses."""
+        self.next_slot += 1
+        return self.next_slot - 1
+
+    def tree(self, host: str, recursive: bool, pointer: str) -> int:
+        """The slot of a tree that the runtime opens for `host`, or SLOT_NONE where the init can or must open it itself.
+
+        In a user namespace the init has no right to search the host's directories; the runtime has, when it is root.
+        A runtime that is not root may not clone mounts of the host's namespace: the init does it in its own.
+        """
+        if "user" not in self.namespaces or self.facts.euid or len(self.trees) >= MSG_FDS_MAX - NAMED_SLOTS:
+            return SLOT_NONE
+        slot = self.slot()
+        self.trees.append((slot, host, recursive, pointer))
+        return slot
+
+    def host_path(self, path: str) -> str:
+        """A path of the config that is absolute or relative to the bundle."""
+        return path if path[:1] == "/" else f"{self.launch.bundle.rstrip('/')}/{path}"
+
+    def need_mount_namespace(self, pointer: str, what: str) -> None:
+        """Without a mount namespace every mount would be one of the host's.
+
+        Raises UnsupportedError when the container has none.
+        """
+        if "mount" not in self.namespaces:
+            raise UnsupportedError(f"{what} needs a mount namespace", pointer)
+
+
+def normal(path: str) -> str:
+    """A path of the container, absolute and without "//", "." and "..", by its text alone."""
+    parts: list[str] = []
+    for part in path.split("/"):
+        if part == "..":
+            del parts[-1:]
+        elif part not in ("", "."):
+            parts.append(part)
+    return "/" + "/".join(parts)
+
+
+def step(name: str) -> str:
+    """One step of a JSON pointer, RFC 6901."""
+    return name.replace("~", "~0").replace("/", "~1")

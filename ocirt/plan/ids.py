@@ -1,0 +1,101 @@
+"""Users and groups: maps of a new user namespace, and the ids of the process."""
+
+from __future__ import annotations
+
+from errno import EACCES, EINVAL, EPERM
+
+from ocirt.errors import UnsupportedError
+from ocirt.linux.consts import SYNC_MAPPED
+from ocirt.plan import ops
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocirt.plan.context import Context
+    from ocirt.plan.ops import Op
+
+    Map = list[tuple[int, int, int]]
+
+KEEP_GROUPS = "run.oci.keep_original_groups"
+
+
+def id_map(c: Context, name: str) -> Map:
+    """linux.uidMappings or linux.gidMappings as /proc/PID/uid_map takes them; [] without a new user namespace."""
+    if not c.new("user"):
+        return []
+    return [(entry["containerID"], entry["hostID"], entry["size"]) for entry in c.linux.get(name) or ()]
+
+
+def setgroups_denied(c: Context) -> bool:
+    """True where the kernel takes the gid map only after "deny" (user_namespaces(7)).
+
+    That is a caller without privileges that maps a single id; more than one takes newgidmap, which may setgroups.
+    """
+    gid_map = id_map(c, "gidMappings")
+    return bool(gid_map and c.facts.euid and len(gid_map) == 1 and gid_map[0][2] == 1)
+
+
+def keeps_groups(c: Context) -> bool:
+    """True where the caller's groups are to stay (podman's --group-add keep-groups)."""
+    return (c.config.get("annotations") or {}).get(KEEP_GROUPS) == "1"
+
+
+def mapped(c: Context) -> list[Op]:
+    """Become root of the user namespace. Before the first file is made: an id without a mapping cannot own one."""
+    if c.joined("user"):
+        # What it maps is known to the kernel alone; EINVAL: not 0. EPERM: it denies setgroups.
+        pointer = c.namespaces["user"].pointer
+        groups = [] if keeps_groups(c) else [ops.ignoring(ops.groups(pointer, b""), EPERM)]
+        return [*groups, ops.ignoring(ops.ids(pointer, 0, 0), EINVAL)]
+    if not c.new("user"):
+        return []
+    found = [ops.sync("/linux/uidMappings", SYNC_MAPPED)]
+    if _maps(id_map(c, "uidMappings"), 0) and _maps(id_map(c, "gidMappings"), 0):
+        if not setgroups_denied(c) and not keeps_groups(c):
+            found.append(ops.groups("/linux/gidMappings", b""))
+        found.append(ops.ids("/linux/uidMappings", 0, 0))
+    return found
+
+
+def _maps(id_map: Map, number: int) -> bool:
+    return any(first <= number < first + size for first, _, size in id_map)
+
+
+def user(c: Context) -> list[Op]:
+    """Become the process's user. Groups first, then gid, then uid: each needs the privileges that the next gives up."""
+    if not c.process:
+        return []
+    account = c.process.get("user") or {}
+    uid, gid = account.get("uid", 0), account.get("gid", 0)
+    found = [] if c.launch.console else _stdio(c, uid)
+    return [*found, *_groups(c, account.get("additionalGids") or ()), ops.ids("/process/user", uid, gid)]
+
+
+def _stdio(c: Context, uid: int) -> list[Op]:
+    """Pipes of the caller become the user's, so that /dev/stdout can be opened again."""
+    if "user" in c.namespaces or c.facts.euid:
+        # A pipe whose owner has no mapping cannot be given away; it can be used all the same.
+        return [ops.ignoring(ops.stdio_owner("/process/user/uid", uid), EPERM, EINVAL)]
+    return [ops.stdio_owner("/process/user/uid", uid)] if uid else []
+
+
+def _groups(c: Context, gids: list[int] | tuple[int, ...]) -> list[Op]:
+    """The list is set even when it is empty: else the caller's groups would leak in."""
+    pointer = "/process/user/additionalGids"
+    if keeps_groups(c):
+        return []
+    if setgroups_denied(c):
+        if gids:
+            raise UnsupportedError("a user namespace with a single mapped group cannot have additional groups", pointer)
+        return []
+    op = ops.groups(pointer, b"".join([gid.to_bytes(4, "little") for gid in gids]))
+    return [op if gids or not c.joined("user") else ops.ignoring(op, EPERM)]
+
+
+def oom_score_adj(c: Context) -> list[Op]:
+    """The first of all: with the host's /proc, and while the process may still lower the score."""
+    score = c.process.get("oomScoreAdj")
+    if score is None:
+        return []
+    op = ops.oom_score_adj("/process/oomScoreAdj", str(score))
+    # Engines without privileges pass a lower score on; it is theirs to know that it has no effect.
+    return [ops.ignoring(op, EACCES) if c.facts.euid else op]

@@ -1,0 +1,178 @@
+"""process and hooks → operations: the terminal, limits, environment, the program; its rights are in security.py."""
+
+from __future__ import annotations
+
+from errno import ENOSYS
+
+from ocirt.errors import UnsupportedError
+from ocirt.linux.consts import (
+    KEY_OTH_SEARCH,
+    KEY_USR_SEARCH,
+    RLIMIT_NOFILE,
+    RLIMITS,
+    SLOT_CONSOLE,
+    SLOT_START,
+    SLOT_STATE_CREATED,
+    SLOT_STATE_CREATING,
+    SYNC_CREATED,
+    SYNC_RUNTIME_HOOKS,
+    SYNC_START,
+)
+from ocirt.plan import ops
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ocirt.plan.context import Context
+    from ocirt.plan.ops import Op
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+DEFAULT_UMASK = 0o022
+
+# Hooks that run before the container's process can, and so make the init wait for the runtime.
+CREATE_HOOKS = ("prestart", "createRuntime", "createContainer", "startContainer")
+
+# The init needs descriptors of its own until the last limit is set.
+NOFILE_FLOOR = 256
+
+
+# ---- hooks -----------------------------------------------------------------------------------------------------------
+
+
+def create_hooks(c: Context) -> list[Op]:
+    """The runtime's hooks, then those that see the container's mounts and the host's paths."""
+    listed = c.config.get("hooks") or {}
+    if not any(listed.get(name) for name in CREATE_HOOKS):
+        return []
+    return [ops.sync("/hooks", SYNC_RUNTIME_HOOKS), *_hooks(c, "createContainer", (), SLOT_STATE_CREATING)]
+
+
+def start_hooks(c: Context) -> list[Op]:
+    """In the container, with the process's environment unless they have one."""
+    return _hooks(c, "startContainer", environment(c), SLOT_STATE_CREATED)
+
+
+def _hooks(c: Context, name: str, env: Sequence[str], state: int) -> list[Op]:
+    found = []
+    for index, hook in enumerate((c.config.get("hooks") or {}).get(name) or ()):
+        found.append(
+            ops.hook(
+                f"/hooks/{name}/{index}",
+                hook["path"],
+                list(hook.get("args") or (hook["path"],)),
+                list(hook["env"] if hook.get("env") is not None else env),
+                hook.get("timeout", 0) * 1000,
+                state,
+            )
+        )
+    return found
+
+
+# ---- what the process stands on --------------------------------------------------------------------------------------
+
+
+def console(c: Context) -> list[Op]:
+    """The terminal, before /dev can become read-only: /dev/console is made in it."""
+    if not c.launch.console:
+        return []
+    size = c.process.get("consoleSize") or {}
+    uid = (c.process.get("user") or {}).get("uid", 0)
+    bind = int("mount" in c.namespaces)
+    return [
+        ops.console("/process/terminal", SLOT_CONSOLE, uid, size.get("height", 0), size.get("width", 0), bind),
+        ops.close("/process/terminal", SLOT_CONSOLE),
+    ]
+
+
+def keyring(c: Context) -> list[Op]:
+    """A session keyring of its own, so that keys of the caller are out of reach. ENOSYS: a kernel without keys."""
+    if not c.launch.new_keyring or not c.process:
+        return []
+    permissions = KEY_OTH_SEARCH if "user" in c.namespaces else KEY_USR_SEARCH
+    return [ops.ignoring(ops.keyring("", f"_ses.{c.launch.container_id}", permissions), ENOSYS)]
+
+
+def hard_limits(c: Context) -> list[Op]:
+    """Raising a hard limit takes a privilege of the host: with a user namespace it is done before that is entered."""
+    if "user" not in c.namespaces or c.facts.euid:
+        return []
+    found = []
+    for index, limit in enumerate(c.process.get("rlimits") or ()):
+        resource, hard = RLIMITS[limit["type"]], limit["hard"]
+        if resource != RLIMIT_NOFILE or hard >= NOFILE_FLOOR:
+            found.append(ops.rlimit(f"/process/rlimits/{index}", resource, hard, hard))
+    return found
+
+
+def limits(c: Context) -> list[Op]:
+    """All limits but the one on descriptors."""
+    return [op for op in _limits(c) if op[3][0] != RLIMIT_NOFILE]
+
+
+def descriptor_limit(c: Context) -> list[Op]:
+    """The limit on descriptors, when no more are needed."""
+    return [op for op in _limits(c) if op[3][0] == RLIMIT_NOFILE]
+
+
+def _limits(c: Context) -> list[Op]:
+    return [
+        ops.rlimit(f"/process/rlimits/{index}", RLIMITS[limit["type"]], limit["soft"], limit["hard"])
+        for index, limit in enumerate(c.process.get("rlimits") or ())
+    ]
+
+
+# ---- the program -----------------------------------------------------------------------------------------------------
+
+
+def place(c: Context) -> list[Op]:
+    """umask, directory, HOME and the program, found with the eyes of the container's user."""
+    process = c.process
+    if not process:
+        return []
+    account = process.get("user") or {}
+    found = [
+        ops.umask("/process/user/umask", account.get("umask", DEFAULT_UMASK)),
+        ops.chdir("/process/cwd", process["cwd"]),
+    ]
+    env = environment(c)
+    if not any(entry.startswith("HOME=") for entry in env):
+        found.append(ops.home("/process/env", account.get("uid", 0)))
+    name = process["args"][0]
+    found.append(ops.find_exec("/process/args/0", name, candidates(name, env)))
+    return found
+
+
+def environment(c: Context) -> list[str]:
+    """process.env, the last of duplicates; an empty HOME counts as none."""
+    env = {entry.partition("=")[0]: entry for entry in c.process.get("env") or ()}
+    if env.get("HOME") == "HOME=":
+        del env["HOME"]
+    return list(env.values())
+
+
+def candidates(name: str, env: Sequence[str]) -> list[str]:
+    """Where execvp(3) would look: the name itself when it has a slash, else each directory of the container's PATH."""
+    if "/" in name:
+        return [name]
+    path = next((entry[5:] for entry in env if entry.startswith("PATH=")), DEFAULT_PATH)
+    return [f"{directory.rstrip('/')}/{name}" for directory in path.split(":") if directory]
+
+
+def wait(c: Context) -> list[Op]:
+    """The container is created. Raises UnsupportedError for a run of nothing."""
+    if c.launch.start == "create":
+        return [ops.sync("", SYNC_CREATED), ops.wait_start("", SLOT_START)]
+    if not c.process:
+        raise UnsupportedError("is missing, there is nothing to run", "/process")
+    return [ops.sync("", SYNC_START)]
+
+
+def close_descriptors(c: Context) -> list[Op]:
+    """Nothing of the host's stays open (CVE-2024-21626)."""
+    return [ops.close_fds("", c.launch.preserve_fds)] if c.process else []
+
+
+def execute(c: Context) -> list[Op]:
+    """The process itself."""
+    return [ops.exec("/process/args", list(c.process["args"]), environment(c))] if c.process else []

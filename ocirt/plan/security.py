@@ -1,0 +1,150 @@
+"""What the process may do: capabilities, seccomp, no_new_privs, the labels of AppArmor and SELinux → operations."""
+
+from __future__ import annotations
+
+from errno import ENOENT
+
+from ocirt.errors import UnsupportedError
+from ocirt.linux.consts import CAPABILITIES
+from ocirt.plan import ops
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocirt.plan.context import Context
+    from ocirt.plan.ops import Op
+
+SETS = ("bounding", "effective", "permitted", "inheritable", "ambient")
+POINTER = "/process/capabilities"
+
+
+# ---- capabilities ----------------------------------------------------------------------------------------------------
+
+
+def bounding(c: Context) -> list[Op]:
+    """While CAP_SETPCAP is there."""
+    return [ops.bounding(f"{POINTER}/bounding", masks(c)["bounding"])] if c.process else []
+
+
+def capabilities(c: Context) -> list[Op]:
+    """After the ids: changing them would clear the sets again."""
+    if not c.process:
+        return []
+    found = masks(c)
+    return [ops.caps(POINTER, found["effective"], found["permitted"], found["inheritable"], found["ambient"])]
+
+
+def masks(c: Context) -> dict[str, int]:
+    """The five sets as bits; one that is missing is empty. What cannot be granted is left out.
+
+    capabilities(7): effective is within permitted, ambient within permitted and inheritable.
+    """
+    known = grantable(c)
+    listed = c.process.get("capabilities") or {}
+    found = {}
+    for name in SETS:
+        mask = 0
+        for capability in listed.get(name) or ():
+            mask |= 1 << CAPABILITIES[capability] if capability in CAPABILITIES else 0
+        found[name] = mask & known
+    found["effective"] &= found["permitted"]
+    found["ambient"] &= found["permitted"] & found["inheritable"]
+    return found
+
+
+def grantable(c: Context) -> int:
+    """The capabilities that the process can hold: all that the kernel knows in a user namespace, else the runtime's."""
+    known: int = (1 << c.facts.last_cap + 1) - 1
+    return known if "user" in c.namespaces else known & c.facts.capabilities
+
+
+def check_capabilities(c: Context) -> list[Op]:
+    """Warn, once a name, of capabilities that cannot be granted (config.md: a warning, not a failure)."""
+    listed = c.process.get("capabilities") or {}
+    names = dict.fromkeys(name for kind in SETS for name in listed.get(kind) or ())
+    known = grantable(c)
+    for name in names:
+        if name not in CAPABILITIES or CAPABILITIES[name] > c.facts.last_cap:
+            c.warnings.append(f'{POINTER}: the kernel knows no capability "{name}", it is ignored')
+        elif not known >> CAPABILITIES[name] & 1:
+            c.warnings.append(f"{POINTER}: {name} cannot be granted, the runtime does not have it")
+    within = {"effective": ("permitted",), "ambient": ("permitted", "inheritable")}
+    for kind, others in within.items():
+        for name in listed.get(kind) or ():
+            if name in CAPABILITIES and not all(name in (listed.get(other) or ()) for other in others):
+                c.warnings.append(f"{POINTER}/{kind}: {name} is not in {' and '.join(others)} too, it is ignored")
+    return []
+
+
+# ---- seccomp and no_new_privs ----------------------------------------------------------------------------------------
+
+
+def no_new_privileges(c: Context) -> list[Op]:
+    """After the last hook: a hook may need what the process must not get."""
+    return [ops.no_new_privs("/process/noNewPrivileges")] if c.process.get("noNewPrivileges") else []
+
+
+def early_seccomp(c: Context) -> list[Op]:
+    """Without no_new_privs a filter takes CAP_SYS_ADMIN, which goes with the ids."""
+    return [] if c.process.get("noNewPrivileges") else _seccomp(c)
+
+
+def late_seccomp(c: Context) -> list[Op]:
+    """With no_new_privs the filter is the last thing, and need not allow anything that the init does."""
+    return _seccomp(c) if c.process.get("noNewPrivileges") else []
+
+
+def _seccomp(c: Context) -> list[Op]:
+    if c.program is None or not c.process:
+        return []
+    return [ops.seccomp("/linux/seccomp", c.program, c.program_flags)]
+
+
+# ---- labels ----------------------------------------------------------------------------------------------------------
+
+
+def apparmor(c: Context) -> str:
+    """The AppArmor profile to change to, "" for none.
+
+    Raises UnsupportedError on a host without AppArmor: to run unconfined is not what was asked for.
+    """
+    profile: str = c.process.get("apparmorProfile") or ""
+    if "apparmor" in c.facts.lsm:
+        return profile
+    if profile and profile != "unconfined":
+        raise UnsupportedError(f'profile "{profile}": AppArmor is not enabled on this host', "/process/apparmorProfile")
+    return ""
+
+
+def selinux(c: Context) -> str:
+    """The SELinux label of the process, "" for none. Raises UnsupportedError as `apparmor`."""
+    label: str = c.process.get("selinuxLabel") or ""
+    if label and "selinux" not in c.facts.lsm:
+        raise UnsupportedError(f'label "{label}": SELinux is not enabled on this host', "/process/selinuxLabel")
+    return label
+
+
+def labels(c: Context) -> bool:
+    """True where a label will be written to procfs."""
+    return bool(apparmor(c) or selinux(c))
+
+
+def keyring_label(c: Context) -> list[Op]:
+    """Keyrings made from here on carry the process's label."""
+    label = selinux(c)
+    if not label or not c.launch.new_keyring:
+        return []
+    return [ops.write_proc("/process/selinuxLabel", "thread-self/attr/keycreate", label)]
+
+
+def exec_labels(c: Context) -> list[Op]:
+    """What execve(2) changes to. After everything else that executes, for it counts once."""
+    found = []
+    profile, label = apparmor(c), selinux(c)
+    if profile:
+        pointer, text = "/process/apparmorProfile", f"exec {profile}"
+        own = ops.write_proc(pointer, "thread-self/attr/apparmor/exec", text)
+        # ENOENT: before Linux 5.1, or where AppArmor has the shared file to itself.
+        found += ops.fallback(own, (ENOENT,), [ops.write_proc(pointer, "thread-self/attr/exec", text)])
+    if label:
+        found.append(ops.write_proc("/process/selinuxLabel", "thread-self/attr/exec", label))
+    return found
