@@ -22,6 +22,7 @@ class Facts:
     """One host as the compiler sees it.
 
     euid, egid     of the runtime
+    capabilities   those that a process of the runtime's can hold, as bits
     last_cap       the highest capability number that the kernel knows (capabilities(7))
     lsm            which of "apparmor" and "selinux" are enforcing
     hierarchies    the mounted cgroup hierarchies
@@ -29,11 +30,12 @@ class Facts:
     cgroup_paths   the container's own cgroup directory in each of `hierarchies`
     """
 
-    __slots__ = ("cgroup_paths", "egid", "euid", "hierarchies", "last_cap", "layout", "lsm")
+    __slots__ = ("capabilities", "cgroup_paths", "egid", "euid", "hierarchies", "last_cap", "layout", "lsm")
 
     def __init__(self, hierarchies: Sequence[HierarchyFacts], layout: str, cgroup_paths: Sequence[str]) -> None:
         self.euid = posix.geteuid()
         self.egid = posix.getegid()
+        self.capabilities = capabilities()
         self.last_cap = last_cap()
         self.lsm = lsm()
         self.hierarchies = hierarchies
@@ -53,6 +55,12 @@ def read(path: str, size: int = 4096) -> str:
         return ""
     finally:
         posix.close(fd)
+
+
+def capabilities() -> int:
+    """The capability bounding set; all where /proc does not say."""
+    text = read("/proc/self/status").partition("\nCapBnd:")[2]
+    return int(text.split(None, 1)[0], 16) if text else (1 << 64) - 1
 
 
 def last_cap() -> int:
