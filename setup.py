@@ -67,7 +67,8 @@ def c_files(directory: str) -> tuple[list[str], list[str]]:
     """The .c files of a directory, and all that they may include."""
     sources = sorted(glob(f"{directory}/*.c", root_dir=HERE))
     included = [*glob(f"{directory}/*.h", root_dir=HERE), *glob(f"{INIT_SOURCES}/*.h", root_dir=HERE)]
-    return sources, [*included, *glob(f"{INIT_SOURCES}/*.def", root_dir=HERE)]
+    settings = [*glob(f"{INIT_SOURCES}/*.def", root_dir=HERE), *glob(f"{INIT_SOURCES}/cflags.txt", root_dir=HERE)]
+    return sources, [*included, *settings]
 
 
 def compile_program(target: str, directory: str, flags: list[str], libraries: list[str]) -> None:
@@ -77,14 +78,15 @@ def compile_program(target: str, directory: str, flags: list[str], libraries: li
         return
     os.makedirs(os.path.dirname(target), exist_ok=True)
     log(f"compiling {os.path.basename(target)}")
-    run(*compiler(), "-std=gnu11", *WARNINGS, *flags, "-o", target + ".new", *sources, *libraries)
+    run(*compiler(), *flags, "-o", target + ".new", *sources, *libraries)
     os.replace(target + ".new", target)  # a running program keeps its old file
 
 
 def build_init(directory: str) -> None:
-    """The static init, into `directory`."""
-    size = ["-Os", "-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections", "-Wl,-s"]
-    compile_program(os.path.join(directory, "ocirt-init"), INIT_SOURCES, ["-static", *size], [])
+    """The static init, into `directory`. It has no libc: cflags.txt beside its sources says how it is built."""
+    with open(os.path.join(HERE, INIT_SOURCES, "cflags.txt"), encoding="ascii") as file:
+        flags = file.read().split()
+    compile_program(os.path.join(directory, "ocirt-init"), INIT_SOURCES, flags, [])
 
 
 def python_macros(version: str) -> dict[str, str]:
@@ -108,7 +110,8 @@ def build_launcher(target: str, version: str, site_packages: str = "") -> None:
         macros["OCIRT_SITE_PACKAGES"] = site_packages
     defines = [f'-D{name}="{value}"' for name, value in macros.items()]
     include = f"-I{sysconfig.get_path('include')}"
-    compile_program(target, LAUNCHER_SOURCES, ["-O2", "-pthread", include, *defines], ["-ldl"])
+    flags = ["-std=gnu11", "-O2", *WARNINGS, "-pthread", include, *defines]
+    compile_program(target, LAUNCHER_SOURCES, flags, ["-ldl"])
 
 
 class BuildPy(build_py):
