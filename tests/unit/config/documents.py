@@ -1,23 +1,20 @@
-"""Configs for tests: one that asks for little, one that uses every member that Linux has, and changes to make to them."""
+"""Configs for tests: one that asks for little, and ones that have every member."""
 
 from __future__ import annotations
 
 import copy
-import json
-from collections.abc import Callable, Iterator
-from typing import Any
 
-Doc = dict[str, Any]
-Patch = Callable[[Doc], None]
+from tests.unit.config.changes import Doc
 
 
 def base() -> Doc:
     """A small valid config with every namespace but user."""
+    kinds = ("pid", "network", "ipc", "uts", "mount", "cgroup", "time")
     return {
         "ociVersion": "1.3.0",
         "root": {"path": "rootfs"},
         "process": {"cwd": "/", "args": ["sh"], "user": {"uid": 0, "gid": 0}},
-        "linux": {"namespaces": [{"type": kind} for kind in ("pid", "network", "ipc", "uts", "mount", "cgroup", "time")]},
+        "linux": {"namespaces": [{"type": kind} for kind in kinds]},
     }
 
 
@@ -187,7 +184,7 @@ def linux() -> Doc:
                 {"names": ["open"], "action": "SCMP_ACT_NOTIFY"},
             ],
         },
-        "rootfsPropagation": "rslave",
+        "rootfsPropagation": "slave",
         "maskedPaths": ["/proc/kcore"],
         "readonlyPaths": ["/proc/sys"],
         "mountLabel": "a:b:c",
@@ -222,67 +219,3 @@ def others() -> Doc:
         },
         "zos": {"namespaces": [{"type": "ipc", "path": "/x"}]},
     }
-
-
-def steps(pointer: str) -> list[str]:
-    return [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
-
-
-def put(pointer: str, value: Any) -> Patch:
-    """A change that sets a member, or an entry of an array, and makes the objects on the way."""
-
-    def patch(doc: Doc) -> None:
-        *path, last = steps(pointer)
-        node: Any = doc
-        for name in path:
-            node = node[int(name)] if isinstance(node, list) else node.setdefault(name, {})
-        node[int(last) if isinstance(node, list) else last] = copy.deepcopy(value)
-
-    return patch
-
-
-def drop(pointer: str) -> Patch:
-    """A change that removes a member or an entry, if it is there."""
-
-    def patch(doc: Doc) -> None:
-        *path, last = steps(pointer)
-        node: Any = doc
-        for name in path:
-            node = node[int(name)] if isinstance(node, list) else node[name]
-        if isinstance(node, list):
-            del node[int(last)]
-        else:
-            node.pop(last, None)
-
-    return patch
-
-
-def both(*patches: Patch) -> Patch:
-    """One change after the other."""
-
-    def patch(doc: Doc) -> None:
-        for one in patches:
-            one(doc)
-
-    return patch
-
-
-def places(node: Any, pointer: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value of a document with its pointer, the document itself left out."""
-    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
-    for key, value in items:
-        here = f"{pointer}/{str(key).replace('~', '~0').replace('/', '~1')}"
-        yield here, value
-        yield from places(value, here)
-
-
-def changed(doc: Doc, patch: Patch) -> Doc:
-    """A copy with the change made."""
-    copied = copy.deepcopy(doc)
-    patch(copied)
-    return copied
-
-
-def text(doc: Any) -> bytes:
-    """The document as a person would write it."""
-    return json.dumps(doc, indent=2).encode()

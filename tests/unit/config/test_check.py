@@ -13,8 +13,22 @@ import pytest
 from ocirt.config import default, explain
 from ocirt.config.check import check
 from ocirt.errors import ConfigError, Problem
-from tests.unit.config.documents import Doc, Patch, base, both, changed, drop, full, others, put, text
-from tests.unit.config.invalid import INVALID, mapped, mapping, mount, with_namespace, without_namespace
+from tests.unit.config.changes import (
+    Doc,
+    Patch,
+    both,
+    changed,
+    drop,
+    mapped,
+    mapping,
+    mount,
+    put,
+    text,
+    with_namespace,
+    without_namespace,
+)
+from tests.unit.config.documents import base, full, others
+from tests.unit.config.invalid import INVALID
 
 
 def refused(doc: Any, raw: bytes = b"") -> list[Problem]:
@@ -23,7 +37,9 @@ def refused(doc: Any, raw: bytes = b"") -> list[Problem]:
     return caught.value.problems
 
 
-@pytest.mark.parametrize(("patch", "pointer", "words"), [case[1:] for case in INVALID], ids=[case[0] for case in INVALID])
+@pytest.mark.parametrize(
+    ("patch", "pointer", "words"), [case[1:] for case in INVALID], ids=[case[0] for case in INVALID]
+)
 def test_a_mistake_gets_one_message_with_its_pointer_and_line(patch: Patch, pointer: str, words: str) -> None:
     doc = changed(base(), patch)
     raw = text(doc)
@@ -65,23 +81,44 @@ VALID: list[tuple[str, Patch]] = [
     ("a bind mount on /proc", mount(destination="/proc", source="/proc", options=["rbind"])),
     ("a path that only starts like /proc", mount(destination="/process/x", type="tmpfs")),
     ("an empty option", mount(destination="/a", type="tmpfs", options=["rw", ""])),
-    ("mappings of a mount without an option", mount(destination="/a", uidMappings=mapping((0, 1, 1)), gidMappings=mapping((0, 1, 1)))),
-    ("an idmapped mount in a user namespace", both(mapped(mapping((0, 1000, 10))), mount(destination="/a", options=["bind", "idmap"]))),
+    (
+        "mappings of a mount without an option",
+        mount(destination="/a", uidMappings=mapping((0, 1, 1)), gidMappings=mapping((0, 1, 1))),
+    ),
+    (
+        "an idmapped mount in a user namespace",
+        both(mapped(mapping((0, 1000, 10))), mount(destination="/a", options=["bind", "idmap"])),
+    ),
     ("a joined user namespace without mappings", with_namespace("user", path="/proc/1/ns/user")),
-    ("a joined user namespace with mappings", both(mapped(mapping((0, 1, 1))), with_namespace("user", path="/proc/1/ns/user"))),
+    (
+        "a joined user namespace with mappings",
+        both(mapped(mapping((0, 1, 1))), with_namespace("user", path="/proc/1/ns/user")),
+    ),
     ("a mapping of every ID", mapped(mapping((0, 0, 4294967295)))),
     ("340 mappings", mapped(mapping(*((n, n, 1) for n in range(340))))),
-    ("sysctls in both spellings", put("/linux/sysctl", {"net.ipv4.conf.eth0/1.forwarding": "1", "net/core/somaxconn": "1"})),
+    (
+        "sysctls in both spellings",
+        put("/linux/sysctl", {"net.ipv4.conf.eth0/1.forwarding": "1", "net/core/somaxconn": "1"}),
+    ),
     ("the domain name by sysctl", put("/linux/sysctl", {"kernel.domainname": "a"})),
-    ("a device with its type in the mode", put("/linux/devices", [{"path": "/d", "type": "c", "major": 1, "minor": 3, "fileMode": 8630}])),
+    (
+        "a device with its type in the mode",
+        put("/linux/devices", [{"path": "/d", "type": "c", "major": 1, "minor": 3, "fileMode": 8630}]),
+    ),
     ("unlimited", put("/process/rlimits", [{"type": "RLIMIT_CORE", "soft": 2**64 - 1, "hard": 2**64 - 1}])),
     ("a listener that is not used", put("/linux/seccomp", {"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/x"})),
-    ("unknown names with any value", both(put("/x", [1.5, None, {"": 1e300}]), put("/linux/y", 1.0), put("/process/user/z", "é"))),
+    (
+        "unknown names with any value",
+        both(put("/x", [1.5, None, {"": 1e300}]), put("/linux/y", 1.0), put("/process/user/z", "é")),
+    ),
     ("an unknown capability", put("/process/capabilities", {"bounding": ["CAP_FUTURE"]})),
-    ("a network device with a template for its name", put("/linux/netDevices", {"eth0": {"name": "eth%d"}, "eth1": {"name": "eth%d"}})),
+    (
+        "a network device with a template for its name",
+        put("/linux/netDevices", {"eth0": {"name": "eth%d"}, "eth1": {"name": "eth%d"}}),
+    ),
     ("no limit of tasks", put("/linux/resources", {"pids": {}})),
     ("an escape", put("/annotations", {"a": "\u2028 \U0001f600 \\u0000"})),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("patch", [case[1] for case in VALID], ids=[case[0] for case in VALID])
