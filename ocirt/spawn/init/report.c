@@ -116,6 +116,9 @@ int receive_go(struct init *init, uint32_t point)
 	int length = sys(SYS_recvmsg, init->channel, &header, MSG_CMSG_CLOEXEC);
 	int r;
 
+	/* Less than a head may have come. */
+	if (length < MESSAGE_HEAD)
+		message.type = 0;
 	if (length == 0 || length == -ECONNRESET)
 		leave(1);
 	if (length < 0)
