@@ -1,0 +1,113 @@
+"""Cold: numbers of operations in the words of the manual pages, for show.py and syscalls.py."""
+
+from __future__ import annotations
+
+import os
+
+from ocirt.linux import consts
+
+ATTRIBUTES = {
+    consts.MOUNT_ATTR_RDONLY: ("ro", "rw"),
+    consts.MOUNT_ATTR_NOSUID: ("nosuid", "suid"),
+    consts.MOUNT_ATTR_NODEV: ("nodev", "dev"),
+    consts.MOUNT_ATTR_NOEXEC: ("noexec", "exec"),
+    consts.MOUNT_ATTR_NOATIME: ("noatime", ""),
+    consts.MOUNT_ATTR_STRICTATIME: ("strictatime", ""),
+    consts.MOUNT_ATTR_NODIRATIME: ("nodiratime", "diratime"),
+    consts.MOUNT_ATTR_NOSYMFOLLOW: ("nosymfollow", "symfollow"),
+}
+ATIME = consts.MOUNT_ATTR__ATIME
+
+PROPAGATION = {
+    consts.MS_SHARED: "shared",
+    consts.MS_SLAVE: "slave",
+    consts.MS_PRIVATE: "private",
+    consts.MS_UNBINDABLE: "unbindable",
+}
+
+FLAGS = {
+    consts.MOUNT_COPY_UP: "filled with what it covers",
+    consts.MOUNT_INHERIT_MODE: "with the mode of what it covers",
+    consts.MOUNT_COPY_SYMLINK: "a symlink is copied",
+    consts.MOUNT_DEVICE: "a device",
+}
+
+CLONE = {value: name for name, value in vars(consts).items() if name.startswith("CLONE_")}
+NAMESPACES = {
+    consts.CLONE_NEWUSER: "user",
+    consts.CLONE_NEWNS: "mount",
+    consts.CLONE_NEWPID: "pid",
+    consts.CLONE_NEWNET: "network",
+    consts.CLONE_NEWIPC: "ipc",
+    consts.CLONE_NEWUTS: "uts",
+    consts.CLONE_NEWCGROUP: "cgroup",
+    consts.CLONE_NEWTIME: "time",
+}
+MS = {
+    value: name
+    for name, value in vars(consts).items()
+    if name.startswith("MS_") and not value & (consts.MS_SHARED | consts.MS_SLAVE | consts.MS_PRIVATE)
+}
+RLIMITS = {number: name for name, number in consts.RLIMITS.items()}
+CAPABILITIES = {number: name for name, number in consts.CAPABILITIES.items()}
+TYPES = {consts.S_IFCHR: "c", consts.S_IFBLK: "b", consts.S_IFIFO: "p"}
+
+
+def namespaces(flags: int) -> str:
+    """CLONE_NEW… as the types of the specification."""
+    return ", ".join(name for bit, name in NAMESPACES.items() if flags & bit)
+
+
+def bits(flags: int, table: dict[int, str]) -> str:
+    """Flags joined as C writes them; "0" for none."""
+    return "|".join(name for bit, name in table.items() if flags & bit == bit) or "0"
+
+
+def attributes(add: int, remove: int = 0, prefix: str = "") -> list[str]:
+    """MOUNT_ATTR_… as mount options."""
+    words = []
+    for bit, (on, off) in ATTRIBUTES.items():
+        if add & bit:
+            words.append(prefix + on)
+        elif remove & bit and off:
+            words.append(prefix + off)
+    if remove & ATIME and not add & ATIME:
+        words.append(prefix + "relatime")
+    return words
+
+
+def propagation(flags: int) -> list[str]:
+    """MS_SHARED … as a mount option."""
+    recursive = "r" if flags & consts.MS_REC else ""
+    return [recursive + name for bit, name in PROPAGATION.items() if flags & bit]
+
+
+def flags(value: int) -> list[str]:
+    """MOUNT_… of wire.h, where they tell a reader something."""
+    return [words for bit, words in FLAGS.items() if value & bit]
+
+
+def device(number: int) -> str:
+    """A device number as "major:minor"."""
+    return f"{os.major(number)}:{os.minor(number)}"
+
+
+def capabilities(mask: int) -> str:
+    """A set of capabilities; one that is nearly full by what it lacks."""
+    names = [name for number, name in CAPABILITIES.items() if mask >> number & 1]
+    missing = [name for number, name in CAPABILITIES.items() if not mask >> number & 1]
+    if not missing:
+        return "all"
+    if len(missing) < 8:
+        return f"all but {', '.join(missing)}"
+    return ", ".join(names) or "none"
+
+
+def gids(data: bytes) -> list[int]:
+    """An array of gid_t."""
+    return [int.from_bytes(data[at : at + 4], "little") for at in range(0, len(data), 4)]
+
+
+def limit(value: int) -> str:
+    """A limit; RLIM_INFINITY is all ones."""
+    return "unlimited" if value == (1 << 64) - 1 else str(value)
