@@ -15,7 +15,7 @@ def check_id(text: str) -> str:
     if len(text) > LIMIT:
         raise InvalidID(f"the container ID has {len(text)} characters, at most {LIMIT} are allowed")
     if wrong := text.strip(ALLOWED) or text.translate(_DROP):
-        raise InvalidID(f'container ID "{text}": {wrong[0]!r} is not a letter, a digit or one of "_+.-"')
+        raise InvalidID(f'container ID {text!r}: {wrong[0]!r} is not a letter, a digit or one of "_+.-"')
     if text in {".", ".."}:
         raise InvalidID(f'container ID "{text}" is the name of a directory')
     return text

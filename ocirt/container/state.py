@@ -9,7 +9,7 @@ What a container is at the moment is found out by launcher/quick.c, see quick.py
 from __future__ import annotations
 
 import posix
-from errno import EEXIST, ELOOP, ENOENT, ENOTDIR
+from errno import ELOOP, ENOENT, ENOTDIR
 from fcntl import LOCK_EX, LOCK_NB, flock
 
 from ocirt.container import quick
@@ -183,25 +183,22 @@ def _open(root: str, container_id: str) -> int:
 
 def _make(root: str, path: str) -> None:
     try:
-        posix.mkdir(path, MARK)
+        _mkdir(path, MARK)
     except FileNotFoundError:
-        _make_root(root)
-        posix.mkdir(path, MARK)
+        missing = []
+        while root and not _exists(root):
+            missing.append(root)
+            root = root.rpartition("/")[0]
+        for directory in reversed(missing):
+            _mkdir(directory, PLAIN if directory == missing[0] else 0o755)
+        _mkdir(path, MARK)
+
+
+def _mkdir(path: str, mode: int) -> None:
+    try:
+        posix.mkdir(path, mode)
     except FileExistsError:
-        pass  # ours, another runtime's or a leftover: _take tells
-
-
-def _make_root(root: str) -> None:
-    missing = []
-    while root and not _exists(root):
-        missing.append(root)
-        root = root.rpartition("/")[0]
-    for path in reversed(missing):
-        try:
-            posix.mkdir(path, PLAIN if path == missing[0] else 0o755)
-        except OSError as error:
-            if error.errno != EEXIST:
-                raise
+        pass  # another claim was faster; or the id is taken, or left behind: _take tells
 
 
 def _take(fd: int) -> bool:
