@@ -29,11 +29,10 @@ def check(doc: object, raw: bytes = b"") -> None:
         if not found:
             return
     from ocirt.config.explain import problems
-    from ocirt.errors import ConfigError
+    from ocirt.errors import ConfigError, Problem
 
-    listed = problems(doc, raw)
-    if listed:
-        raise ConfigError(listed)
+    # no is no, even if the explanation should find nothing
+    raise ConfigError(problems(doc, raw) or [Problem("", "is invalid")])
 
 
 def judge(doc: rules.Doc, found: list[Found]) -> None:

@@ -12,9 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema.validators import Draft202012Validator, extend
 
-from ocirt.config import _generate, schemas
+from ocirt.config import _generate, explain, schemas
 from ocirt.config._schema import valid, valid_process
-from tests.unit.config.changes import places, put
+from ocirt.config.check import check
+from ocirt.errors import ConfigError
+from tests.unit.config.changes import places, put, text
 from tests.unit.config.documents import base, full, others
 
 SCHEMA = schemas.joined("config.json")
@@ -24,7 +26,7 @@ STRICT = extend(
     type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int),
 )(SCHEMA)
 
-settings.register_profile("short", deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
+settings.register_profile("short", deadline=None, max_examples=80, suppress_health_check=list(HealthCheck))
 settings.load_profile("short")
 
 
@@ -36,6 +38,9 @@ def compiled(whole_floats: bool) -> Any:
 
 
 LOOSE_CODE = compiled(whole_floats=True)
+
+# what put raises where the change before has taken the place away
+GONE = (AttributeError, TypeError, KeyError, IndexError, ValueError)
 
 DOCUMENTS = [base(), full(), others(), {"ociVersion": "1.0.0"}, {}]
 PLACES = [(index, pointer) for index, doc in enumerate(DOCUMENTS) for pointer, _ in places(doc)]
@@ -133,8 +138,8 @@ def test_a_document_with_other_values_gets_the_same_verdict(changes: list[tuple[
         if PLACES[place][0] == index:
             try:
                 put(PLACES[place][1], value)(doc)
-            except (AttributeError, TypeError, KeyError, IndexError):
-                continue  # the change before has taken the place away
+            except GONE:
+                continue
     agree(doc)
 
 
@@ -200,6 +205,28 @@ def test_what_the_compiler_does_not_know_stops_the_build(schema: dict[str, Any])
     writer = _generate.Writer({"$defs": {"x": {"type": "string"}}}, whole_floats=False)
     with pytest.raises((ValueError, TypeError)):
         writer.function(writer.expanded(schema), "x")
+
+
+@given(st.lists(st.tuples(st.integers(0, len(PLACES) - 1), values), max_size=3))
+def test_whatever_a_config_holds_check_ends_in_yes_or_in_printable_problems(changes: list[tuple[int, Any]]) -> None:
+    doc = full()
+    for place, value in changes:
+        if PLACES[place][0] == 1:
+            try:
+                put(PLACES[place][1], value)(doc)
+            except GONE:
+                continue
+    raw = text(doc)
+    problems = explain.problems(doc, raw)
+    assert all(str(problem).isprintable() and problem.line for problem in problems)
+    if problems:
+        with pytest.raises(ConfigError) as caught:
+            check(doc, raw)
+        assert caught.value.problems == problems
+    else:
+        assert valid(doc)
+        check(doc, raw)
+    explain.warnings(doc, raw)
 
 
 def test_a_process_alone_can_be_judged() -> None:
