@@ -36,7 +36,7 @@ def namespaces(doc: Doc) -> Kinds:
 def need(kind: str, kinds: Kinds, pointer: str, found: list[Found]) -> None:
     """Without a namespace of its own, the container would change the host's."""
     if kind not in kinds:
-        found.append((pointer, f'needs a {kind} namespace: add {{"type": "{kind}"}} to /linux/namespaces', ()))
+        found.append((pointer, f'needs a namespace of type {kind}: add {{"type": "{kind}"}} to /linux/namespaces', ()))
 
 
 def namespaces_once(doc: Doc, kinds: Kinds, found: list[Found]) -> None:

@@ -41,7 +41,7 @@ ROOT: list[Case] = [
         "a read-only root without a mount namespace",
         both(without_namespace("mount"), drop("/mounts"), put("/root/readonly", True)),
         "/root/readonly",
-        "needs a mount namespace",
+        "needs a namespace of type mount",
     ),
 ]
 
@@ -191,7 +191,7 @@ MOUNTS: list[Case] = [
             mount(destination="/tmp", type="tmpfs"),
         ),
         "/mounts",
-        "needs a mount namespace",
+        "needs a namespace of type mount",
     ),
     ("options in one text", mount(destination="/a", options="ro"), "/mounts/0/options", "must be an array"),
 ]
@@ -201,7 +201,7 @@ NAMES_AND_HOOKS: list[Case] = [
         "a hostname for the host",
         both(without_namespace("uts"), put("/hostname", "a")),
         "/hostname",
-        "needs a uts namespace",
+        "needs a namespace of type uts",
     ),
     ("a hostname of 65 bytes", put("/hostname", "é" * 32 + "x"), "/hostname", "has 65 bytes, at most 64 fit"),
     ("a hostname with a nul", put("/hostname", "a\0b"), "/hostname", "a nul character"),

@@ -58,7 +58,7 @@ NAMESPACES: list[Case] = [
         "mappings without a user namespace",
         both(without_namespace("user"), drop("/linux/gidMappings"), put("/linux/uidMappings", mapping((0, 1000, 1)))),
         "/linux/uidMappings",
-        "needs a user namespace",
+        "needs a namespace of type user",
     ),
     (
         "a user namespace without group mappings",
@@ -101,7 +101,7 @@ NAMESPACES: list[Case] = [
         "time offsets for the host",
         both(without_namespace("time"), put("/linux/timeOffsets", {"monotonic": {"secs": 1}})),
         "/linux/timeOffsets/monotonic",
-        "needs a time namespace",
+        "needs a namespace of type time",
     ),
     (
         "time offsets for a joined namespace",
@@ -155,13 +155,13 @@ SYSCTL: list[Case] = [
         "a network sysctl of the host",
         both(without_namespace("network"), sysctl("net.ipv4.ip_forward")),
         "/linux/sysctl/net.ipv4.ip_forward",
-        "needs a network namespace",
+        "needs a namespace of type network",
     ),
     (
         "an IPC sysctl of the host",
         both(without_namespace("ipc"), sysctl("fs.mqueue.msg_max")),
         "/linux/sysctl/fs.mqueue.msg_max",
-        "needs a ipc namespace",
+        "needs a namespace of type ipc",
     ),
     (
         "the hostname by sysctl",
@@ -287,7 +287,7 @@ SECURITY: list[Case] = [
             put("/linux/maskedPaths", ["/a"]),
         ),
         "/linux/maskedPaths",
-        "needs a mount namespace",
+        "needs a namespace of type mount",
     ),
     (
         "a flag of personality",
