@@ -69,8 +69,6 @@ def paragraph(step: dict[str, Any]) -> list[str]:
     lines = [f"{step['step']:3}. {step['words']}"]
     if step["syscalls"]:
         lines.append(f"       {step['syscalls']}")
-    if step["ignores"]:
-        lines.append(f"       goes on after {' or '.join(step['ignores'])}")
     if step["skips"]:
         last = step["step"] + step["skips"]
         lines.append(f"       when it succeeds, goes on at step {last + 1}")

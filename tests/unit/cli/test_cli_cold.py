@@ -203,11 +203,24 @@ def test_explain_prints_each_step_in_words_as_system_calls_and_with_its_field(pl
         "       config.json: /hostname",
         "  2. do mount_fs",
         "       mount_fs(…)",
-        "       goes on after EPERM or EBUSY",
         "       when it succeeds, goes on at step 5",
         "       config.json: /mounts/3",
         "  3. do sync",
     ]
+
+
+def test_explain_explains_what_spec_writes(tmp_path, capfd):
+    pytest.importorskip("ocirt.linux._kernel", reason="the shim is not built")
+    (tmp_path / "rootfs").mkdir()
+    assert main(["spec", "-b", str(tmp_path)]) == 0
+    assert main(["--root", str(tmp_path / "state"), "explain", "--json", str(tmp_path)]) == 0
+    out, err = capfd.readouterr()
+    steps = json.loads(out)["steps"]
+    assert err == ""
+    assert [step["step"] for step in steps] == list(range(1, len(steps) + 1))
+    assert all(step["words"] and step["operation"] for step in steps)
+    assert {"/hostname", "/mounts/0"} <= {step["pointer"] for step in steps}
+    assert [path.name for path in tmp_path.iterdir() if path.name not in ("config.json", "rootfs")] == []
 
 
 def test_explain_prints_json_for_programs(plan, tmp_path, capfd):
