@@ -27,7 +27,8 @@ build: build/.done ## the shim, the init and the launcher, in the tree; the prog
 
 build/.done: $(SOURCES) $(VENV)/.build
 	@echo "building ocirt"
-	@$(PY) setup.py --quiet build_ext --inplace
+	@$(PY) -W ignore setup.py --quiet build_ext --inplace
+	@$(PY) -m compileall -q ocirt # the launcher writes none
 	@touch $@
 
 demo: packages-demo build ## a container from a busybox image through its life
