@@ -58,12 +58,12 @@ def devices(c: Context) -> list[Op]:
         listed[normal(entry["path"])] = (entry, f"/linux/devices/{index}")
     for entry in DEFAULTS:
         if not bound and entry["path"] not in listed:
-            found += device(c, entry, entry["path"], "")
+            found += device(c, entry, entry["path"], "/linux/devices")
     for path, (entry, pointer) in listed.items():
         if not (bound and path.startswith("/dev/")):
             found += device(c, entry, path, pointer)
     if not bound:
-        found += [ops.symlink("", text, path) for text, path in LINKS]
+        found += [ops.symlink("/linux/devices", text, path) for text, path in LINKS]
     return found
 
 

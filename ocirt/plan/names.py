@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from ocirt.linux import consts
 
 ATTRIBUTES = {
@@ -89,7 +87,8 @@ def flags(value: int) -> list[str]:
 
 def device(number: int) -> str:
     """A device number as "major:minor"."""
-    return f"{os.major(number)}:{os.minor(number)}"
+    major, minor = number >> 8 & 0xFFF | number >> 32 & ~0xFFF, number & 0xFF | number >> 12 & 0xFFF00
+    return f"{major}:{minor}"
 
 
 def capabilities(mask: int) -> str:

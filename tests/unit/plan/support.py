@@ -1,0 +1,97 @@
+"""Hosts and launches as values, for tests of the compiler; and golden plans as text."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ocirt.plan import ops, show
+from ocirt.plan.compile import Launch, Plan, compile
+
+GOLDEN = Path(__file__).parents[2] / "golden"
+DEFINITIONS = Path(__file__).parents[3] / "ocirt" / "spawn" / "init"
+
+ALL_CAPABILITIES = (1 << 41) - 1
+V2 = [["", "/sys/fs/cgroup", 2]]
+
+
+class Hierarchy:
+    """A cgroup hierarchy as facts hand it over."""
+
+    def __init__(self, controllers: str, mount: str, version: int) -> None:
+        self.controllers, self.mount, self.version = controllers, mount, version
+        self.own = "/"
+
+
+class Host:
+    """Facts without a host."""
+
+    def __init__(self, **given: Any) -> None:
+        self.euid = self.egid = given.get("euid", 0)
+        self.last_cap = given.get("last_cap", 40)
+        self.capabilities = given.get("capabilities", ALL_CAPABILITIES)
+        self.lsm = frozenset(given.get("lsm", ()))
+        self.hierarchies = [Hierarchy(*entry) for entry in given.get("hierarchies", V2)]
+        self.cgroup_paths = [f"{hierarchy.mount}/ocirt/box" for hierarchy in self.hierarchies]
+        versions = {hierarchy.version for hierarchy in self.hierarchies}
+        self.layout = {(1,): "v1", (2,): "v2", (1, 2): "hybrid"}.get(tuple(sorted(versions)), "none")
+
+
+def compiled(config: dict[str, Any], **given: Any) -> Plan:
+    """The plan of a config. `given`: launch, seccomp (instructions), and what Host takes."""
+    launch = Launch(**{"container_id": "box", "bundle": "/bundle", **given.pop("launch", {})})
+    program = b"\6\0\0\0\0\0\377\177" * given.pop("seccomp", 0) or None
+    return compile(config, launch, Host(**given), program)  # type: ignore[arg-type]
+
+
+def config(**changes: Any) -> dict[str, Any]:
+    """A small valid config; `process`, `linux` … are merged into it, other members replace."""
+    document: dict[str, Any] = {
+        "ociVersion": "1.3.0",
+        "process": {"user": {"uid": 0, "gid": 0}, "args": ["/bin/true"], "cwd": "/", "env": ["HOME=/"]},
+        "root": {"path": "rootfs"},
+        "linux": {"namespaces": [{"type": "mount"}, {"type": "pid"}]},
+    }
+    for name, value in changes.items():
+        document[name] = {**document[name], **value} if isinstance(document.get(name), dict) else value
+    return document
+
+
+def named(plan: Plan, name: str) -> list[tuple[Any, ...]]:
+    """The arguments of every operation of that name."""
+    return [op[3] for op in plan.ops if op[0] == name]
+
+
+def order(plan: Plan) -> list[str]:
+    """The names of the operations."""
+    return [op[0] for op in plan.ops]
+
+
+def golden(name: str) -> Plan:
+    """The plan of a golden config, on the host of its host.json."""
+    directory = GOLDEN / name
+    host = directory / "host.json"
+    given = json.loads(host.read_text()) if host.exists() else {}
+    return compiled(json.loads((directory / "config.json").read_text()), **given)
+
+
+def rendered(plan: Plan) -> str:
+    """A plan as text: what goes with the operations, then one operation a line, in words and as it is."""
+    lines = [f"warning: {warning}" for warning in plan.warnings]
+    lines += [f"tree {slot}: {host}{' (recursive)' if deep else ''}  {where}" for slot, host, deep, where in plan.trees]
+    if plan.uid_map:
+        lines.append(f"uids {plan.uid_map}, gids {plan.gid_map}, setgroups {'kept' if plan.setgroups else 'denied'}")
+    lines.append(f"syncs {plan.syncs}{', pid 1' if plan.own_pid_namespace else ''}")
+    for index, op in enumerate(plan.ops):
+        lines.append(f"{index:3} {op[1] or '-':<26} {show.describe(op)}  [{raw(op)}]")
+    return "\n".join(lines) + "\n"
+
+
+def raw(op: ops.Op) -> str:
+    """The operation itself; long values cut."""
+    words = []
+    for value in op[3]:
+        text = hex(value) if isinstance(value, int) and value > 255 else repr(value)
+        words.append(text if len(text) <= 60 else text[:57] + "...")
+    return f"{op[0]} {' '.join(words)}".strip()
