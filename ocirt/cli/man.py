@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from ocirt import __version__
 from ocirt.cli.options import GLOBAL, HELP, VERBS, VERSION
 from ocirt.cli.output import say
-from ocirt.cli.version import VERSION as NUMBER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ocirt.cli.main import Global
-    from ocirt.cli.options import Flag, Options
+    from ocirt import __version__
+from ocirt.cli.options import Flag, Options
 
 _EXIT = (
     ("0", "success"),
@@ -35,7 +36,7 @@ def run(_globals: Global, _options: Options, _arguments: list[str]) -> int:
 def page() -> str:
     """Return the page as troff source."""
     lines = [
-        f'.TH OCIRT 8 "" "ocirt {NUMBER}"',
+        f'.TH OCIRT 8 "" "ocirt {__version__}"',
         ".SH NAME",
         "ocirt \\- run containers from OCI bundles",
         ".SH SYNOPSIS",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from ocirt import __version__
 from ocirt.cli.output import say
 
 TYPE_CHECKING = False
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
     from ocirt.cli.main import Global
     from ocirt.cli.options import Options
 
-VERSION = "0.1.0"
 SPEC = "1.3.0"
 
 
@@ -24,7 +24,7 @@ def run(_globals: Global, _options: Options, _arguments: list[str]) -> int:
 
 def text() -> str:
     """Return the lines. Docker takes the last one with the word "version" in it: there must be no second."""
-    lines = [f"ocirt version {VERSION}", f"commit: {commit()}", f"spec: {SPEC}"]
+    lines = [f"ocirt version {__version__}", f"commit: {commit()}", f"spec: {SPEC}"]
     lines.append("python: " + ".".join(map(str, sys.version_info[:3])))
     try:
         from ocirt.linux.seccomp import version

@@ -359,11 +359,11 @@ def test_version_has_the_lines_that_docker_and_cri_o_read(capfd):
 
 
 def test_the_version_is_the_one_of_the_package():
-    from ocirt.cli.version import VERSION
+    from ocirt import __version__
 
     path = os.path.join(os.path.dirname(__file__), "../../../pyproject.toml")
     with open(path, encoding="utf-8") as file:
-        assert re.search(r'^version = "(.*)"$', file.read(), re.MULTILINE)[1] == VERSION
+        assert re.search(r'^version = "(.*)"$', file.read(), re.MULTILINE)[1] == __version__
 
 
 # -- errors ------------------------------------------------------------------------------------------------------
