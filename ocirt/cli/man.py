@@ -11,8 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ocirt.cli.main import Global
-    from ocirt import __version__
-from ocirt.cli.options import Flag, Options
+    from ocirt.cli.options import Flag, Options
 
 _EXIT = (
     ("0", "success"),
