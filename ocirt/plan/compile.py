@@ -94,13 +94,13 @@ PHASES: tuple[Phase, ...] = (
     namespaces.join,
     namespaces.make,  # from here on it is the container's process
     # -- the second stage
+    rootfs.root,  # as the runtime's user: the container's may not search the directories above
     ids.mapped,  # before any file is made: files of unmapped owners cannot be
     session,
     namespaces.proc,  # while the host's /proc is in sight, which vouches for a new one in a user namespace
     namespaces.time,  # before anything reads a clock
     namespaces.names,
-    # -- the root filesystem, while the host's paths are in sight
-    rootfs.root,
+    # -- into the root filesystem, while the host's paths are in sight
     rootfs.null_device,  # the host's, so before the root changes
     mounts.mounts,  # in the order of the config; cgroup mounts wait for the cgroup
     devices.devices,  # after the mounts: into whatever /dev is by now

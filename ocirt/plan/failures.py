@@ -97,7 +97,6 @@ ACTIONS: dict[str, Callable[..., str]] = {
     "mount_fs": lambda target, _, source, *__: f'mount "{source}" on {target}',
     "mount_legacy": lambda target, _, source, *__: f'mount "{source}" on {target}',
     "mount_bind": lambda target, host, *_: f'bind "{host}" on {target}',
-    "mkdir": lambda path, _: f"make directory {path}",
     "mknod": lambda path, *_: f"make device {path}",
     "symlink": lambda text, path: f"make symlink {path} -> {text}",
     "tree_fs": lambda _, fstype, *__: f"make an empty {fstype}",
@@ -157,6 +156,11 @@ def chdir(arguments: tuple[Any, ...], errno: int, detail: str, _: str) -> str:
     return f'chdir to cwd ("{arguments[0]}") set in config.json failed: {why}'
 
 
+def mkdir(arguments: tuple[Any, ...], errno: int, _: str, __: str) -> str:
+    """The working directory is the one that is made."""
+    return f'make cwd ("{arguments[0]}") set in config.json failed: {reason(errno)}'
+
+
 def hook(arguments: tuple[Any, ...], errno: int, detail: str, text: str) -> str:
     """A hook failed, or ran out of time; with what it printed."""
     path, _, _, timeout, _ = arguments
@@ -184,6 +188,7 @@ SPECIAL: dict[str, Callable[[tuple[Any, ...], int, str, str], str]] = {
     "find_exec": find_exec,
     "exec": execute,
     "chdir": chdir,
+    "mkdir": mkdir,
     "hook": hook,
     "mknod": mknod,
 }

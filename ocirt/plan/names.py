@@ -46,6 +46,7 @@ MS = {
     for name, value in vars(consts).items()
     if name.startswith("MS_") and not value & (consts.MS_SHARED | consts.MS_SLAVE | consts.MS_PRIVATE)
 }
+LEGACY_WORDS = {"MS_RDONLY": "ro", "MS_SYNCHRONOUS": "sync", "MS_MANDLOCK": "mand", "MS_I_VERSION": "iversion"}
 RLIMITS = {number: name for name, number in consts.RLIMITS.items()}
 CAPABILITIES = {number: name for name, number in consts.CAPABILITIES.items()}
 TYPES = {consts.S_IFCHR: "c", consts.S_IFBLK: "b", consts.S_IFIFO: "p"}

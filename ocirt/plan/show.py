@@ -70,8 +70,8 @@ def mount_fs(*a: Any) -> str:
 def mount_legacy(*a: Any) -> str:
     """A new filesystem, by mount(2)."""
     target, fstype, source, data, mount_flags, propagation, flags = a
-    words = [name[3:].lower() for bit, name in names.MS.items() if mount_flags & bit]
-    words += [*data.split(","), *names.propagation(propagation), *names.flags(flags)]
+    words = [names.LEGACY_WORDS.get(name, name[3:].lower()) for bit, name in names.MS.items() if mount_flags & bit]
+    words += [*filter(None, data.split(",")), *names.propagation(propagation), *names.flags(flags)]
     return f'mount {fstype} "{source}" on {target}{_list(words)}'
 
 
