@@ -340,7 +340,12 @@ def begin(root: Path, *mounts: Op, flags: int = NAMESPACES, before: tuple[Op, ..
 
 def execute(*argv: str, env: tuple[str, ...] = ("PATH=/bin",)) -> list[Op]:
     """The end of a plan."""
-    return [op("chdir", "/"), op("find_exec", argv[0], [argv[0]]), op("close_fds", 0), op("exec", list(argv), list(env))]
+    return [
+        op("chdir", "/"),
+        op("find_exec", argv[0], [argv[0]]),
+        op("close_fds", 0),
+        op("exec", list(argv), list(env)),
+    ]
 
 
 def shell(script: str, env: tuple[str, ...] = ("PATH=/bin",)) -> list[Op]:
@@ -348,6 +353,8 @@ def shell(script: str, env: tuple[str, ...] = ("PATH=/bin",)) -> list[Op]:
     return execute("/bin/sh", "-c", script, env=env)
 
 
-def inside(root: Path, script: str, *mounts: Op, after: tuple[Op, ...] = (), slots: dict[int, int] | None = None) -> Result:
+def inside(
+    root: Path, script: str, *mounts: Op, after: tuple[Op, ...] = (), slots: dict[int, int] | None = None
+) -> Result:
     """Run a script in a container with these mounts; `after`: operations after pivot."""
     return carry_out([*begin(root, *mounts), op("pivot"), *after, *shell(script)], slots)

@@ -114,7 +114,13 @@ def test_a_go_for_another_point_is_refused() -> None:
 
 def test_descriptors_of_a_go_land_in_their_slots() -> None:
     with Init() as init:
-        init.send_plan([op("sync", WIRE["SYNC_CGROUP"]), op("hook", "/bin/cat", ["cat"], [], 0, 20), op("sync", WIRE["SYNC_START"])])
+        init.send_plan(
+            [
+                op("sync", WIRE["SYNC_CGROUP"]),
+                op("hook", "/bin/cat", ["cat"], [], 0, 20),
+                op("sync", WIRE["SYNC_START"]),
+            ]
+        )
         init.until(WIRE["SYNC_CGROUP"])
         state = memfd(b"x", 0)
         init.go(WIRE["SYNC_CGROUP"], {20: state})
@@ -208,7 +214,10 @@ def test_an_error_names_the_operation_and_the_errno() -> None:
 
 
 def test_an_ignored_errno_is_no_failure_and_takes_the_fallback() -> None:
-    ops = [op("open_tree", 20, "/nonexistent", 0, ignore=(errno.EPERM, errno.ENOENT), skip=1), *execute("/bin/true")[1:]]
+    ops = [
+        op("open_tree", 20, "/nonexistent", 0, ignore=(errno.EPERM, errno.ENOENT), skip=1),
+        *execute("/bin/true")[1:],
+    ]
     ops.insert(1, op("find_exec", "echo", ["/bin/echo"]))
     ops[2:] = [op("exec", ["echo", "fallback"], [])]
     assert carry_out(ops).ok() == "fallback\n"
@@ -235,7 +244,10 @@ def test_closed_stdio_is_repaired() -> None:
     pid = os.posix_spawn(harness.init_program(), ["ocirt-init", "9"], {}, file_actions=actions)
     theirs.close()
     plan = memfd(encode([op("sync", WIRE["SYNC_START"])]))
-    ours.sendmsg([MESSAGE.pack(WIRE["MSG_GO"], 0, 0, 1) + struct.pack("<I", 255)], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", plan))])
+    ours.sendmsg(
+        [MESSAGE.pack(WIRE["MSG_GO"], 0, 0, 1) + struct.pack("<I", 255)],
+        [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", plan))],
+    )
     os.close(plan)
     assert ours.recv(4096)
     assert [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in (0, 1, 2)] == ["/dev/null"] * 3
@@ -258,7 +270,9 @@ def mutations(count: int) -> list[bytes]:
             elif kind == 1:
                 new[at] = rng.randrange(256)
             elif kind == 2:
-                new[at & ~7 : (at & ~7) + 8] = struct.pack("<Q", rng.choice((0, 1, 1 << 32, 2**64 - 1, rng.getrandbits(64))))
+                new[at & ~7 : (at & ~7) + 8] = struct.pack(
+                    "<Q", rng.choice((0, 1, 1 << 32, 2**64 - 1, rng.getrandbits(64)))
+                )
             else:
                 new[at & ~7 : (at & ~7) + 4] = struct.pack("<I", rng.randrange(len(new)))
         found.append(bytes(new))
@@ -280,7 +294,9 @@ def test_two_thousand_mutated_plans_end_in_an_error_or_run_harmlessly() -> None:
     ends = {"refused": 0, "failed": 0, "ran": 0}
     for plan in plans:
         result = carry_out(plan)
-        assert not any(os.WIFSIGNALED(status) and os.WTERMSIG(status) != signal.SIGSYS for status in result.stages), plan.hex()
+        assert not any(os.WIFSIGNALED(status) and os.WTERMSIG(status) != signal.SIGSYS for status in result.stages), (
+            plan.hex()
+        )
         if result.error is None:
             ends["ran"] += 1
         else:

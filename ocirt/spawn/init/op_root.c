@@ -44,6 +44,16 @@ static int open_rootfs(struct init *init, const char *host)
 	return fail(init, fd, DETAIL_SOURCE);
 }
 
+/* The tree of the slot, which is used up, or a clone of the directory. */
+static int root_tree(struct init *init, int directory, uint64_t slot)
+{
+	int tree = slot == SLOT_NONE ? clone_tree(directory, "", AT_RECURSIVE) : slot_fd(init, slot);
+
+	if (slot != SLOT_NONE && tree >= 0)
+		init->slots[slot] = -1;
+	return fail(init, tree, DETAIL_SOURCE);
+}
+
 /* host, slot of a detached tree, private */
 int op_rootfs(struct init *init, const uint64_t *args)
 {
@@ -51,17 +61,17 @@ int op_rootfs(struct init *init, const uint64_t *args)
 	_cleanup_close_ int tree = -1;
 	int r = 0;
 
+	/*
+	 * A user namespace's root may be kept out of the directories that lead there. Any mount point serves for
+	 * pivot_root(2): so the tree goes on top of "/", where look-ups of host paths, which start below it, go on.
+	 */
+	if (target == -EACCES && args[1] != SLOT_NONE)
+		target = open_rootfs(init, "/");
 	if (target < 0)
 		return target;
-	if (args[1] == SLOT_NONE) {
-		tree = clone_tree(target, "", AT_RECURSIVE);
-	} else {
-		tree = slot_fd(init, args[1]);
-		if (tree >= 0)
-			init->slots[args[1]] = -1;
-	}
+	tree = root_tree(init, target, args[1]);
 	if (tree < 0)
-		return fail(init, tree, DETAIL_SOURCE);
+		return tree;
 	if (args[2])
 		r = make_private(init, target);
 	/* A clone of a shared mount is shared; pivot_root(2) refuses such a new root. What comes from the host still does. */
