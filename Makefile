@@ -10,8 +10,8 @@ ARGS   ?=
 BUILD_PACKAGES := python3 python3-venv python3-dev libpython3-dev gcc libc6-dev libseccomp-dev ca-certificates
 DEMO_PACKAGES  := umoci busybox-static
 TEST_PACKAGES  := skopeo strace cppcheck valgrind tmux uidmap iproute2 procps util-linux
-# To compare with, and to lint more: tests that miss one of these are skipped.
-PEER_PACKAGES  := runc crun clang-tidy
+# To compare with, and to read what ocirt writes: tests that miss one of these are skipped.
+PEER_PACKAGES  := runc crun groff-base zsh fish
 
 SOURCES := setup.py pyproject.toml $(wildcard spec/*.json ocirt/config/_generate.py ocirt/config/schemas.py \
 	ocirt/linux/_build.py ocirt/linux/*.[ch] ocirt/launcher/*.[ch] ocirt/spawn/init/*.[ch] ocirt/spawn/init/*.def)
