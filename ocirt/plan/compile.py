@@ -88,6 +88,7 @@ def session(_: Context) -> list[Op]:
 
 PHASES: tuple[Phase, ...] = (
     security.check_capabilities,
+    security.check_mount_label,
     # -- the first stage: in the host's namespaces, with the host's /proc
     ids.oom_score_adj,  # before the process loses the right to lower it
     process.hard_limits,  # before a user namespace takes the right to raise them

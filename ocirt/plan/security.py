@@ -123,6 +123,14 @@ def selinux(c: Context) -> str:
     return label
 
 
+def check_mount_label(c: Context) -> list[Op]:
+    """Raise UnsupportedError, as `apparmor`, for linux.mountLabel on a host without SELinux."""
+    label = c.linux.get("mountLabel")
+    if label and "selinux" not in c.facts.lsm:
+        raise UnsupportedError(f'label "{label}": SELinux is not enabled on this host', "/linux/mountLabel")
+    return []
+
+
 def labels(c: Context) -> bool:
     """True where a label will be written to procfs."""
     return bool(apparmor(c) or selinux(c))

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from ocirt.plan.ops import Op
 
+CLONE_PARENT = 0x8000
+
 TARGET = "openat2(root, {!r}, O_PATH, RESOLVE_IN_ROOT|RESOLVE_NO_MAGICLINKS)"
 
 
@@ -124,7 +126,9 @@ TABLE: dict[str, Callable[..., list[str]]] = {
     "oom_score_adj": lambda value: [f'write("/proc/self/oom_score_adj", {value!r})'],
     "open_namespace": lambda _, host, __: [f"open({host!r})"],
     "join": lambda _, kind: [f"setns(fd, {names.bits(kind, names.CLONE)})"],
-    "clone": lambda flags: [f"clone3({names.bits(flags, {**names.CLONE, 0x8000: 'CLONE_PARENT'})}|CLONE_PARENT)"],
+    "clone": lambda flags: [
+        f"clone3({names.bits(flags | CLONE_PARENT, {**names.CLONE, CLONE_PARENT: 'CLONE_PARENT'})})"
+    ],
     "sync": lambda _: ["sendmsg(runtime)", "recvmsg(runtime)"],
     "open_proc": lambda _, subset: [
         'fsopen("proc")',

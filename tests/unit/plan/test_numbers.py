@@ -1,0 +1,69 @@
+"""The numbers of linux/consts.py are those of wire.h, the kernel's headers and Python's own modules."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import resource
+import stat
+
+import pytest
+
+from ocirt.linux import consts
+from ocirt.plan import ops
+from ocirt.plan.devices import makedev
+from tests.unit.plan import support
+
+
+def enumerated(text: str) -> dict[str, int]:
+    """Every name of every enum of wire.h."""
+    found = {}
+    for body in re.findall(r"enum \{(.*?)\}", re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL), re.DOTALL):
+        value = -1
+        for part in filter(None, (word.strip() for word in body.split(","))):
+            name, _, given = part.partition("=")
+            value = int(given, 0) if given else value + 1
+            found[name.strip()] = value
+    return found
+
+
+def test_slots_points_and_flags_are_those_of_wire_h() -> None:
+    text = (support.DEFINITIONS / "wire.h").read_text()
+    wire = {name: number for name, number in enumerated(text).items() if name.startswith(("SLOT_", "SYNC_", "MOUNT_"))}
+    assert wire
+    assert {name: getattr(consts, name) for name in wire} == wire
+    assert f"#define MSG_FDS_MAX {consts.MSG_FDS_MAX}\n" in text
+    assert "#define SLOT_NONE 0xffffffffU" in text
+    assert consts.SLOT_NONE == 0xFFFFFFFF
+
+
+def test_there_is_one_constructor_for_each_operation_with_its_arguments_in_order() -> None:
+    text = (support.DEFINITIONS / "ops.def").read_text()
+    defined = dict(re.findall(r'^OP\((\w+),\s*"(\w*)"\)', text, re.MULTILINE))
+    helpers = {"ignoring", "fallback", "ignored", "skipped"}
+    made = {
+        name
+        for name, value in vars(ops).items()
+        if inspect.isfunction(value) and value.__module__ == ops.__name__ and name not in helpers
+    }
+    assert made == set(defined)
+
+
+def test_rlimits_are_pythons() -> None:
+    for name, number in consts.RLIMITS.items():
+        if hasattr(resource, name):
+            assert getattr(resource, name) == number
+
+
+@pytest.mark.parametrize(("major", "minor"), [(1, 3), (5, 0), (259, 70000), (4095, 1048575), (0, 255), (8, 256)])
+def test_device_numbers_are_those_of_makedev(major: int, minor: int) -> None:
+    assert makedev(major, minor) == os.makedev(major, minor)
+
+
+def test_file_types_are_pythons() -> None:
+    assert (consts.S_IFCHR, consts.S_IFBLK, consts.S_IFIFO) == (stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO)
+
+
+def test_capabilities_are_numbered_without_a_gap() -> None:
+    assert sorted(consts.CAPABILITIES.values()) == list(range(41))

@@ -1,0 +1,114 @@
+"""Mount options mean what mount(8) and the specification's table say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ocirt.errors import UnsupportedError
+from ocirt.linux import consts as k
+from ocirt.plan import options
+
+ATIME = k.MOUNT_ATTR__ATIME
+
+# config.md "Linux mount options", but for idmap and ridmap
+SPECIFIED = (
+    *("async", "atime", "bind", "defaults", "dev", "diratime", "dirsync", "exec", "iversion", "lazytime", "loud"),
+    *("mand", "noatime", "nodev", "nodiratime", "noexec", "noiversion", "nolazytime", "nomand", "norelatime"),
+    *("nostrictatime", "nosuid", "nosymfollow", "private", "ratime", "rbind", "rdev", "rdiratime", "relatime"),
+    *("remount", "rexec", "rnoatime", "rnodev", "rnodiratime", "rnoexec", "rnorelatime", "rnostrictatime", "rnosuid"),
+    *("rnosymfollow", "ro", "rprivate", "rrelatime", "rro", "rrw", "rshared", "rslave", "rstrictatime", "rsuid"),
+    *("rsymfollow", "runbindable", "rw", "shared", "silent", "slave", "strictatime", "suid", "symfollow", "sync"),
+    *("tmpcopyup", "unbindable"),
+)
+
+
+def parsed(*words: str) -> options.Options:
+    return options.parse({"destination": "/x", "options": list(words)}, "/mounts/0")
+
+
+@pytest.mark.parametrize("word", SPECIFIED)
+def test_no_option_of_the_specification_is_passed_to_a_filesystem(word: str) -> None:
+    assert parsed(word).data == []
+
+
+@pytest.mark.parametrize(
+    ("words", "set_", "clear"),
+    [
+        (["ro"], k.MOUNT_ATTR_RDONLY, 0),
+        (["rw"], 0, k.MOUNT_ATTR_RDONLY),
+        (["ro", "rw"], 0, k.MOUNT_ATTR_RDONLY),
+        (["rw", "ro"], k.MOUNT_ATTR_RDONLY, 0),
+        (["nosuid", "nodev", "noexec"], 14, 0),
+        (["suid", "dev", "exec"], 0, 14),
+        (["noatime"], k.MOUNT_ATTR_NOATIME, ATIME),
+        (["strictatime"], k.MOUNT_ATTR_STRICTATIME, ATIME),
+        (["noatime", "strictatime"], k.MOUNT_ATTR_STRICTATIME, ATIME),
+        (["strictatime", "relatime"], 0, ATIME),
+        (["noatime", "atime"], 0, ATIME),
+        (["strictatime", "nostrictatime"], 0, ATIME),
+        (["noatime", "norelatime"], k.MOUNT_ATTR_NOATIME, ATIME),
+        (["norelatime"], 0, 0),
+        (["nodiratime"], k.MOUNT_ATTR_NODIRATIME, 0),
+        (["diratime"], 0, k.MOUNT_ATTR_NODIRATIME),
+        (["nosymfollow"], k.MOUNT_ATTR_NOSYMFOLLOW, 0),
+        (["", "defaults", "loud", "silent", "x-systemd.automount", "_netdev"], 0, 0),
+    ],
+)
+def test_the_later_word_wins_and_the_atime_field_is_cleared_whole(words: list[str], set_: int, clear: int) -> None:
+    found = parsed(*words)
+    assert (found.set, found.clear) == (set_, clear)
+    assert (found.recursive_set, found.recursive_clear) == (0, 0)
+    twin = parsed(*("r" + word if word in options.ATTRIBUTES else word for word in words))
+    assert (twin.recursive_set, twin.recursive_clear) == (set_, clear)
+    assert (twin.set, twin.clear) == (0, 0)
+
+
+@pytest.mark.parametrize("word", ["shared", "slave", "private", "unbindable"])
+def test_propagation_is_taken_from_any_position_with_and_without_recursion(word: str) -> None:
+    flag = options.PROPAGATION[word]
+    assert parsed("ro", word, "nosuid").propagation == flag
+    assert parsed("r" + word, "size=1").propagation == flag | k.MS_REC
+    assert parsed("private", word).propagation == flag
+
+
+def test_bind_and_rbind_differ_in_depth() -> None:
+    assert (parsed("bind").bind, parsed("bind").recursive) == (True, False)
+    assert (parsed("rbind").bind, parsed("rbind").recursive) == (True, True)
+
+
+def test_unknown_words_go_to_the_filesystem_one_by_one() -> None:
+    found = parsed("size=1m,mode=755", "acl", 'context="a:b:c1,c2"', "lowerdir=/a\\,b,upperdir=/c", "noswap")
+    assert found.data == [
+        "size=1m",
+        "mode=755",
+        "acl",
+        'context="a:b:c1,c2"',
+        "lowerdir=/a\\,b,upperdir=/c",
+        "noswap",
+    ]
+
+
+def test_filesystem_flags_can_be_taken_back() -> None:
+    assert parsed("sync", "async", "mand", "nomand", "lazytime", "nolazytime", "iversion", "noiversion").superblock == 0
+    assert parsed("sync", "dirsync").superblock == k.MS_SYNCHRONOUS | k.MS_DIRSYNC
+
+
+@pytest.mark.parametrize(
+    ("mount", "pointer"),
+    [
+        ({"options": ["bind", "idmap"]}, "/mounts/3/options/1"),
+        ({"options": ["ridmap"]}, "/mounts/3/options/0"),
+        ({"uidMappings": [{"containerID": 0, "hostID": 1, "size": 1}]}, "/mounts/3/uidMappings"),
+    ],
+)
+def test_an_idmapped_mount_is_refused_by_its_field(mount: dict[str, Any], pointer: str) -> None:
+    with pytest.raises(UnsupportedError, match="idmapped") as caught:
+        options.parse({"destination": "/x", **mount}, "/mounts/3")
+    assert caught.value.pointer == pointer
+
+
+def test_the_flags_of_mount_2_follow_from_the_options() -> None:
+    flags = parsed("ro", "nosuid", "noatime", "sync", "rnoexec").legacy()
+    assert flags == k.MS_RDONLY | k.MS_NOSUID | k.MS_NOATIME | k.MS_SYNCHRONOUS | k.MS_NOEXEC
