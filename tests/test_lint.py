@@ -56,10 +56,21 @@ def test_imports_go_one_way() -> None:
     clean(TOOLS / "lint-imports", "--no-logo", "--cache-dir", ".cache/import_linter")
 
 
-def test_cppcheck_has_nothing_to_say() -> None:
+@pytest.mark.parametrize("architecture", ["__x86_64__", "__aarch64__"])
+def test_cppcheck_has_nothing_to_say(architecture: str) -> None:
     options = ["--enable=warning,performance,portability", "--inline-suppr", "--error-exitcode=1", "--quiet"]
-    suppress = ["--suppress=missingIncludeSystem", "--std=c11", "-Iocirt"]
-    clean(tool("cppcheck"), *options, *suppress, *[path.relative_to(PROJECT) for path in c_files()])
+    macros = re.findall(r'"(OCIRT_\w+)": ', (PROJECT / "setup.py").read_text())
+    options += ["--std=c11", "-Iocirt", f"-D{architecture}", *[f'-D{name}="x"' for name in macros]]
+    suppressed = [
+        "missingIncludeSystem",
+        "normalCheckLevelMaxBranches",  # newer versions say so of every file
+        # The init's system calls are assembler: cppcheck does not see that they fill buffers and results.
+        "uninitvar:ocirt/spawn/init/*",
+        "ctuuninitvar:ocirt/spawn/init/*",
+    ]
+    options += [f"--suppress={name}" for name in suppressed]
+    options += ["-D__asm__(x)="]  # `register long r __asm__("r10")` is a syntax error to newer versions
+    clean(tool("cppcheck"), *options, *[path.relative_to(PROJECT) for path in c_files()])
 
 
 def test_shell_scripts_parse() -> None:

@@ -32,7 +32,8 @@ def test_nothing_is_found_where_nothing_is_left(leaky: Runtime) -> None:
 
 
 def test_an_orphan_is_found_and_killed(leaky: Runtime) -> None:
-    shell = subprocess.run(["sh", "-c", "sleep 600 >/dev/null 2>&1 & echo $!"], capture_output=True, check=True, text=True)
+    script = "sleep 600 >/dev/null 2>&1 & echo $!"
+    shell = subprocess.run(["sh", "-c", script], capture_output=True, check=True, text=True, timeout=30)
     pid = shell.stdout.strip()
     assert found(leaky) == [f"process {pid}: sleep 600"]
     assert not Path(f"/proc/{pid}").exists()
