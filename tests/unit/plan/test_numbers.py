@@ -41,11 +41,11 @@ def test_slots_points_and_flags_are_those_of_wire_h() -> None:
 def test_there_is_one_constructor_for_each_operation_with_its_arguments_in_order() -> None:
     text = (support.DEFINITIONS / "ops.def").read_text()
     defined = dict(re.findall(r'^OP\((\w+),\s*"(\w*)"\)', text, re.MULTILINE))
-    helpers = {"ignoring", "fallback", "ignored", "skipped"}
+    guards = {"ignoring", "fallback", "ignored", "skipped"}
     made = {
         name
         for name, value in vars(ops).items()
-        if inspect.isfunction(value) and value.__module__ == ops.__name__ and name not in helpers
+        if inspect.isfunction(value) and value.__module__ == ops.__name__ and name not in guards
     }
     assert made == set(defined)
 
