@@ -69,8 +69,12 @@ def detail(number: int) -> str:
 
 
 def init_program() -> Path:
-    """The init, built when a source is newer."""
-    return build("ocirt-init", (SOURCES / "cflags.txt").read_text().split(), sorted(SOURCES.glob("*.c")))
+    """The init, built when a source is newer. OCIRT_SANITIZE=1: undefined behaviour ends it by SIGILL."""
+    flags = (SOURCES / "cflags.txt").read_text().split()
+    if os.environ.get("OCIRT_SANITIZE"):
+        trap = ["-fsanitize=undefined", "-fsanitize-undefined-trap-on-error"]
+        return build("ocirt-init-ubsan", [*flags, *trap], sorted(SOURCES.glob("*.c")))
+    return build("ocirt-init", flags, sorted(SOURCES.glob("*.c")))
 
 
 def build(name: str, flags: list[str], sources: list[Path]) -> Path:

@@ -47,7 +47,8 @@ PTS = harness.mount_fs("/dev/pts", "devpts", "newinstance", "ptmxmode=0666", "mo
 
 
 def test_the_terminal_is_stdio_and_controls_the_session(root: Path) -> None:
-    script = "for i in 0 1 2; do readlink /proc/$$/fd/$i; done; stat -c '%u %g %a' /dev/pts/0; stty size; echo > /dev/tty && echo tty"
+    script = "for i in 0 1 2; do readlink /proc/$$/fd/$i; done; stat -c '%u %g %a' /dev/pts/0; stty size; "
+    script += "echo > /dev/tty && echo tty"
     os.mknod(root / "dev/tty", 0o20666, os.makedev(5, 0))
     (root / "bin/stty").symlink_to("busybox")
     (root / "bin/readlink").symlink_to("busybox")

@@ -125,7 +125,8 @@ def test_copy_up_fills_a_tmpfs_with_what_the_directory_held(root: Path) -> None:
     os.utime(data / "file", (1, 1000000000))
     os.utime(data / "sub", (1, 1100000000))
     mount = mount_fs("/data", "tmpfs", attributes=harness.ATTR_RDONLY, flags=WIRE["MOUNT_COPY_UP"])
-    script = "cd data; stat -c '%n %F %a %u %g' *; stat -c '%n %Y %s' file sub; cat sub/deep/x; echo; echo y > sub/y || echo ro; mount | grep data"
+    script = "cd data; stat -c '%n %F %a %u %g' *; stat -c '%n %Y %s' file sub; cat sub/deep/x; echo; "
+    script += "echo y > sub/y || echo ro; mount | grep data"
     output = inside(root, script, mount_proc(), mount).ok()
     assert "file regular file 4750 12 34\n" in output
     assert "fifo fifo 644 0 0\n" in output

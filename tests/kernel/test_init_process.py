@@ -109,7 +109,8 @@ def test_exec_reports_why_it_failed(root: Path) -> None:
         assert result.error.value == len(begin(root)) + 4
 
 
-PASSWD = "root:x:0:0:root:/root:/bin/sh\nbad\n:::::\nx:y:12x:0:g:/no:\nuser:x:1000:1000:,,:/home/user:/bin/sh\nagain:x:1000:1:x:/other:/\nend:x:7:7::/end"
+PASSWD = "root:x:0:0:root:/root:/bin/sh\nbad\n:::::\nx:y:12x:0:g:/no:\nuser:x:1000:1000:,,:/home/user:/bin/sh\n"
+PASSWD += "again:x:1000:1:x:/other:/\nend:x:7:7::/end"
 HOMES = [(0, "/root"), (1000, "/home/user"), (7, "/end"), (12, "/"), (99, "/")]
 
 
@@ -161,6 +162,7 @@ def test_home_is_added_to_an_environment_that_is_empty(root: Path) -> None:
 def test_only_stdio_and_the_kept_descriptors_reach_the_process(root: Path) -> None:
     kept = os.open("/dev/zero", os.O_RDONLY)
     other = os.open("/", os.O_RDONLY)
+    script = "cd /proc/self/fd; echo *; for i in 3 4 5 6; do readlink $i; done; true"
     with Init(preserve=(kept, kept)) as init:
         ops = [*begin(root, mount_proc()), op("pivot"), op("find_exec", "sh", ["/bin/sh"]), op("close_fds", 2)]
         init.send_plan(
@@ -168,7 +170,7 @@ def test_only_stdio_and_the_kept_descriptors_reach_the_process(root: Path) -> No
                 *ops,
                 op(
                     "exec",
-                    ["sh", "-c", "cd /proc/self/fd; echo *; for i in 3 4 5 6; do readlink $i; done; true"],
+                    ["sh", "-c", script],
                     ["PATH=/bin"],
                 ),
             ],

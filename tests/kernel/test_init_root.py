@@ -139,7 +139,8 @@ def test_masks_hide_files_and_directories(root: Path) -> None:
     masks = tuple(
         op("mask", path, NULL, EMPTY) for path in ("/etc/secret", "/data", "/data", "/etc/secret", "/proc/timer_list")
     )
-    script = "cat /etc/secret /data/* /proc/timer_list; ls -a /data; echo x > /data/y; echo OTHER > /etc/secret; stat -c '%F %t %T' /etc/secret"
+    script = "cat /etc/secret /data/* /proc/timer_list; ls -a /data; echo x > /data/y; echo OTHER > /etc/secret; "
+    script += "stat -c '%F %t %T' /etc/secret"
     output = carry_out([*begin(root, mount_proc(), *MASKS), op("pivot"), *masks, *shell(script)]).ok()
     assert "SECRET" not in output
     assert "Read-only file system" in output
@@ -321,7 +322,8 @@ def test_a_dev_that_is_a_symlink_leads_nowhere(root: Path, outside: Path, link: 
 @contextmanager
 def flipping(one: Path, other: Path) -> Iterator[None]:
     """Two names that exchange their inodes all the time."""
-    script = "import ctypes,sys\nc=ctypes.CDLL(None)\na,b=[x.encode() for x in sys.argv[1:]]\nwhile True: c.renameat2(-100,a,-100,b,2)"
+    script = "import ctypes,sys\nc=ctypes.CDLL(None)\na,b=[x.encode() for x in sys.argv[1:]]\n"
+    script += "while True: c.renameat2(-100,a,-100,b,2)"
     process = subprocess.Popen(["/usr/bin/python3", "-IS", "-c", script, one, other])
     try:
         yield

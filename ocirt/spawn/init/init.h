@@ -50,6 +50,11 @@ int receive_go(struct init *init, uint32_t point);
 int slot_fd(const struct init *init, uint64_t slot); /* -EBADF when it is empty */
 void slot_set(struct init *init, uint64_t slot, int fd);
 
+/* ---- load.c ---- */
+
+/* Wait for the plan and decode it into init->plan; *ret_bad as for plan_decode. */
+int load_plan(struct init *init, uint32_t *ret_bad);
+
 /* ---- path.c ---- */
 
 /* openat2(2) below `root` without magic links; retried, within bounds, when renames disturb it (EAGAIN). */

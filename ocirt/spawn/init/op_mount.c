@@ -241,7 +241,7 @@ int op_mount_bind(struct init *init, const uint64_t *args)
 	const char *path = arg_string(args, 0);
 	uint64_t flags = args[8];
 	_cleanup_close_ int target = -1;
-	struct statx source;
+	struct statx source = { 0 };
 	_cleanup_close_ int tree = open_source(init, args, flags, &source);
 	int r;
 

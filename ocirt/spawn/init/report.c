@@ -104,7 +104,7 @@ static int take_fds(struct init *init, struct msghdr *header, const struct messa
  */
 int receive_go(struct init *init, uint32_t point)
 {
-	struct message message;
+	struct message message = { 0 };
 	_Alignas(struct cmsghdr) char control[CMSG_SPACE(MSG_FDS_MAX * sizeof(int))];
 	struct iovec part = { .iov_base = &message, .iov_len = sizeof(message) };
 	struct msghdr header = {
@@ -116,9 +116,6 @@ int receive_go(struct init *init, uint32_t point)
 	int length = sys(SYS_recvmsg, init->channel, &header, MSG_CMSG_CLOEXEC);
 	int r;
 
-	/* Less than a head may have come. */
-	if (length < MESSAGE_HEAD)
-		message.type = 0;
 	if (length == 0 || length == -ECONNRESET)
 		leave(1);
 	if (length < 0)

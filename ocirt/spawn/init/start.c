@@ -19,7 +19,7 @@ long system_call(long number, long a, long b, long c, long d, long e, long f)
 	register long r10 __asm__("r10") = d;
 	register long r8 __asm__("r8") = e;
 	register long r9 __asm__("r9") = f;
-	long r;
+	long r = 0;
 
 	do
 		__asm__ volatile("syscall"
@@ -47,7 +47,7 @@ long system_call(long number, long a, long b, long c, long d, long e, long f)
 	register long x3 __asm__("x3") = d;
 	register long x4 __asm__("x4") = e;
 	register long x5 __asm__("x5") = f;
-	long r;
+	long r = 0;
 
 	do {
 		register long x0 __asm__("x0") = a;

@@ -29,7 +29,7 @@ int set_attributes(struct init *init, int tree, uint64_t set, uint64_t clear, bo
 int set_propagation(struct init *init, int tree, uint64_t propagation)
 {
 	struct mount_attr attributes = { .propagation = propagation & ~(uint64_t)MS_REC };
-	unsigned int flags = AT_EMPTY_PATH | (propagation & MS_REC ? AT_RECURSIVE : 0);
+	unsigned int flags = AT_EMPTY_PATH | ((propagation & MS_REC) ? AT_RECURSIVE : 0);
 
 	if (!attributes.propagation)
 		return 0;
