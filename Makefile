@@ -14,7 +14,7 @@ TEST_PACKAGES  := skopeo strace cppcheck valgrind tmux uidmap iproute2 procps ut
 PEER_PACKAGES  := runc crun groff-base zsh fish
 
 SOURCES := setup.py pyproject.toml $(wildcard spec/*.json ocirt/config/_generate.py ocirt/config/schemas.py \
-	ocirt/linux/_build.py ocirt/linux/*.[ch] ocirt/launcher/*.[ch] ocirt/spawn/init/*.[ch] ocirt/spawn/init/*.def)
+	ocirt/linux/_build.py ocirt/linux/*.[ch] ocirt/launcher/*.[ch] ocirt/spawn/init/*.[ch] ocirt/spawn/init/*.def ocirt/spawn/init/cflags.txt)
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo check test test-unit test-root bench conformance install uninstall clean distclean \

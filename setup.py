@@ -4,6 +4,7 @@
     ocirt/linux/_*.so          cffi, from ocirt/linux/_build.py
     ocirt/_bin/ocirt-init      static, from ocirt/spawn/init/
     ocirt                      the launcher, from ocirt/launcher/: a script in a wheel, ocirt/_bin/ocirt in the tree
+    ocirt/COMMIT               what `ocirt --version` says, in wheels and sdists: a checkout has .git
     ocirt/spec/                a copy of spec/, in wheels only: a checkout has spec/ itself
 
 Metadata is pyproject.toml's.
@@ -23,6 +24,7 @@ from typing import ClassVar
 from setuptools import Command, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
+from setuptools.command.sdist import sdist
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PROGRAM = "ocirt"
@@ -126,6 +128,7 @@ class BuildPy(build_py):
         generate_schema(os.path.join(package, "config/_schema.py"))
         build_init(os.path.join(package, "_bin"))
         shutil.copytree(os.path.join(HERE, "spec"), os.path.join(package, "spec"), dirs_exist_ok=True)
+        write_commit(package)
 
 
 class BuildExt(build_ext):
@@ -135,6 +138,14 @@ class BuildExt(build_ext):
         super().run()
         if self.inplace:
             build_in_place(self.distribution.get_version())
+
+
+class Sdist(sdist):
+    """Carries the commit along, which is not found out any more where the sdist is built."""
+
+    def make_release_tree(self, base_dir: str, files: list[str]) -> None:
+        super().make_release_tree(base_dir, files)
+        write_commit(os.path.join(base_dir, "ocirt"))
 
 
 class BuildScripts(Command):
@@ -164,6 +175,22 @@ class BuildScripts(Command):
         return [*sources, *included]
 
 
+def write_commit(package: str) -> None:
+    """COMMIT in the package's directory, from that of the sources or from git; nothing where neither knows."""
+    carried = os.path.join(HERE, "ocirt", "COMMIT")
+    if os.path.exists(carried):
+        shutil.copyfile(carried, os.path.join(package, "COMMIT"))
+        return
+    if not os.path.exists(os.path.join(HERE, ".git")):
+        return
+    try:
+        done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=HERE, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return
+    with open(os.path.join(package, "COMMIT"), "w", encoding="ascii") as file:
+        file.write(done.stdout)
+
+
 def build_in_place(version: str) -> None:
     """Programs into ocirt/_bin, the generated module into ocirt/config."""
     generate_schema(os.path.join(HERE, "ocirt/config/_schema.py"))
@@ -175,5 +202,5 @@ def build_in_place(version: str) -> None:
 setup(
     cffi_modules=["ocirt/linux/_build.py:kernel", "ocirt/linux/_build.py:seccomp"],
     scripts=[PROGRAM],
-    cmdclass={"build_py": BuildPy, "build_ext": BuildExt, "build_scripts": BuildScripts},
+    cmdclass={"build_py": BuildPy, "build_ext": BuildExt, "build_scripts": BuildScripts, "sdist": Sdist},
 )

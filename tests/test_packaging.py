@@ -17,6 +17,8 @@ import pytest
 PROJECT = Path(__file__).parent.parent
 VERSION = next(line.split('"')[1] for line in (PROJECT / "pyproject.toml").open() if line.startswith("version ="))
 
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
 
 def run(*command: str | Path, cwd: Path | None = None, code: int = 0) -> str:
     """stdout and stderr of a command that must exit with `code`."""
@@ -51,6 +53,7 @@ def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ".git", ".venv", "build", "dist", "_bin", "*.so", "__pycache__", ".cache", "*.egg-info"
     )
     shutil.copytree(PROJECT, where / "ocirt", ignore=ignored)
+    (where / "ocirt/ocirt/COMMIT").write_text(COMMIT + "\n")
     run(sys.executable, "-m", "build", "--no-isolation", "--sdist", "--outdir", where, where / "ocirt")
     return where / f"ocirt-{VERSION}.tar.gz"
 
@@ -67,7 +70,7 @@ def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def try_out(program: Path, cwd: Path) -> None:
     """The program says its version, writes a config, finds it valid, and explains one that is not."""
-    assert run(program, "--version").startswith(f"ocirt version {VERSION}\n")
+    assert run(program, "--version").startswith(f"ocirt version {VERSION}\ncommit: {COMMIT}\n")
     run(program, "spec", cwd=cwd)
     run(program, "validate", ".", cwd=cwd)
     assert "pivot_root" in run(program, "explain", ".", cwd=cwd)
