@@ -85,6 +85,13 @@ int clone_tree(int fd, const char *path, unsigned int flags);
 
 /* ---- others ---- */
 
+/*
+ * Not dumpable, so that no process of the container can trace it or open its files by /proc (CVE-2016-9962). To be
+ * called after every change of ids or user namespace: the kernel sets the flag to fs.suid_dumpable then, which may
+ * be 1. `visible` for the moments in which an unprivileged runtime, or we, must open its /proc files.
+ */
+void set_dumpable(bool visible); /* op_namespace.c */
+
 int copy_up(struct init *init, int from, int to);  /* copy.c */
 int write_file(int directory, const char *path, uint64_t resolve, const char *value); /* op_namespace.c */
 

@@ -12,6 +12,11 @@
 
 #define PROC_ROOT_INO 1
 
+void set_dumpable(bool visible)
+{
+	(void)sys(SYS_prctl, PR_SET_DUMPABLE, visible, 0, 0, 0);
+}
+
 /*
  * Write a file of a procfs. /proc/self belongs to root while the process is not dumpable, so that an unprivileged
  * caller needs to be dumpable for the moment of opening.
@@ -38,9 +43,9 @@ static int write_own_file(const struct init *init, int directory, const char *pa
 
 	if (r != -EACCES || !init->unprivileged)
 		return r;
-	(void)sys(SYS_prctl, PR_SET_DUMPABLE, 1, 0, 0, 0);
+	set_dumpable(true);
 	r = write_file(directory, path, resolve, value);
-	(void)sys(SYS_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
+	set_dumpable(false);
 	return r;
 }
 
@@ -80,14 +85,19 @@ int op_open_namespace(struct init *init, const uint64_t *args)
 int op_join(struct init *init, const uint64_t *args)
 {
 	int fd = slot_fd(init, args[0]);
+	int r = fd < 0 ? fd : sys(SYS_setns, fd, args[1]);
 
-	return fd < 0 ? fd : sys(SYS_setns, fd, args[1]);
+	set_dumpable(false);
+	return r;
 }
 
 int op_unshare(struct init *init, const uint64_t *args)
 {
+	int r = sys(SYS_unshare, args[0]);
+
 	(void)init;
-	return sys(SYS_unshare, args[0]);
+	set_dumpable(false);
+	return r;
 }
 
 /* path below SLOT_PROC, type */
@@ -128,6 +138,7 @@ int op_clone(struct init *init, const uint64_t *args)
 		return r;
 	pid = sys(SYS_clone3, &how, sizeof(how));
 	if (pid == 0) {
+		set_dumpable(false);
 		(void)sys(SYS_close, pipe[1]);
 		wait_until_known(pipe[0]);
 		(void)sys(SYS_close, pipe[0]);
@@ -150,12 +161,12 @@ int op_sync(struct init *init, const uint64_t *args)
 	int r;
 
 	if (dumpable)
-		(void)sys(SYS_prctl, PR_SET_DUMPABLE, 1, 0, 0, 0);
+		set_dumpable(true);
 	r = send_message(init, MSG_SYNC, (uint32_t)args[0]);
 	if (r == 0)
 		r = receive_go(init, (uint32_t)args[0]);
 	if (dumpable)
-		(void)sys(SYS_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
+		set_dumpable(false);
 	/* EPIPE: the runtime died; see receive_go. */
 	if (r == -EPIPE)
 		leave(1);

@@ -103,6 +103,7 @@ int op_ids(struct init *init, const uint64_t *args)
 		r = sys(SYS_setresgid, args[1], args[1], args[1]);
 	if (r >= 0)
 		r = sys(SYS_setresuid, args[0], args[0], args[0]);
+	set_dumpable(false);
 	if (r >= 0)
 		r = sys(SYS_getresgid, &ids[0], &ids[1], &ids[2]);
 	if (r >= 0 && !all_equal(ids, args[1]))
