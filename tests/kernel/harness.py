@@ -197,7 +197,7 @@ class Result:
 class Init:
     """A running init. Everything it leaves is ended by close()."""
 
-    def __init__(self, program: Path | None = None, preserve: tuple[int, ...] = ()) -> None:
+    def __init__(self, preserve: tuple[int, ...] = (), user: int = 0) -> None:
         self.ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.ours.settimeout(DEADLINE)
         self.output, output = os.pipe()
@@ -208,11 +208,16 @@ class Init:
         actions = [(os.POSIX_SPAWN_DUP2, fd, 3 + i) for i, fd in enumerate(moved[:-1])]
         actions += [(os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0)]
         actions += [(os.POSIX_SPAWN_DUP2, moved[-1], fd) for fd in (1, 2)]
-        binary = os.memfd_create("init", os.MFD_CLOEXEC)
-        os.write(binary, (program or init_program()).read_bytes())
-        path = f"/proc/self/fd/{fcntl.fcntl(binary, fcntl.F_DUPFD_CLOEXEC, 150)}"
-        self.first = os.posix_spawn(path, ["ocirt-init", str(number)], {}, file_actions=actions)
-        for fd in (*moved, binary, output, int(path.rpartition("/")[2])):
+        binary = os.memfd_create("init")
+        os.write(binary, init_program().read_bytes())
+        argv = ["ocirt-init", str(number)]
+        if user:
+            argv = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "/proc/self/fd/150", str(number)]
+            actions.append((os.POSIX_SPAWN_DUP2, binary, 150))
+        high = fcntl.fcntl(binary, fcntl.F_DUPFD_CLOEXEC, 200)
+        path = "/usr/bin/setpriv" if user else f"/proc/self/fd/{high}"
+        self.first = os.posix_spawn(path, argv, {}, file_actions=actions)
+        for fd in (*moved, binary, output, high):
             os.close(fd)
         theirs.close()
 

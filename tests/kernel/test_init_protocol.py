@@ -63,14 +63,47 @@ def test_the_containers_process_is_a_child_of_the_runtime() -> None:
         assert status_of(init.pid, "NSpid").split()[1] == "1"
 
 
-def test_while_it_works_nobody_can_look_into_it() -> None:
-    with Init() as init:
+def test_while_it_works_its_own_user_cannot_look_into_it() -> None:
+    # The files in /proc of a process that is not dumpable are root's.
+    with Init(user=65534) as init:
         init.send_plan([op("sync", WIRE["SYNC_START"])])
         init.until(WIRE["SYNC_START"])
+        assert status_of(init.first, "Uid").split()[0] == "65534"
         assert os.stat(f"/proc/{init.first}/fd").st_uid == 0
-        # The kernel shows a process that is not dumpable as root's; CoreDumping and the owner of its files tell.
-        child = f"setpriv --reuid 65534 --clear-groups ls /proc/{init.first}/fd"
-        assert subprocess.run(["sh", "-c", child], capture_output=True, check=False).returncode != 0
+
+
+def test_an_unprivileged_runtime_can_map_it_but_only_at_that_moment() -> None:
+    with Init(user=65534) as init:
+        clone = op("clone", harness.CLONE_NEWUSER | harness.CLONE_NEWPID)
+        init.send_plan(
+            [
+                op("oom_score_adj", "777"),
+                clone,
+                op("sync", WIRE["SYNC_MAPPED"]),
+                op("ids", 0, 0),
+                op("sync", WIRE["SYNC_START"]),
+            ]
+        )
+        init.until(WIRE["SYNC_MAPPED"])
+        write = "echo deny > setgroups; echo 0 65534 1 > uid_map; echo 0 65534 1 > gid_map; cat oom_score_adj"
+        runtime = [
+            "setpriv",
+            "--reuid=65534",
+            "--regid=65534",
+            "--clear-groups",
+            "sh",
+            "-ec",
+            f"cd /proc/{init.pid}; {write}",
+        ]
+        assert os.stat(f"/proc/{init.pid}/fd").st_uid == 65534
+        assert subprocess.run(runtime, capture_output=True, check=True).stdout == b"777\n"
+        init.go(WIRE["SYNC_MAPPED"])
+        init.until(WIRE["SYNC_START"])
+        assert os.stat(f"/proc/{init.pid}/fd").st_uid == 0
+        assert (status_of(init.pid, "Uid").split()[0], Path(f"/proc/{init.pid}/uid_map").read_text().split()) == (
+            "65534",
+            ["0", "65534", "1"],
+        )
 
 
 def test_signals_are_reset_and_the_mask_is_empty() -> None:
