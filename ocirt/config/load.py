@@ -10,6 +10,10 @@ from _json import make_scanner
 
 from ocirt.errors import BundleError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 LIMIT = 64 << 20  # bytes; a config.json of 64 MiB is a mistake or an attack
 BLANK = " \t\n\r"  # RFC 8259, section 2
 
@@ -44,7 +48,7 @@ class _Scanning:
     parse_constant = staticmethod(_constant)
 
 
-def load(bundle: str, config: str | None = None) -> tuple[dict[str, object], bytes]:
+def load(bundle: str, config: str | None = None) -> tuple[dict[str, Any], bytes]:
     """The parsed config.json of a bundle, and its bytes.
 
     bundle    the bundle's directory

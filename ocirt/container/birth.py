@@ -2,9 +2,10 @@
 
 The order, and why:
     read, check, compile       nothing exists yet: every mistake that can be found is found here
-    claim the id, record       the state names every side effect before it happens, so that delete can undo any crash
-    start the init             it is on its way while the cgroups are made
-    cgroups, id maps, hooks    each when the init asks for it, or sooner
+    claim the id               whoever comes second is refused
+    start the init             it mounts while the rest is done here, and ends when the runtime does
+    record, make cgroups       the state names what outlives the runtime before it exists: delete can undo any crash
+    id maps, hooks             when the init asks for them
     record, pid file           whoever reads the pid file finds a complete state
 """
 
@@ -35,8 +36,8 @@ class Birth:
     """Used as a context: entering claims the id, an exception inside undoes everything that was done since."""
 
     __slots__ = (
-        "bundle", "config", "console", "container_id", "directory", "hooks_ran", "init", "keep", "listener", "options",
-        "paths", "pid_file_written", "plan", "preserve", "raw", "record", "root",
+        "bundle", "config", "console", "container_id", "directory", "hooks_ran", "init", "keep", "options",
+        "paths", "pid_file_written", "plan", "preserve", "raw", "record", "recorded", "root",
     )  # fmt: skip
 
     def __init__(self, root: str, container_id: str, bundle: str, options: Options) -> None:
@@ -47,9 +48,9 @@ class Birth:
         self.options = options
         self.directory = calls.Fd(-1)
         self.console = calls.Fd(-1)
-        self.listener = calls.Fd(-1)
         self.init = parent.Init(calls.Fd(-1), 0)
         self.hooks_ran = False
+        self.recorded = False
         self.pid_file_written = False
 
     # -- before anything exists ----------------------------------------------------------------------------------------
@@ -99,28 +100,31 @@ class Birth:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
             self.undo()
-        for fd in (self.directory, self.console, self.listener, self.init.socket):
+        for fd in (self.directory, self.console, self.init.socket):
             fd.close()
 
     def bring_up(self, last: int) -> None:
-        """Record what is about to be, start the init, and follow it to the point `last`."""
-        self.record = self.new_record()
-        state.write(self.directory.number, self.record)
-        state.write_file(self.directory.number, "config.json", self.raw)
+        """Start the init on its plan, do meanwhile what it does not wait for, and follow it to the point `last`."""
         encoded = wire.encode(self.plan.ops)
-        state.write_file(self.directory.number, "plan.bin", wire.archive(encoded, self.plan.ops))
-        if last == lib.SYNC_CREATED:
-            self.listener = calls.listen(self.directory.number, "start.sock")
         self.init = parent.spawn(self.root, self.preserve, self.keep)
         self.hand_over(encoded)
+        # All that the init does up to its first question is gone with it, and it is gone when we are.
+        self.record = self.new_record()
+        self.recorded = True
+        state.write(self.directory.number, self.record)
         cgroup.create(self.paths)
         self.record.freezer = cgroup.freezer(self.paths) or ""
+        state.write_file(self.directory.number, "config.json", self.raw)
+        state.write_file(self.directory.number, "plan.bin", wire.archive(encoded, self.plan.ops))
+        if last == lib.SYNC_CREATED:
+            with calls.listen(self.directory.number, "start.sock") as listener:
+                self.init.lend(lib.SLOT_START, listener)
         actions = {lib.SYNC_MAPPED: self.write_maps, lib.SYNC_RUNTIME_HOOKS: self.run_hooks}
         self.init.until(last, actions, self.born)
 
     def hand_over(self, encoded: bytes) -> None:
         """Send the plan with the descriptors that it names, and forget ours."""
-        slots = [(lib.SLOT_CONSOLE, self.console), (lib.SLOT_START, self.listener)]
+        slots = [(lib.SLOT_CONSOLE, self.console)]
         try:
             for slot, path, recursive, pointer in self.plan.trees:
                 try:
@@ -149,10 +153,12 @@ class Birth:
         return record
 
     def born(self, pid: int) -> None:
-        """The process exists: into its cgroups with it, and into the record."""
+        """The process exists: into its cgroups with it, and into the record.
+
+        On disk it is from the next point on at which it could outlive us: hooks, or the end.
+        """
         cgroup.attach(self.paths, pid)
         self.record.born(pid)
-        state.write(self.directory.number, self.record)
 
     def write_maps(self) -> Slots:
         """Map the ids of the new user namespace."""
@@ -162,6 +168,7 @@ class Birth:
     def run_hooks(self) -> Slots:
         """Run prestart and createRuntime; give the init the state for the hooks that it runs."""
         self.hooks_ran = True
+        state.write(self.directory.number, self.record)
         all_hooks = self.config["hooks"]
         creating = self.hook_state("creating", self.init.pid)
         hooks.run("prestart", all_hooks.get("prestart") or (), creating)
@@ -197,7 +204,7 @@ class Birth:
             lambda: cgroup.remove(self.record.cgroups, made=self.record.made),
             self.poststop,
         ]
-        if hasattr(self, "record"):
+        if self.recorded:
             for step in steps:
                 try:
                     step()

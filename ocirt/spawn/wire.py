@@ -8,9 +8,9 @@ from ocirt.linux._kernel import ffi, lib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from ocirt.plan.ops import Op
+    from ocirt.plan.ops import Argument, Op
 
 HEADER = Struct("<QII")
 HEAD = Struct("<HHHH")
@@ -127,7 +127,13 @@ def decode(archived: bytes) -> list[Op]:
         words = Struct(f"<{word >> 32}Q").unpack_from(archived, word & 0xFFFFFFFF)
         return [text(item).decode() for item in words]
 
-    readers = {"u": int, "f": int, "s": lambda word: text(word).decode(), "b": text, "v": vector}
+    readers: dict[str, Callable[[int], Argument]] = {
+        "u": int,
+        "f": int,
+        "s": lambda word: text(word).decode(),
+        "b": text,
+        "v": vector,
+    }
     ops: list[Op] = []
     offset = HEADER.size
     for pointer in pointers[:count]:
