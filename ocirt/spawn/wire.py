@@ -9,8 +9,9 @@ from ocirt.linux._kernel import ffi, lib
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import Any
 
-    from ocirt.plan.ops import Argument, Op
+    from ocirt.plan.ops import Op
 
 HEADER = Struct("<QII")
 HEAD = Struct("<HHHH")
@@ -127,7 +128,7 @@ def decode(archived: bytes) -> list[Op]:
         words = Struct(f"<{word >> 32}Q").unpack_from(archived, word & 0xFFFFFFFF)
         return [text(item).decode() for item in words]
 
-    readers: dict[str, Callable[[int], Argument]] = {
+    readers: dict[str, Callable[[int], Any]] = {
         "u": int,
         "f": int,
         "s": lambda word: text(word).decode(),
