@@ -17,7 +17,7 @@ SOURCES := setup.py pyproject.toml $(wildcard spec/*.json ocirt/config/_generate
 	ocirt/linux/_build.py ocirt/linux/*.[ch] ocirt/launcher/*.[ch] ocirt/spawn/init/*.[ch] ocirt/spawn/init/*.def ocirt/spawn/init/cflags.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo check test test-unit test-root bench conformance install uninstall clean distclean \
+.PHONY: help build demo check test test-unit test-root bench install uninstall clean distclean \
 	packages-build packages-demo packages-test
 
 help: ## this list
@@ -49,9 +49,6 @@ test-root: packages-demo packages-test $(VENV)/.test build ## the real init and 
 bench: packages-demo packages-test build ## side by side with runc and crun; prints ratios
 	@$(PY) tests/bench/run.py $(ARGS)
 
-conformance: packages-demo packages-test $(VENV)/.test build ## the specification's demands, black-box
-	@$(PY) -m pytest conformance $(ARGS)
-
 # A private environment under PREFIX/lib/ocirt, so that the system's Python packages stay as they are.
 install: packages-build ## into PREFIX (/usr/local)
 	@echo "installing into $(PREFIX)/lib/ocirt"
@@ -69,7 +66,7 @@ uninstall: ## what install made
 clean: ## what build made
 	rm -rf build dist *.egg-info ocirt/_bin ocirt/config/_schema.py
 	rm -f ocirt/linux/*.so
-	find ocirt tests conformance -name __pycache__ -prune -exec rm -rf {} +
+	find ocirt tests -name __pycache__ -prune -exec rm -rf {} +
 
 distclean: clean ## and the virtual environment and caches
 	rm -rf $(VENV) .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
