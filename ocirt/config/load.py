@@ -107,7 +107,8 @@ def parse(raw: bytes, name: str = "config.json") -> object:
             raise ValueError("more follows")
     except RecursionError:
         raise BundleError(f"{name}: arrays and objects are nested too deep") from None
-    except (ValueError, StopIteration) as error:
+    except (ValueError, StopIteration, SystemError) as error:
+        # SystemError: until Python 3.12 the scanner has no error to raise where json.decoder is not loaded
         from ocirt.config.syntax import explained
 
         raise BundleError(explained(raw, name, error)) from None

@@ -89,7 +89,7 @@ class Birth:
         if path and not terminal:
             raise UnsupportedError("--console-socket was given, but the process has no terminal", "/process/terminal")
         if path:
-            self.console = calls.connect(path)
+            self.console = calls.connect(path, "the console socket")
 
     # -- side effects --------------------------------------------------------------------------------------------------
 
@@ -248,7 +248,7 @@ def write_pid_file(path: str, pid: int) -> None:
 
 def send_pidfd(path: str, pid: int) -> None:
     """Send a pidfd of the process to the unix socket at `path` (pidfd_open(2)). Raises SystemCallError."""
-    with calls.Fd(posix.pidfd_open(pid)) as pidfd, calls.connect(path) as socket:
+    with calls.Fd(posix.pidfd_open(pid)) as pidfd, calls.connect(path, "the pidfd socket") as socket:
         calls.send(socket.number, b"pidfd", [pidfd.number])
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import fcntl
 import posix
 
-from ocirt.errors import BundleError
+from ocirt.errors import BundleError, UnsupportedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+
+OWN_FDS = 64  # more than the runtime has open at any one moment
 
 
 class Options:
@@ -88,7 +91,13 @@ def inherited(count: int) -> list[int]:
     """Which of the fds 3 … 2+count are open and to be passed on; the holes between them are plugged.
 
     A hole's number could otherwise be taken by a descriptor of the runtime's own, which would then be passed on too.
+    Raises UnsupportedError where they leave none for the runtime.
     """
+    limit = posix.sysconf("SC_OPEN_MAX")
+    if count and 3 + count + OWN_FDS > limit:
+        raise UnsupportedError(
+            f"cannot hand on {count} descriptors, RLIMIT_NOFILE is {limit} and ocirt needs a few itself"
+        )
     kept = []
     for fd in range(3, 3 + count):
         try:

@@ -45,7 +45,7 @@ def claim(root: str, container_id: str) -> int:
         _make(root, path)
         fd = posix.open(path, OPEN_DIRECTORY)
     except OSError as error:
-        if error.errno in {ENOENT, ENOTDIR, ELOOP} and _exists(root):
+        if error.errno in {ENOENT, ENOTDIR, ELOOP} and _exists(f"{root}/."):
             raise ContainerExists(container_id) from None  # a foreign file; or somebody is removing it at this moment
         raise _failed(f'make "{path}"', error) from None
     if _take(fd):

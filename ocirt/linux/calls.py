@@ -47,12 +47,17 @@ def _checked(result: int, what: str) -> int:
     return result
 
 
+def _path(path: str) -> bytes:
+    """As the kernel takes it: Python writes bytes that are not UTF-8 as surrogates (PEP 383)."""
+    return path.encode("utf-8", "surrogateescape")
+
+
 def program_memfd(path: str, fallback_dir: str) -> Fd:
     """A sealed, executable copy of the program at `path` (memfd_create(2)).
 
     Where memfds may not be executed (vm.memfd_noexec=2) it is an unlinked file of `fallback_dir`.
     """
-    return Fd(_checked(lib.shim_program_memfd(path.encode(), fallback_dir.encode()), f'copy "{path}" to a memfd'))
+    return Fd(_checked(lib.shim_program_memfd(_path(path), _path(fallback_dir)), f'copy "{path}" to a memfd'))
 
 
 def sealed_memfd(name: str, data: bytes) -> Fd:
@@ -92,12 +97,12 @@ def receive(socket: int, size: int, timeout_ms: int = -1) -> tuple[bytes, int]:
 
 def open_tree(path: str, recursive: bool) -> Fd:
     """A detached clone of the mount at `path`, with those below it when `recursive` (open_tree(2), OPEN_TREE_CLONE)."""
-    return Fd(_checked(lib.shim_open_tree(path.encode(), recursive), f'open_tree "{path}"'))
+    return Fd(_checked(lib.shim_open_tree(_path(path), recursive), f'open_tree "{path}"'))
 
 
-def connect(path: str) -> Fd:
-    """A stream connected to the unix socket at `path` (connect(2), unix(7))."""
-    return Fd(_checked(lib.shim_connect(path.encode()), f'connect to "{path}"'))
+def connect(path: str, what: str) -> Fd:
+    """A stream connected to the unix socket at `path`; `what` it is, for the error (connect(2), unix(7))."""
+    return Fd(_checked(lib.shim_connect(_path(path)), f'connect to {what} "{path}"'))
 
 
 def listen(directory: int, name: str) -> Fd:

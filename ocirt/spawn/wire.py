@@ -51,7 +51,7 @@ class Heap:
 
     def text(self, value: str) -> int:
         """A string; a NUL inside would be cut off by C and is refused here as the last line of defence."""
-        data = value.encode()
+        data = value.encode("utf-8", "surrogateescape")  # a bundle's path need not be UTF-8
         if b"\0" in data:
             raise ValueError("a string of the plan holds a NUL byte")
         return self.add(data, len(data))
@@ -126,12 +126,12 @@ def decode(archived: bytes) -> list[Op]:
 
     def vector(word: int) -> list[str]:
         words = Struct(f"<{word >> 32}Q").unpack_from(archived, word & 0xFFFFFFFF)
-        return [text(item).decode() for item in words]
+        return [text(item).decode("utf-8", "surrogateescape") for item in words]
 
     readers: dict[str, Callable[[int], Any]] = {
         "u": int,
         "f": int,
-        "s": lambda word: text(word).decode(),
+        "s": lambda word: text(word).decode("utf-8", "surrogateescape"),
         "b": text,
         "v": vector,
     }
