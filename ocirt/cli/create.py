@@ -60,8 +60,11 @@ def preserved_fds(options: Options) -> int:
 
 
 def tell_steps(globals_: Global, options: Options, bundle: str) -> None:
-    """With --debug, tell the steps of the plan before they are taken."""
-    if globals_.debug:
+    """With --debug, tell the steps of the plan before they are taken; with --log-level=warning what is left out of it.
+
+    Not otherwise: engines take the log of a create for one record, and standard error is the container's.
+    """
+    if globals_.warnings:
         from ocirt.cli.explain import tell_plan
 
         tell_plan(globals_, options, bundle)

@@ -12,11 +12,17 @@ def run(globals_: Global, options: Options, arguments: list[str]) -> int:
     """Delete the container; return 0."""
     from ocirt.container.delete import delete
 
-    force = bool(options.get("force"))
+    def delete_one(container_id: str) -> None:
+        if warnings := delete(globals_.root, container_id, force=bool(options.get("force"))):
+            from ocirt.cli.log import warn
+
+            for warning in warnings:  # runtime.md, lifecycle: a failed poststop hook is logged
+                warn(globals_, warning)
+
     if not options.get("regex"):
-        delete(globals_.root, arguments[0], force=force)
+        delete_one(arguments[0])
         return 0
     from ocirt.cli.matching import for_each
 
-    for_each(globals_.root, arguments[0], lambda found: delete(globals_.root, found, force=force))
+    for_each(globals_.root, arguments[0], delete_one)
     return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from errno import errorcode
 
 from ocirt.cli.create import bundle_option, create_options
-from ocirt.cli.log import printable, tell
+from ocirt.cli.log import printable, tell, warn
 from ocirt.cli.output import say, say_json
 from ocirt.cli.validate import take_bundle
 
@@ -78,8 +78,11 @@ def paragraph(step: dict[str, Any]) -> list[str]:
 
 
 def tell_plan(globals_: Global, options: Options, bundle: str) -> None:
-    """Tell each step in a line at debug level."""
+    """Tell the warnings, and at debug level each step in a line."""
     from ocirt.plan import show
 
-    for number, op in enumerate(plan_of(globals_, options, bundle).ops, 1):
+    plan = plan_of(globals_, options, bundle)
+    for warning in plan.warnings:
+        warn(globals_, f"config.json: {warning}")
+    for number, op in enumerate(plan.ops, 1):
         tell(globals_, f"step {number}: {show.describe(op)}")

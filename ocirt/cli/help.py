@@ -58,6 +58,8 @@ def unknown_flag(flags: Sequence[Flag], word: str, name: str, verb: str) -> str:
     """Return the words for a flag that `verb` does not have, with the nearest that it has."""
     given = word.partition("=")[0]
     near = difflib.get_close_matches(name, [flag[0] for flag in flags], 1, 0.6)
+    if verb == "kill" and any(char.isdigit() or char.isupper() for char in name):
+        return f'unknown flag "{given}"; the signal goes behind the ID: ocirt kill ID {name}'
     others = [other for other, entry in VERBS.items() if any(name == flag[0] for flag in entry[2])]
     if near:
         return f'unknown flag "{given}"; did you mean --{near[0]}?'

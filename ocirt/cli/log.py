@@ -28,9 +28,8 @@ def report(globals_: Global, error: BaseException) -> None:
     if globals_.log in _STDERR:
         write_all(2, record)
         return
-    text = [f"ocirt: {line}" for line in found] + _after(globals_, error)
-    if globals_.log:
-        text += _append(globals_.log, record)
+    complaints = _append(globals_.log, record) if globals_.log else []
+    text = [f"ocirt: {line}" for line in found + complaints] + _after(error)
     write_all(2, "".join(f"{line}\n" for line in text).encode())
     if globals_.debug and not isinstance(error, UsageError):
         _tell_traceback(globals_, error)
@@ -43,6 +42,13 @@ def tell(globals_: Global, text: str) -> None:
     record = format_record(globals_.log_format, "debug", printable(text))
     if not globals_.log or globals_.log in _STDERR or _append(globals_.log, record):
         write_all(2, record)
+
+
+def warn(globals_: Global, text: str) -> None:
+    """Say `text` as a warning, to the log or else to standard error; not where engines parse it or containers write."""
+    record = format_record(globals_.log_format, "warning", printable(text))
+    if not globals_.log or globals_.log in _STDERR or _append(globals_.log, record):
+        write_all(2, f"ocirt: warning: {printable(text)}\n".encode())
 
 
 def lines(error: BaseException) -> list[str]:
@@ -84,7 +90,7 @@ def _words(error: BaseException) -> str:
     return known.get(type(error)) or f"internal error: {type(error).__name__}: {error}"
 
 
-def _after(globals_: Global, error: BaseException) -> list[str]:
+def _after(error: BaseException) -> list[str]:
     if not isinstance(error, UsageError):
         return []
     from ocirt.cli.help import usage

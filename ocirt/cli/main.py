@@ -8,6 +8,8 @@ What verbs do is left to their modules.
 
 from __future__ import annotations
 
+import posix
+
 from ocirt.cli.options import BOOLEANS, GLOBAL, HELP, VERBS, VERSION, check_count, parse
 from ocirt.errors import OcirtError, UsageError
 
@@ -32,18 +34,20 @@ class Global:
     log             path of the log file, "" for none
     log_format      "text" or "json"
     debug           whether to tell each step
+    warnings        whether to tell warnings
     systemd_cgroup  whether --systemd-cgroup was given
     rootless        what --rootless said, "auto" where nothing; ocirt needs no hint
     cgroup_manager  "cgroupfs", "systemd" or "disabled"
     """
 
-    __slots__ = ("_root", "cgroup_manager", "debug", "log", "log_format", "rootless", "systemd_cgroup")
+    __slots__ = ("_root", "cgroup_manager", "debug", "log", "log_format", "rootless", "systemd_cgroup", "warnings")
 
     def __init__(self) -> None:
         self._root = ""
         self.log = ""
         self.log_format = "text"
         self.debug = False
+        self.warnings = False
         self.systemd_cgroup = False
         self.rootless = "auto"
         self.cgroup_manager = "cgroupfs"
@@ -69,6 +73,7 @@ class Global:
         if "root" in options:
             self._root = absolute(str(options["root"]), "root")
         self.debug = bool(options.get("debug", self.debug)) or options.get("log_level") == "debug"
+        self.warnings = self.warnings or self.debug or options.get("log_level") == "warning"
         self.systemd_cgroup = bool(options.get("systemd_cgroup", self.systemd_cgroup))
         self.rootless = str(options.get("rootless") or self.rootless)
         default = "systemd" if options.get("systemd_cgroup") else self.cgroup_manager
@@ -125,7 +130,11 @@ def _run(globals_: Global, argv: Sequence[str]) -> int:
     __import__(module)
     from sys import modules
 
-    code: int = modules[module].run(globals_, options, arguments)
+    try:
+        code: int = modules[module].run(globals_, options, arguments)
+    except UsageError as error:
+        error.verb = error.verb or verb
+        raise
     return code
 
 
@@ -169,6 +178,13 @@ def _fail(globals_: Global, error: BaseException, code: int) -> int:
         from ocirt.cli.log import report
 
         report(globals_, error)
-    except BaseException:  # noqa: S110 - nobody is left to tell; the exit code still says it
-        pass
+    except BaseException:  # no descriptor or memory is left to load what finds the words
+        _last_words(error)
     return code
+
+
+def _last_words(error: BaseException) -> None:
+    try:
+        posix.write(2, f"ocirt: {error}\n".encode("utf-8", "backslashreplace"))
+    except Exception:  # noqa: S110 - nobody is left to tell; the exit code still says it
+        pass

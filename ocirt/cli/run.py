@@ -16,6 +16,12 @@ def run(globals_: Global, options: Options, arguments: list[str]) -> int:
 
     bundle = bundle_option(options)
     tell_steps(globals_, options, bundle)
+
+    def note(warning: str) -> None:
+        from ocirt.cli.log import warn
+
+        warn(globals_, warning)
+
     return run_container(
         globals_.root,
         arguments[0],
@@ -24,4 +30,5 @@ def run(globals_: Global, options: Options, arguments: list[str]) -> int:
         detach=bool(options.get("detach")),
         keep=bool(options.get("keep")),
         subreaper=not options.get("no_subreaper"),
+        note=note,
     )

@@ -11,6 +11,7 @@ from ocirt.linux._kernel import lib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import ModuleType
 
     from ocirt.container.prepare import Options
@@ -26,10 +27,12 @@ def run(  # noqa: PLR0913 - the flags of one command, by name
     detach: bool = False,
     keep: bool = False,
     subreaper: bool = True,
+    note: Callable[[str], None] | None = None,
 ) -> int:
     """Create and start; in the foreground, wait, delete (unless `keep`) and return the exit code, 128+n for signal n.
 
-    Detached, it returns 0 once the process has been executed. Raises as `create`, and ExecError.
+    Detached, it returns 0 once the process has been executed. `note` is told of poststop hooks that failed.
+    Raises as `create`, and ExecError.
     """
     birth = Birth(root, container_id, bundle, options)
     birth.prepare("run")
@@ -46,7 +49,9 @@ def run(  # noqa: PLR0913 - the flags of one command, by name
         status = console.attend(birth.init.pid, signals, relay, subreaper)
     birth.init.pid = 0
     if not keep:
-        delete.delete(birth.root, container_id, force=True)
+        for warning in delete.delete(birth.root, container_id, force=True):
+            if note:
+                note(warning)
     code = posix.waitstatus_to_exitcode(status)
     return code if code >= 0 else 128 - code
 

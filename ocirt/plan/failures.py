@@ -94,8 +94,8 @@ ACTIONS: dict[str, Callable[..., str]] = {
     "propagate": lambda flags: f"make all mounts {', '.join(names.propagation(flags))}",
     "rootfs": lambda host, *_: f'mount root filesystem "{host}"',
     "root_dir": lambda host: f'open root filesystem "{host}"',
-    "mount_fs": lambda target, _, source, *__: f'mount "{source}" on {target}',
-    "mount_legacy": lambda target, _, source, *__: f'mount "{source}" on {target}',
+    "mount_fs": lambda target, fstype, source, *_: f"mount {_filesystem(fstype, source)} on {target}",
+    "mount_legacy": lambda target, fstype, source, *_: f"mount {_filesystem(fstype, source)} on {target}",
     "mount_bind": lambda target, host, *_: f'bind "{host}" on {target}',
     "mknod": lambda path, *_: f"make device {path}",
     "symlink": lambda text, path: f"make symlink {path} -> {text}",
@@ -124,6 +124,10 @@ ACTIONS: dict[str, Callable[..., str]] = {
     "wait_start": lambda _: "wait for start",
     "close_fds": lambda _: "close descriptors",
 }
+
+
+def _filesystem(fstype: str, source: str) -> str:
+    return f'"{fstype}"' if source in {"", fstype} else f'"{fstype}" from "{source}"'
 
 
 def _change(add: int, remove: int, propagation: int, _: int) -> str:

@@ -40,6 +40,7 @@ HINTS: tuple[tuple[str, str, str, str], ...] = (
         "create",
         "the filesystem takes privileges over its namespace, or the host's is partly hidden",
     ),
+    ("mount_fs", "ENOTDIR", "attach", "a filesystem goes on a directory"),
     ("mount_fs", "EBUSY", "", "the source is mounted already with other options"),
     ("mount_bind", "ENOENT", "source", "the source of a bind mount must be there"),
     ("mount_bind", "EPERM", "attribute", "flags that the host has set on the source are locked in a user namespace"),

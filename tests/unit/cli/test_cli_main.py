@@ -110,14 +110,15 @@ WRONG = [
     (["frobnicate"], 'ocirt: unknown command "frobnicate"'),
     (["exec", "x", "ls"], 'ocirt: command "exec" is not part of this version'),
     (["checkpoint", "--help"], 'ocirt: command "checkpoint" is not part of this version'),
-    (["help", "stat"], 'ocirt: unknown command "stat"; did you mean "state"?'),
+    (["help", "stat"], 'ocirt: help: unknown command "stat"; did you mean "state"?'),
     (["--nonsense", "list"], 'ocirt: unknown flag "--nonsense"'),
     (["create"], "ocirt: create: missing argument: ID"),
     (["create", "a", "b"], 'ocirt: create: unexpected argument "b"'),
     (["create", "--bundel", "/", "a"], 'ocirt: create: unknown flag "--bundel"; did you mean --bundle?'),
     (["kill", "a", "TERM", "9"], 'ocirt: kill: unexpected argument "9"'),
     (["kill", "a", "NOSUCH"], 'ocirt: kill: unknown signal "NOSUCH"'),
-    (["--root=/r", "kill", "-r", "[", "9"], 'ocirt: regular expression "[": unterminated character set at position 0'),
+    (["--root=/r", "kill", "-r", "[", "9"],
+     'ocirt: kill: regular expression "[": unterminated character set at position 0'),
     (["--root=/r", "kill", "-s", "9", "a", "TERM"], "ocirt: kill: the signal is given twice"),
     (["list", "x"], 'ocirt: list: unexpected argument "x"'),
     (["list", "--format", "yaml"], 'ocirt: list: flag --format: "yaml" is not one of table, json'),
@@ -128,9 +129,9 @@ WRONG = [
     (["--root", "", "list"], "ocirt: flag --root: the path is empty"),
     (["--root"], "ocirt: flag needs an argument: --root requires an argument (DIR)"),
     (["--root=/r", "create", "--preserve-fds", "-1", "a"],
-     'ocirt: flag --preserve-fds: "-1" is not a number from 0 to 1048576'),
+     'ocirt: create: flag --preserve-fds: "-1" is not a number from 0 to 1048576'),
     (["--root=/r", "create", "--preserve-fds=99999999", "a"],
-     'ocirt: flag --preserve-fds: "99999999" is not a number from 0 to 1048576'),
+     'ocirt: create: flag --preserve-fds: "99999999" is not a number from 0 to 1048576'),
     (["completion", "csh"], 'ocirt: completion: no completion for the shell "csh", only for bash, zsh, fish'),
     (["validate", "-b", "/", "/"], "ocirt: validate: the bundle is given twice"),
 ]  # fmt: skip
@@ -444,7 +445,7 @@ def test_a_log_that_cannot_be_written_does_not_hide_the_error(layer, capfd):
     assert main(["--root", "/r", "--log", "/nonexistent/log", "start", "web"]) == 1
     assert capfd.readouterr().err.splitlines() == [
         "ocirt: the cause",
-        'log "/nonexistent/log": no such file or directory',
+        'ocirt: log "/nonexistent/log": no such file or directory',
     ]
 
 
