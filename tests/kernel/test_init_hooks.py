@@ -15,6 +15,14 @@ from tests.kernel.harness import WIRE, Init, Result, execute, op
 pytestmark = pytest.mark.root
 
 
+def alive(pid: int) -> bool:
+    """Whether a process runs; a zombie does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 def run_hook(
     script: str, timeout: int = 0, env: tuple[str, ...] = (), state: bytes = b"{}", path: str = "/bin/sh"
 ) -> Result:
@@ -78,10 +86,17 @@ def test_a_hook_that_cannot_be_executed_tells_the_errno() -> None:
 
 def test_a_hook_that_takes_too_long_is_killed_with_its_children(tmp_path: Path) -> None:
     started = time.monotonic()
-    error = run_hook(f"echo waiting; (sleep 100; touch {tmp_path}/x) & sleep 100", timeout=300).error
+    script = f"echo waiting; sleep 100 & echo $! > {tmp_path}/child; sleep 100"
+    hook = op("hook", "/bin/sh", ["sh", "-c", script], [], 300, harness.NONE)
+    error = harness.carry_out([hook]).error
     assert error is not None
     assert (error.error, error.detail, error.text) == (errno.ETIMEDOUT, "TIMEOUT", "waiting\n")
     assert 0.25 < time.monotonic() - started < 3
+    child = int((tmp_path / "child").read_text())
+    end = time.monotonic() + 2
+    while alive(child) and time.monotonic() < end:
+        time.sleep(0.01)
+    assert not alive(child)
 
 
 def test_a_daemon_that_a_hook_leaves_does_not_hold_the_container_up() -> None:

@@ -195,6 +195,18 @@ def test_a_root_in_directories_that_are_closed_to_the_user_namespace_comes_by_a_
     assert in_user_namespace(root, SEEN, 30).ok().split()[:7] == ["0", "0", "0", "100000", "65536", "made", "bin"]
 
 
+@pytest.mark.parametrize("enter", ["pivot", "move_root"])
+def test_a_masked_procfs_cannot_be_had_unmasked_through_the_hosts(root: Path, enter: str) -> None:
+    # The kernel lets a user namespace mount a procfs only where a full one is in sight, a hidden old tree included.
+    cover = harness.mount_fs("/proc/tty", "tmpfs", flags=WIRE["MOUNT_PROC_OK"])
+    nested = [op("unshare", harness.CLONE_NEWUSER | harness.CLONE_NEWNS), op("write_proc", "self/uid_map", "0 0 1\n")]
+    script = "/bin/busybox unshare -pf /bin/mount -t proc p /tmp 2> /tmp/x && echo unmasked; "
+    script += "mount -t tmpfs t /tmp && echo alive"
+    for masked, seen in (((cover,), "alive\n"), ((), "unmasked\nalive\n")):
+        result = carry_out([*begin(root, mount_proc(), *masked), op(enter), *nested, *shell(script)])
+        assert result.ok() == seen
+
+
 def test_hostname_and_domainname_are_set(root: Path) -> None:
     after = (op("hostname", "h" * 64), op("domainname", "d.example"))
     output = inside(root, "/bin/busybox hostname; cat /proc/sys/kernel/domainname", mount_proc(), after=after).ok()

@@ -99,6 +99,14 @@ def test_find_exec_asks_with_the_users_rights(root: Path) -> None:
     refused(carry_out(ops), errno.EACCES, "NONE")
 
 
+def test_find_exec_asks_with_the_capabilities_in_effect(root: Path) -> None:
+    (root / "bin/tool").write_text("#!/bin/sh\n")
+    (root / "bin/tool").chmod(0o700)
+    os.chown(root / "bin/tool", 1000, 1000)
+    ops = [*begin(root), op("pivot"), op("caps", 0, 3, 0, 0), op("find_exec", "tool", ["/bin/tool"])]
+    refused(carry_out(ops), errno.EACCES, "NONE")
+
+
 def test_exec_reports_why_it_failed(root: Path) -> None:
     for name, text, error in (("format", "\x01\x02", errno.ENOEXEC), ("interpreter", "#!/none\n", errno.ENOENT)):
         (root / "bin" / name).write_text(text)
@@ -183,6 +191,14 @@ def test_only_stdio_and_the_kept_descriptors_reach_the_process(root: Path) -> No
     assert set(listed.split()) <= {"0", "1", "2", "3", "4", "5"}  # 5: the shell's own look at the directory
     assert links[:2] == ["/dev/zero", "/dev/zero"]
     assert all(link.startswith("/proc/") for link in links[2:])
+
+
+def test_after_close_fds_only_the_report_channel_is_left(root: Path) -> None:
+    with Init() as init:
+        init.send_plan([*begin(root, mount_proc()), op("pivot"), op("close_fds", 0), op("sync", WIRE["SYNC_START"])])
+        init.until(WIRE["SYNC_START"])
+        links = [os.readlink(f"/proc/{init.pid}/fd/{fd}").split(":")[0] for fd in os.listdir(f"/proc/{init.pid}/fd")]
+        assert sorted(links) == ["/dev/null", "pipe", "pipe", "socket"]
 
 
 def test_a_descriptor_to_keep_that_is_not_open_is_an_error() -> None:

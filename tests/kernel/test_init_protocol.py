@@ -221,6 +221,7 @@ MALFORMED = {
     "string with a NUL": changed(24, struct.pack("<II", 56, 7)),
     "vector not aligned": changed(40, struct.pack("<II", 57, 0)),
     "vector without end": changed(40, struct.pack("<II", 56, 0)),
+    "vector without room for one more": encode([op("exec", ["a"], [])])[:-8] + struct.pack("<Q", 1),
     "vector too long": changed(40, struct.pack("<II", 56, 0xFFFFFFFF)),
 }
 

@@ -71,17 +71,11 @@ int op_bounding(struct init *init, const uint64_t *args)
 
 int op_groups(struct init *init, const uint64_t *args)
 {
-	uint32_t length = plan_length(args[0]), gid;
-	const uint8_t *gids = plan_bytes(&init->plan, args[0]);
+	uint32_t length = plan_length(args[0]);
 
-	if (length % sizeof(gid))
+	if (length % sizeof(uint32_t))
 		return fail(init, -EINVAL, DETAIL_PLAN);
-	for (uint32_t at = 0; at < length; at += sizeof(gid)) {
-		memcpy(&gid, gids + at, sizeof(gid));
-		if (gid == NO_ID)
-			return -EINVAL;
-	}
-	return sys(SYS_setgroups, length / sizeof(gid), gids);
+	return sys(SYS_setgroups, length / sizeof(uint32_t), plan_bytes(&init->plan, args[0])); /* EINVAL for -1 */
 }
 
 static bool all_equal(const uint32_t ids[3], uint64_t wanted)
