@@ -96,10 +96,10 @@ PHASES: tuple[Phase, ...] = (
     namespaces.make,  # from here on it is the container's process
     # -- the second stage
     rootfs.root,  # as the runtime's user: the container's may not search the directories above
+    namespaces.proc,  # while the host's /proc is in sight, which vouches for a new one in a user namespace
+    namespaces.time,  # /proc/self is the host root's, for we are not dumpable: a mapped id could not write its offsets
     ids.mapped,  # before any file is made: files of unmapped owners cannot be
     session,
-    namespaces.proc,  # while the host's /proc is in sight, which vouches for a new one in a user namespace
-    namespaces.time,  # before anything reads a clock
     namespaces.names,
     # -- into the root filesystem, while the host's paths are in sight
     rootfs.null_device,  # the host's, so before the root changes
