@@ -17,6 +17,7 @@ import pytest
 from tests.integration import leftovers as oracle
 from tests.integration import support
 from tests.integration.support import Bundle, ConsoleSocket, Json, Runtime
+from tests.integration.views import HostView
 
 PR_SET_CHILD_SUBREAPER = 36
 NUMBERS = itertools.count(1)
@@ -89,13 +90,20 @@ def runtime(ocirt_bin: str, scratch: Path, request: pytest.FixtureRequest) -> It
     fds, children = oracle.open_fds(), oracle.children()
     runtime = Runtime(ocirt_bin, scratch, f"t{os.getpid()}n{next(NUMBERS)}")
     yield runtime
-    for container in runtime.containers:
-        runtime.run("delete", "--force", container.id)
+    delete_all(runtime, children)
     left = oracle.leave_nothing(runtime, children)
     left += [f"open file {fd}: {what}" for fd, what in oracle.open_fds().items() if fd not in fds]
     passed = getattr(request.node, "report_call", None)
     if passed is not None and passed.passed:
         assert not left, "left behind:\n  " + "\n  ".join(left)
+
+
+def delete_all(runtime: Runtime, children_before: list[int]) -> None:
+    """Youngest first, and each reaped: pid 1 of a pid namespace does not go before those that joined it."""
+    for container in reversed(runtime.containers):
+        runtime.run("delete", "--force", container.id)
+        for pid in set(oracle.children()) - set(children_before):
+            oracle.reap(pid)
 
 
 @pytest.fixture(autouse=True)
@@ -141,3 +149,14 @@ def console_socket(scratch: Path, runtime: Runtime) -> Iterator[ConsoleSocket]:
     console = ConsoleSocket(scratch / "console.sock")
     yield console
     console.close()
+
+
+@pytest.fixture
+def host_view(runtime: Runtime) -> Iterator[HostView]:
+    """From here on the runtime is called in a mount namespace of its own, where everything is shared."""
+    program, children = runtime.program, oracle.children()
+    view = HostView(runtime)
+    yield view
+    runtime.program = program
+    delete_all(runtime, [*children, view.pid])
+    view.close()
