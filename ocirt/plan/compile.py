@@ -92,6 +92,7 @@ PHASES: tuple[Phase, ...] = (
     # -- the first stage: in the host's namespaces, with the host's /proc
     ids.oom_score_adj,  # before the process loses the right to lower it
     process.hard_limits,  # before a user namespace takes the right to raise them
+    ids.stdio,  # before it takes the right to hand them over
     namespaces.join,
     namespaces.make,  # from here on it is the container's process
     # -- the second stage

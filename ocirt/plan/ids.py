@@ -57,7 +57,27 @@ def mapped(c: Context) -> list[Op]:
 
 
 def _maps(id_map: Map, number: int) -> bool:
-    return any(first <= number < first + size for first, _, size in id_map)
+    return bool(_host_ids(id_map, number))
+
+
+def _host_ids(id_map: Map, number: int) -> list[int]:
+    """[the id outside], [] for one that is not mapped."""
+    return [host + number - first for first, host, size in id_map if first <= number < first + size]
+
+
+def stdio(c: Context) -> list[Op]:
+    """Pipes of the caller become the user's, so that /dev/stdout can be opened again.
+
+    For a new user namespace here, as root of the host: inside nobody can change what an unmapped id owns.
+    """
+    if not c.process or c.launch.console or not _owns_outside(c):
+        return []
+    uid = (c.process.get("user") or {}).get("uid", 0)
+    return [ops.stdio_owner("/process/user/uid", host) for host in _host_ids(id_map(c, "uidMappings"), uid)]
+
+
+def _owns_outside(c: Context) -> bool:
+    return c.new("user") and not c.facts.euid
 
 
 def user(c: Context) -> list[Op]:
@@ -71,8 +91,9 @@ def user(c: Context) -> list[Op]:
 
 
 def _stdio(c: Context, uid: int) -> list[Op]:
-    """Pipes of the caller become the user's, so that /dev/stdout can be opened again."""
-    return [ops.stdio_owner("/process/user/uid", uid)] if uid or "user" in c.namespaces else []
+    if _owns_outside(c) or not (uid or "user" in c.namespaces):
+        return []
+    return [ops.stdio_owner("/process/user/uid", uid)]
 
 
 def _groups(c: Context, gids: list[int] | tuple[int, ...]) -> list[Op]:
