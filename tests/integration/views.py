@@ -61,7 +61,7 @@ def ns_path(pid: int, kind: str) -> str:
 
 def fields(status: str) -> dict[str, str]:
     """The lines of a /proc/PID/status: name → value."""
-    return dict(re.findall(r"^(\w+):\s*(.*?)\s*$", status, re.MULTILINE))
+    return dict(re.findall(r"^(\w+):[ \t]*(.*?)[ \t]*$", status, re.MULTILINE))
 
 
 def host_cgroups(pid: int | str) -> dict[str, str]:
