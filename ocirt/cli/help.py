@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 # Verbs of other runtimes: the nearest of our own would be a wrong guess.
 ABSENT = ("checkpoint", "events", "exec", "mounts", "pause", "ps", "restore", "resume", "update")
 
+EPILOG = (
+    "A bundle is a directory with a config.json, which `ocirt spec` writes, and a root filesystem. "
+    "`ocirt VERB --help` shows the flags of a verb."
+)
+
 
 def run(_globals: Global, _options: Options, arguments: list[str]) -> int:
     """`ocirt help [VERB]`: print help; raises UsageError for a verb that does not exist."""
@@ -34,6 +39,7 @@ def text(verb: str) -> str:
         prog=f"ocirt {verb}".strip(),
         usage=usage(verb)[len("usage: ") :],
         description=(VERBS[verb][1] if verb else "run containers from OCI bundles"),
+        epilog="" if verb else EPILOG,
         formatter_class=_Formatter,
         add_help=False,
     )

@@ -28,30 +28,65 @@ VERSION: tuple[Flag, ...] = (("version", "vV", False, "version", "show the versi
 
 # Also read after the verb, as runc does since its 1.5; the verb's own flag of the same name goes first.
 GLOBAL: tuple[Flag, ...] = (
-    ("root", "", True, "root", "directory for the state of containers (default: /run/ocirt)", "DIR"),
+    (
+        "root",
+        "",
+        True,
+        "root",
+        "directory for the state of containers (default: /run/ocirt; not as root: $XDG_RUNTIME_DIR/ocirt)",
+        "DIR",
+    ),
     ("log", "", True, "log", "append the fatal error to FILE, as well as to standard error", "FILE"),
     ("log-format", "", True, "log_format", "text or json (default: text)", "FORMAT"),
     ("log-level", "", True, "log_level", "error, warning or debug (default: error)", "LEVEL"),
     ("debug", "", False, "debug", "tell each step, and the traceback of an internal error", ""),
-    ("systemd-cgroup", "", False, "systemd_cgroup", "let systemd manage cgroups; cgroupsPath is slice:prefix:name", ""),
-    ("cgroup-manager", "", True, "cgroup_manager", "cgroupfs, systemd or disabled (default: cgroupfs)", "MANAGER"),
-    ("rootless", "", True, "rootless", "true, false or auto; accepted, ocirt finds out by itself", "WHEN"),
-    ("criu", "", True, "criu", "accepted and ignored: criu is found at a fixed place", "PATH"),
+    (
+        "systemd-cgroup",
+        "",
+        False,
+        "systemd_cgroup",
+        "let systemd manage cgroups (refused: not in this version)",
+        "",
+    ),
+    (
+        "cgroup-manager",
+        "",
+        True,
+        "cgroup_manager",
+        "cgroupfs, disabled (makes none) or systemd (default: cgroupfs)",
+        "MANAGER",
+    ),
+    ("rootless", "", True, "rootless", "accepted and ignored: ocirt finds out by itself", "WHEN"),
+    ("criu", "", True, "criu", "accepted and ignored", "PATH"),
 )
 
 _BUNDLE: Flag = ("bundle", "b", True, "bundle", "path of the bundle (default: the current directory)", "DIR")
 _CONFIG: Flag = ("config", "f", True, "config", "read the configuration from FILE, not from the bundle", "FILE")
-_DETACH: Flag = ("detach", "d", False, "detach", "return once the process is started", "")
+_DETACH: Flag = ("detach", "d", False, "detach", "do not wait for the process: return once it is started", "")
 _REGEX: Flag = ("regex", "r", False, "regex", "ID is a regular expression; act on every container that it matches", "")
-_NO_PIVOT: Flag = ("no-pivot", "", False, "no_pivot", "move the root, not pivot_root: for a rootfs on a ramdisk", "")
+_NO_PIVOT: Flag = (
+    "no-pivot",
+    "",
+    False,
+    "no_pivot",
+    "move the root mount, for a host whose root is a ramdisk",
+    "",
+)
 _KEYRING: Flag = ("no-new-keyring", "", False, "no_new_keyring", "keep the caller's session keyring", "")
-_FDS: Flag = ("preserve-fds", "", True, "preserve_fds", "hand on N descriptors after standard error (default: 0)", "N")
+_FDS: Flag = (
+    "preserve-fds",
+    "",
+    True,
+    "preserve_fds",
+    "hand on the N descriptors from 3 up to the process (default: 0)",
+    "N",
+)
 _CREATE: tuple[Flag, ...] = (
     _BUNDLE,
     _CONFIG,
     ("console-socket", "", True, "console_socket", "unix socket that receives the terminal's master side", "SOCKET"),
     ("pidfd-socket", "", True, "pidfd_socket", "unix socket that receives a pidfd of the process", "SOCKET"),
-    ("pid-file", "", True, "pid_file", "write the process's id to FILE", "FILE"),
+    ("pid-file", "", True, "pid_file", "write the process's id to FILE, without a newline", "FILE"),
     _NO_PIVOT,
     _KEYRING,
     _FDS,

@@ -85,7 +85,10 @@ class Birth:
         terminal = bool((self.config.get("process") or {}).get("terminal"))
         path = self.options.console_socket
         if terminal and not path:
-            raise UnsupportedError("a detached container with a terminal needs --console-socket", "/process/terminal")
+            raise UnsupportedError(
+                "a detached container with a terminal needs --console-socket, or terminal set to false",
+                "/process/terminal",
+            )
         if path and not terminal:
             raise UnsupportedError("--console-socket was given, but the process has no terminal", "/process/terminal")
         if path:

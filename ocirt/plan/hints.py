@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 # Operation, errno, detail ("" for any) → words. The first that fits is taken.
 HINTS: tuple[tuple[str, str, str, str], ...] = (
     ("open_namespace", "ENOENT", "", "the process or the mount that kept the namespace is gone"),
+    ("open_namespace", "EINVAL", "", "the file is a namespace of another type, or none"),
     ("join", "EINVAL", "", "the file is a namespace of another type, or one that cannot be entered from here"),
     ("join", "EPERM", "", "joining takes CAP_SYS_ADMIN in the user namespace that owns it"),
     ("clone", "EPERM", "", "new namespaces take CAP_SYS_ADMIN, or a user namespace that this host allows"),

@@ -1,4 +1,4 @@
-"""A state root that other runtimes share, as Docker, containerd and CRI-O have it: theirs is neither seen nor touched."""
+"""A state root shared with other runtimes, as Docker, containerd and CRI-O have it: theirs is not seen nor touched."""
 
 from __future__ import annotations
 
