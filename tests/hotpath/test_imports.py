@@ -1,8 +1,8 @@
 """The happy path of create and run imports only what allowed.txt names, and nothing of cold.txt.
 
-Imports are most of what a runtime in Python could waste: `re` alone costs as much as the bare interpreter. A new line in
-allowed.txt is fine for a module of ocirt's own that is needed, or for one in C; never for one of the standard library's
-in Python.
+Imports are most of what a runtime in Python could waste: `re` alone costs as much as the bare interpreter. A new line
+in allowed.txt is fine for a module of ocirt's own that is needed, or for one in C; never for one of the standard
+library's in Python.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def test_run_imports_nothing_that_is_not_allowed(bundle: str, tmp_path: Path) ->
 
 
 def test_what_is_cold_is_not_allowed() -> None:
-    assert ALLOWED & COLD == set()
+    assert set() == ALLOWED & COLD
 
 
 def test_what_is_allowed_is_ours_or_compiled() -> None:

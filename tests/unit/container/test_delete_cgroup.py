@@ -1,0 +1,74 @@
+"""quick_delete on real cgroups: EBUSY comes and goes there as on no other filesystem."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ocirt.container import delete, state
+from ocirt.linux._kernel import lib
+from tests.unit.container.conftest import is_zombie, wait_until
+
+pytestmark = [pytest.mark.root, pytest.mark.cgroup]
+Make = Callable[..., state.State]
+
+
+@pytest.fixture
+def parent() -> Iterator[Path]:
+    """A cgroup of the test's own."""
+    hierarchies = [path.parent for path in Path("/sys/fs/cgroup").glob("*/cgroup.procs")] or [Path("/sys/fs/cgroup")]
+    path = min(hierarchies, key=lambda path: path.name != "pids") / f"ocirt-test-{os.getpid()}"
+    path.mkdir()
+    yield path
+    for directory in sorted(path.rglob("*/"), reverse=True):
+        directory.rmdir()
+    if path.exists():
+        path.rmdir()
+
+
+def test_delete_waits_for_processes_that_are_leaving(
+    root: str, make: Make, sleeper: Callable[[], int], parent: Path
+) -> None:
+    own = parent / "web"
+    own.mkdir()
+    late = sleeper()
+    (own / "cgroup.procs").write_text(str(late))
+    make("web", cgroups=[str(own)], made=[str(own), str(parent)])
+    threading.Timer(0.1, os.kill, (late, signal.SIGKILL)).start()
+    assert lib.quick_delete(root.encode(), b"web", 0) == lib.QUICK_DONE
+    assert is_zombie(late)
+    assert not parent.exists()
+    assert os.listdir(root) == []
+
+
+def test_cgroups_that_the_container_made_below_its_own_are_removed_as_well(root: str, make: Make, parent: Path) -> None:
+    own = parent / "web"
+    (own / "inner/most").mkdir(parents=True)
+    make("web", cgroups=[str(own)], made=[str(own), str(parent)])
+    begin = time.monotonic()
+    assert lib.quick_delete(root.encode(), b"web", 0) == lib.QUICK_PYTHON
+    assert time.monotonic() - begin < 0.5
+    delete.delete(root, "web")
+    assert not parent.exists()
+    assert os.listdir(root) == []
+
+
+def test_what_shares_the_pid_namespace_is_killed_with_the_container(
+    root: str, make: Make, sleeper: Callable[[], int], parent: Path
+) -> None:
+    own = parent / "web"
+    own.mkdir()
+    first, other = sleeper(), sleeper()
+    for pid in (first, other):
+        (own / "cgroup.procs").write_text(str(pid))
+    make("web", pid=first, pid_namespace=False, cgroups=[str(own)], made=[str(own), str(parent)])
+    delete.delete(root, "web", force=True)
+    wait_until(lambda: is_zombie(first) and is_zombie(other))
+    assert not parent.exists()
+    assert os.listdir(root) == []
