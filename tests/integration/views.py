@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from tests.integration.support import BASE, Bundle, Json, Runtime, wait_for
+from tests.integration.support import BASE, CAPABILITIES, Bundle, Json, Runtime, wait_for
 
 MakeBundle = Callable[..., Bundle]
 Inside = Callable[..., str]
@@ -31,6 +31,15 @@ KINDS = sorted(NAMESPACE_FILES)
 SUBORDINATE = 900_000
 MAPPING = [{"containerID": 0, "hostID": SUBORDINATE, "size": 65536}]
 MAPPED = {"uidMappings": MAPPING, "gidMappings": MAPPING}
+
+
+def with_capabilities(*names: str) -> Json:
+    """A `process` delta: exactly these capabilities."""
+    return {"capabilities": {key: list(names) for key in ("bounding", "effective", "permitted")}}
+
+
+# The base's and the one that mounts.
+ADMIN = with_capabilities(*CAPABILITIES, "CAP_SYS_ADMIN")
 
 
 def namespaces(*kinds: str) -> list[Json]:
