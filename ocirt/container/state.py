@@ -47,7 +47,7 @@ def claim(root: str, container_id: str) -> int:
     except OSError as error:
         if error.errno in {ENOENT, ENOTDIR, ELOOP} and _exists(f"{root}/."):
             raise ContainerExists(container_id) from None  # a foreign file; or somebody is removing it at this moment
-        raise _failed(f'make "{path}"', error) from None
+        raise _failed(f'make the state directory "{path}"', error) from None
     if _take(fd):
         return fd
     posix.close(fd)
@@ -198,7 +198,8 @@ def _mkdir(path: str, mode: int) -> None:
     try:
         posix.mkdir(path, mode)
     except FileExistsError:
-        pass  # another claim was faster; or the id is taken, or left behind: _take tells
+        return  # another claim was faster; or the id is taken, or left behind: _take tells
+    posix.chmod(path, mode)  # whatever the caller's umask is
 
 
 def _take(fd: int) -> bool:

@@ -17,6 +17,7 @@ import pytest
 from tests.integration.support import BASE, Result, Runtime, merged
 from tests.unit.config.invalid import INVALID
 
+NOBODY: dict[str, Any] = {"user": 65534, "group": 65534, "extra_groups": []}
 LIBRARY_WORDS = ("Traceback", "Error:", "internal error", "None", "object at 0x")
 
 
@@ -226,6 +227,18 @@ def test_what_is_no_config_file_is_refused_at_once(case: str, runtime: Runtime, 
     refused(runtime.run("create", "--bundle", str(scratch), "x", timeout=5), f'"{scratch}/config.json"', message)
 
 
+def test_a_config_that_the_user_may_not_read_is_named(runtime: Runtime, config_only: ConfigOnly) -> None:
+    path = config_only() / "config.json"
+    path.chmod(0o600)
+    result = runtime.run("create", "--bundle", str(path.parent), "x", **NOBODY)
+    refused(result, f'cannot read "{path}": permission denied')
+
+
+def test_an_ordinary_user_without_a_place_for_state_is_told(runtime: Runtime, config_only: ConfigOnly) -> None:
+    result = runtime.run("--root", "/root/x", "create", "--bundle", str(config_only()), "x", **NOBODY)
+    refused(result, 'make the state directory "/root/x/x": permission denied')
+
+
 @pytest.mark.parametrize(
     ("bundle", "reason"),
     [("/no/such", "no such file or directory"), ("/etc/passwd", "not a directory"), ("/" + "x" * 300, "too long")],
@@ -247,7 +260,9 @@ def test_a_bundle_that_is_no_directory_is_named(bundle: str, reason: str, runtim
 )
 def test_a_root_that_cannot_be_made_is_named(root: str, reason: str, runtime: Runtime, config_only: ConfigOnly) -> None:
     bundle = str(config_only())
-    refused(runtime.run("--root", root, "create", "--bundle", bundle, "x"), f'make "{root}/x": {reason}')
+    refused(
+        runtime.run("--root", root, "create", "--bundle", bundle, "x"), f'make the state directory "{root}/x": {reason}'
+    )
 
 
 @pytest.mark.parametrize(("log", "reason"), [("/no/such/log", "no such file or directory"), ("/etc", "is a directory")])

@@ -203,7 +203,7 @@ def test_a_bad_id_reaches_no_file(root: str, container_id: str) -> None:
 
 def test_a_root_that_cannot_be_made_is_an_error_that_names_it(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(SystemCallError, match=r'make ".*/file/root/web": not a directory'):
+    with pytest.raises(SystemCallError, match=r'make the state directory ".*/file/root/web": not a directory'):
         state.claim(f"{tmp_path}/file/root", "web")
 
 
