@@ -13,8 +13,8 @@ TEST_PACKAGES  := skopeo strace cppcheck valgrind tmux uidmap iproute2 procps ut
 # To compare with, and to read what ocirt writes: tests that miss one of these are skipped.
 PEER_PACKAGES  := runc crun groff-base zsh fish
 
-SOURCES := setup.py pyproject.toml $(wildcard spec/*.json ocirt/config/_generate.py ocirt/config/schemas.py \
-	ocirt/linux/_build.py ocirt/linux/*.[ch] ocirt/launcher/*.[ch] ocirt/spawn/init/*.[ch] ocirt/spawn/init/*.def ocirt/spawn/init/cflags.txt)
+SOURCES := setup.py pyproject.toml $(wildcard spec/*.json) $(shell find ocirt -name '*.py' -not -name _schema.py) \
+	$(wildcard ocirt/linux/*.[ch] ocirt/launcher/*.[ch] ocirt/spawn/init/*.[ch] ocirt/spawn/init/*.def ocirt/spawn/init/*.txt)
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo check test test-unit test-root bench install uninstall clean distclean \

@@ -116,6 +116,15 @@ def build_launcher(target: str, version: str, site_packages: str = "") -> None:
     compile_program(target, LAUNCHER_SOURCES, flags, ["-ldl"])
 
 
+def pack_modules(package: str, *flags: str) -> None:
+    """The hot modules as one file beside the init, by the interpreter that the launcher will embed."""
+    site = sysconfig.get_path("purelib")
+    parent = os.path.dirname(package)
+    target = os.path.join(package, "_bin/hot.bin")
+    pack = os.path.join(HERE, LAUNCHER_SOURCES, "pack.py")
+    run(python_macros("")["OCIRT_PYTHON_EXE"], "-I", "-S", "-X", "no_debug_ranges", pack, parent, site, target, *flags)
+
+
 class BuildPy(build_py):
     """Adds the generated module, the init and spec/ to the package."""
 
@@ -138,6 +147,8 @@ class BuildExt(build_ext):
         super().run()
         if self.inplace:
             build_in_place(self.distribution.get_version())
+        else:
+            pack_modules(os.path.abspath(os.path.join(self.build_lib, "ocirt")))
 
 
 class Sdist(sdist):
@@ -196,6 +207,7 @@ def build_in_place(version: str) -> None:
     generate_schema(os.path.join(HERE, "ocirt/config/_schema.py"))
     directory = os.path.join(HERE, "ocirt/_bin")
     build_init(directory)
+    pack_modules(os.path.join(HERE, "ocirt"), "--in-tree")
     build_launcher(os.path.join(directory, PROGRAM), version, sysconfig.get_path("purelib"))
 
 

@@ -8,12 +8,7 @@ from time import monotonic
 
 from ocirt.cgroup import tree
 from ocirt.errors import SystemCallError
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from signal import pidfd_send_signal
-else:
-    from _signal import pidfd_send_signal
+from ocirt.linux.calls import pidfd_send_signal
 
 # Below the usual soft limit of 1024 open files.
 BATCH = 256

@@ -5,7 +5,6 @@ Source: config.md "POSIX-platform Hooks", runtime.md "Lifecycle".
 
 from __future__ import annotations
 
-import _signal
 import posix
 import select
 
@@ -73,7 +72,7 @@ def _start(hook: dict[str, Any], stdin: int, output: int, where: str) -> int:
             file_actions=[(posix.POSIX_SPAWN_DUP2, stdin, 0), *((posix.POSIX_SPAWN_DUP2, output, fd) for fd in (1, 2))],
             setpgroup=0,
             setsigmask=(),
-            setsigdef=[number for number in _signal.valid_signals() if number not in UNBLOCKABLE],
+            setsigdef=[number for number in calls.SIGNALS if number not in UNBLOCKABLE],
         )
     except OSError as error:
         raise HookError(f"{where}: {posix.strerror(error.errno or 0).lower()}") from None

@@ -6,12 +6,7 @@ import posix
 
 from ocirt.container import record
 from ocirt.errors import SystemCallError
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from signal import pidfd_send_signal
-else:
-    from _signal import pidfd_send_signal
+from ocirt.linux.calls import pidfd_send_signal
 
 
 def open_process(found: record.State) -> int:

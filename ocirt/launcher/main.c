@@ -178,21 +178,25 @@ static void set_up_descriptors(void)
 			_exit(EXIT_FAILURE);
 }
 
-static bool attaches(const char *verb)
+/* Whether the verb makes a container: it attaches to cgroups, and its modules are packed. */
+static bool makes(const char *verb)
 {
-	return strcmp(verb, "create") == 0 || strcmp(verb, "run") == 0 || strcmp(verb, "exec") == 0;
+	return strcmp(verb, "create") == 0 || strcmp(verb, "run") == 0;
 }
 
 int main(int argc, char *argv[])
 {
 	struct command command = { 0 };
+	const char *lean = NULL;
 
 	set_up_descriptors();
 	if (argc > 1 && parse(argv + 1, &command)) {
 		if (run_quick(&command) == QUICK_DONE)
 			return EXIT_SUCCESS;
-		if (attaches(command.verb))
+		if (makes(command.verb)) {
+			lean = command.verb;
 			warm_cgroup_attach();
+		}
 	}
-	run_python(argc, argv);
+	run_python(argc, argv, lean);
 }

@@ -8,14 +8,19 @@
 #define _GNU_SOURCE
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <marshal.h>
 
 #include "launcher.h"
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define LIBRARY_DIR OCIRT_STDLIB "/.."
@@ -28,19 +33,31 @@
 #define FUNCTIONS(X)                                                                                                   \
 	RAISED(X)                                                                                                      \
 	X(PyConfig_InitIsolatedConfig)                                                                                 \
+	X(PyCMethod_New)                                                                                               \
 	X(PyConfig_SetBytesString)                                                                                     \
+	X(PyDict_New)                                                                                                  \
+	X(PyDict_SetItemString)                                                                                        \
+	X(PyErr_SetNone)                                                                                               \
+	X(PyErr_SetString)                                                                                             \
+	X(PyEval_EvalCode)                                                                                             \
+	X(PyEval_GetBuiltins)                                                                                          \
+	X(PyGC_Disable)                                                                                                \
 	X(PyImport_ImportModule)                                                                                       \
 	X(PyList_New)                                                                                                  \
 	X(PyList_SetItem)                                                                                              \
 	X(PyLong_AsLong)                                                                                               \
+	X(PyLong_FromLong)                                                                                             \
+	X(PyMarshal_ReadObjectFromString)                                                                              \
 	X(PyObject_CallMethod)                                                                                         \
 	X(PyObject_Str)                                                                                                \
 	X(PyPreConfig_InitIsolatedConfig)                                                                              \
 	X(PyStatus_Exception)                                                                                          \
 	X(PySys_GetObject)                                                                                             \
+	X(PyTuple_GetItem)                                                                                             \
 	X(PyUnicode_AsUTF8)                                                                                            \
 	X(PyUnicode_DecodeFSDefault)                                                                                   \
 	X(PyWideStringList_Append)                                                                                     \
+	X(Py_AddPendingCall)                                                                                           \
 	X(Py_DecodeLocale)                                                                                             \
 	X(Py_InitializeFromConfig)                                                                                     \
 	X(Py_PreInitialize)
@@ -48,6 +65,8 @@
 static struct {
 #define MEMBER(name) __typeof__(&(name)) name;
 	FUNCTIONS(MEMBER)
+	PyObject **PyExc_KeyboardInterrupt, **PyExc_RuntimeError;
+	PyStatus (*InitializeMain)(void); /* NULL where it does not exist (any more) */
 } py;
 
 static _Noreturn void fail(const char *what, const char *why)
@@ -74,7 +93,10 @@ static bool open_library(void)
 	if (!py.name)                                                                                                  \
 		return false;
 	FUNCTIONS(LOOK_UP)
-	return true;
+	py.PyExc_KeyboardInterrupt = dlsym(library, "PyExc_KeyboardInterrupt");
+	py.PyExc_RuntimeError = dlsym(library, "PyExc_RuntimeError");
+	py.InitializeMain = (PyStatus(*)(void))dlsym(library, "_Py_InitializeMain");
+	return py.PyExc_KeyboardInterrupt && py.PyExc_RuntimeError;
 }
 
 /* Where the package is, seen from this program: installed, Debian's ways of installing, a source tree. */
@@ -151,7 +173,8 @@ static void preinitialize(void)
 	check(py.Py_PreInitialize(&config), "start Python");
 }
 
-static void initialize(const char *const paths[])
+/* Half: builtin and frozen modules alone, which is enough for packed code and takes a third of the time. */
+static void initialize(const char *const paths[], bool half)
 {
 	static const char *const stdlib[] = { OCIRT_STDLIB, OCIRT_DYNLOAD };
 	PyConfig config;
@@ -171,6 +194,7 @@ static void initialize(const char *const paths[])
 	config.write_bytecode = 0;
 	config.parse_argv = 0;
 	config.pathconfig_warnings = 0;
+	config._init_main = !half;
 	/* Ctrl-C must raise KeyboardInterrupt: half a container is to be undone. */
 	config.install_signal_handlers = 1;
 	for (size_t i = 0; i < sizeof(strings) / sizeof(*strings); i++)
@@ -196,6 +220,103 @@ static _Noreturn void fail_with_exception(const char *what)
 #endif
 	text = value ? py.PyObject_Str(value) : NULL;
 	fail(what, text ? py.PyUnicode_AsUTF8(text) : NULL);
+}
+
+static PyObject *complete(PyObject *self, PyObject *unused)
+{
+	PyStatus status = py.InitializeMain();
+
+	(void)self;
+	(void)unused;
+	if (py.PyStatus_Exception(status)) {
+		py.PyErr_SetString(*py.PyExc_RuntimeError, status.err_msg);
+		return NULL;
+	}
+	return py.PyLong_FromLong(0);
+}
+
+static int raise_interrupt(void *unused)
+{
+	(void)unused;
+	py.PyErr_SetNone(*py.PyExc_KeyboardInterrupt);
+	return -1;
+}
+
+static void interrupt(int number)
+{
+	(void)number;
+	(void)py.Py_AddPendingCall(raise_interrupt, NULL);
+}
+
+/* What Python does when it is started whole; a container that is being made is undone before the end, by SIGTERM too. */
+static void handle_signals(void)
+{
+	static const int numbers[] = { SIGINT, SIGTERM };
+	struct sigaction action = { .sa_handler = interrupt }, before;
+
+	(void)signal(SIGPIPE, SIG_IGN);
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
+		if (sigaction(numbers[i], NULL, &before) == 0 && before.sa_handler == SIG_DFL)
+			(void)sigaction(numbers[i], &action, NULL);
+}
+
+/* The packed modules beside the package (pack.py), as the launcher's address space; NULL where there are none. */
+static const char *map_pack(const char *parent, size_t *ret_size)
+{
+	char path[PATH_MAX + 32];
+	struct stat st;
+	void *data;
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "%s/ocirt/_bin/hot.bin", parent);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return NULL;
+	data = fstat(fd, &st) < 0 ? MAP_FAILED : mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0);
+	(void)close(fd);
+	*ret_size = (size_t)st.st_size;
+	return data == MAP_FAILED ? NULL : data;
+}
+
+static PyObject *text(const char *value)
+{
+	return py.PyUnicode_DecodeFSDefault(value);
+}
+
+static PyObject *search_list(const char *const paths[])
+{
+	PyObject *list = py.PyList_New(0);
+
+	(void)py.PyObject_CallMethod(list, "append", "s", OCIRT_DYNLOAD);
+	for (; *paths; paths++)
+		(void)py.PyObject_CallMethod(list, "append", "s", *paths);
+	return list;
+}
+
+/* Hands the pack to its first entry, boot.py. */
+static void boot(const char *pack, size_t size, const char *verb, const char *const paths[])
+{
+	static PyMethodDef method = { "complete", complete, METH_NOARGS, NULL };
+	PyObject *parts = py.PyMarshal_ReadObjectFromString(pack, (Py_ssize_t)size);
+	PyObject *names = py.PyDict_New();
+	const struct {
+		const char *name;
+		PyObject *value;
+	} given[] = {
+		{ "__builtins__", py.PyEval_GetBuiltins() },
+		{ "common", parts ? py.PyTuple_GetItem(parts, 1) : NULL },
+		{ "own", parts ? py.PyTuple_GetItem(parts, 2) : NULL },
+		{ "verb", text(verb) },
+		{ "parent", text(paths[0]) },
+		{ "search", search_list(paths) },
+		{ "complete", py.PyCMethod_New(&method, NULL, NULL, NULL) },
+	};
+
+	for (size_t i = 0; i < sizeof(given) / sizeof(*given); i++)
+		if (!given[i].value || py.PyDict_SetItemString(names, given[i].name, given[i].value) < 0)
+			fail_with_exception("the packed modules do not load");
+	if (!py.PyEval_EvalCode(py.PyTuple_GetItem(parts, 0), names, names))
+		fail_with_exception("the packed modules do not load");
 }
 
 static PyObject *list_of(int argc, char *const argv[])
@@ -250,15 +371,22 @@ static _Noreturn void exec_python(int argc, char *const argv[], const char *cons
 	fail(OCIRT_PYTHON_EXE, strerror(errno));
 }
 
-void run_python(int argc, char *const argv[])
+void run_python(int argc, char *const argv[], const char *lean)
 {
 	char parent[PATH_MAX];
-	const char *paths[4];
+	const char *paths[4], *pack;
+	size_t size = 0;
 
 	extra_paths(parent, paths);
 	if (!open_library())
 		exec_python(argc, argv, paths);
 	preinitialize();
-	initialize(paths);
+	pack = lean && py.InitializeMain ? map_pack(parent, &size) : NULL;
+	initialize(paths, pack != NULL);
+	py.PyGC_Disable(); /* the process ends before it would pay */
+	if (pack) {
+		handle_signals();
+		boot(pack, size, lean, paths);
+	}
 	_exit(call_main(argc, argv)); /* no finalization: the kernel frees faster */
 }

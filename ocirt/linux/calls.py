@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+# Every signal but the two that the C library keeps for its threads (signal(7)).
+SIGNALS = (*range(1, 32), *range(34, 65))
+
+
 class Fd:
     """Owns a file descriptor for the length of a `with` block, or until `take` hands it over."""
 
@@ -123,6 +127,16 @@ def read_signal(fd: Fd) -> tuple[int, int]:
     sender = ffi.new("int *")
     number = _checked(lib.shim_read_signal(fd.number, sender), "read from signalfd")
     return number, int(sender[0])
+
+
+def pidfd_send_signal(pidfd: int, number: int) -> None:
+    """Send a signal to the process of a pidfd (pidfd_send_signal(2)). Raises OSError, as signal.pidfd_send_signal.
+
+    That module is not imported on the hot path: it cannot be in an interpreter that the launcher has started half.
+    """
+    result = lib.shim_pidfd_send_signal(pidfd, number)
+    if result < 0:
+        raise OSError(-result, posix.strerror(-result))
 
 
 def become_subreaper() -> None:

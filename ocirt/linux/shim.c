@@ -299,6 +299,11 @@ int shim_read_signal(int fd, int *ret_sender)
 	return (int)info.ssi_signo;
 }
 
+int shim_pidfd_send_signal(int pidfd, int number)
+{
+	return syscall(SYS_pidfd_send_signal, pidfd, number, NULL, 0) < 0 ? -errno : 0;
+}
+
 int shim_subreaper(void)
 {
 	return prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0 ? -errno : 0;

@@ -5,7 +5,6 @@ Cold for create and start; `run` (and later `exec`) in the foreground live here 
 
 from __future__ import annotations
 
-import _signal
 import posix
 import select
 
@@ -24,7 +23,7 @@ IN, OUT, GONE = select.POLLIN, select.POLLOUT, select.POLLHUP | select.POLLERR |
 
 def catch() -> calls.Fd:
     """Block, from now on, every signal that is to be forwarded, and SIGCHLD; they are read from the descriptor."""
-    return calls.signalfd([SIGCHLD, *sorted(int(n) for n in _signal.valid_signals() if n not in OWN)])
+    return calls.signalfd([SIGCHLD, *(number for number in calls.SIGNALS if number not in OWN)])
 
 
 class Relay:
@@ -154,7 +153,7 @@ def _forward(pidfd: int, signals: calls.Fd, relay: Relay | None) -> None:
             relay.resize()
         elif number != SIGCHLD:
             try:
-                _signal.pidfd_send_signal(pidfd, number)
+                calls.pidfd_send_signal(pidfd, number)
             except ProcessLookupError:
                 return
 

@@ -1,0 +1,123 @@
+"""The first code in an interpreter that the launcher has started half: no search path, no codecs, no stdio yet.
+
+Executes the packed modules in their order (pack.py). Whatever else is imported later, because something went wrong
+or a person is reading, completes the interpreter first. The launcher gives
+
+    common, own    entries of every verb, {verb: its own}
+    verb           the verb
+    parent         directory of the package
+    search         directories of extension modules
+    complete       function that does what is left of the interpreter's start
+"""
+
+from __future__ import annotations
+
+import _imp
+import posix
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import CodeType, ModuleType
+    from typing import Any
+
+    Entry = tuple[str, str, Any, int]
+    # What the launcher gives.
+    common: Sequence[Entry] = ()
+    own: dict[str, Sequence[Entry]] = {}
+    verb: str = ""
+    parent: str = ""
+    search: list[str] = []
+
+    def complete() -> None: ...
+
+
+Module = type(sys)
+
+
+class Stale(Exception):
+    """A source is newer than the pack."""
+
+
+class Spec:
+    """As much of a module's spec as the import of a shared object needs."""
+
+    def __init__(self, name: str, origin: str) -> None:
+        self.name = name
+        self.origin = origin
+
+
+class Completer:
+    """The last finder: a module that is neither packed nor builtin needs the whole interpreter."""
+
+    @staticmethod
+    def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> Any:
+        """Complete the interpreter, then ask the finder that this brought."""
+        sys.meta_path.remove(Completer)
+        complete()
+        return sys.meta_path[-1].find_spec(name, path, target)
+
+
+def load_extension(name: str, relative: str) -> ModuleType:
+    """Load a shared object from the first directory that has it."""
+    for directory in search:
+        path = f"{directory}/{relative}"
+        if posix.access(path, posix.R_OK):
+            module: ModuleType = _imp.create_dynamic(Spec(name, path))  # type: ignore[arg-type]
+            sys.modules[name] = module
+            _imp.exec_dynamic(module)
+            return module
+    raise ImportError(name)
+
+
+def make_module(name: str, kind: str) -> ModuleType:
+    """A module as the import system makes it, not executed yet."""
+    module = sys.modules[name] = Module(name)
+    path = f"{parent}/{name.replace('.', '/')}"
+    if kind == "package":
+        module.__path__ = [path]
+        module.__package__ = name
+        path += "/__init__"
+    else:
+        module.__package__ = name.rpartition(".")[0]
+    module.__file__ = path + ".py"
+    return module
+
+
+def load_source(name: str, kind: str, code: CodeType, mtime: int) -> ModuleType:
+    """Execute a packed module. Raises Stale."""
+    module = sys.modules[name] if kind == "package" else make_module(name, kind)
+    if mtime and posix.stat(str(module.__file__)).st_mtime_ns != mtime:
+        raise Stale(name)
+    exec(code, module.__dict__)  # noqa: S102 - our own code, packed by our build
+    return module
+
+
+def load(entries: Sequence[Entry]) -> None:
+    """Load entries in their order, each made known to its package, which may have been begun before them."""
+    for name, kind, _, _ in entries:
+        if kind == "package":
+            make_module(name, kind)
+    for name, kind, body, mtime in entries:
+        module = load_extension(name, body) if kind == "extension" else load_source(name, kind, body, mtime)
+        package, _, short = name.rpartition(".")
+        if package:
+            setattr(sys.modules[package], short, module)
+
+
+def boot() -> None:
+    """Load what the verb needs; where that fails, start afresh, in the way of every interpreter."""
+    sys.meta_path.append(Completer)
+    try:
+        load(common)
+        load(own[verb])
+    except Exception:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "ocirt"]:
+            del sys.modules[name]
+        if Completer in sys.meta_path:
+            sys.meta_path.remove(Completer)
+            complete()
+
+
+boot()

@@ -1,0 +1,128 @@
+"""Build time: packs the hot modules of `create` and `run` into one file, so that the launcher need not look for any.
+
+    python -I -S pack.py PARENT SITE-PACKAGES OUTPUT [--in-tree]
+
+PARENT holds the package ocirt, SITE-PACKAGES its dependencies. The output is one marshalled tuple:
+
+    (code of boot.py, entries of every verb, {verb: entries of its own})
+
+    entry: (module, kind, body, source's mtime), in the order of import; kind and body are
+        "module" | "package"    code object
+        "extension"             name of the shared object, relative to a directory of the search path
+
+It fits the interpreter that packed it and no other: the launcher beside it is built for that one. With --in-tree the
+modification times are kept, and boot.py takes a pack that is older than a source for none.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import marshal
+import sys
+from importlib import machinery
+from pathlib import Path
+from types import CodeType, ModuleType
+
+COMMON = ("ocirt.cli.main", "ocirt.cli.create", "ocirt.container.create")
+OWN = {"create": (), "run": ("ocirt.cli.run", "ocirt.container.run", "ocirt.spawn.console")}
+
+Entry = tuple[str, str, "CodeType | str", int]
+
+
+class Lean(ast.NodeTransformer):
+    """Takes out what is there for readers and type checkers: annotations and the branches that only they see."""
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        """Drop a function's annotations."""
+        self.generic_visit(node)
+        node.returns = None
+        arguments = node.args
+        every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
+        for argument in filter(None, every):
+            argument.annotation = None
+        return node
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
+        """Keep the assignment of an annotated one."""
+        self.generic_visit(node)
+        if node.value is None:
+            return ast.copy_location(ast.Pass(), node)
+        return ast.copy_location(ast.Assign(targets=[node.target], value=node.value), node)
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST:
+        """Drop what only concerns annotations, and would be a module to load."""
+        return ast.copy_location(ast.Pass(), node) if node.module == "__future__" else node
+
+    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
+        """Keep the branch that is taken at run time."""
+        self.generic_visit(node)
+        if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            return node.orelse or ast.copy_location(ast.Pass(), node)
+        return node
+
+
+def compiled(path: Path) -> CodeType:
+    """The code of a source file, without docstrings and assertions."""
+    tree = ast.fix_missing_locations(Lean().visit(ast.parse(path.read_text(encoding="utf-8"))))
+    code = compile(tree, path.name, "exec", optimize=2, dont_inherit=True)
+    assert isinstance(code, CodeType)  # noqa: S101 - what compile's types leave open
+    return code
+
+
+class Recorder:
+    """Notes each module when its import has ended: those that it needs come before it."""
+
+    def __init__(self, search: list[str], in_tree: bool) -> None:
+        self.search = search
+        self.in_tree = in_tree
+        self.entries: list[Entry] = []
+        for loader in (machinery.SourceFileLoader, machinery.ExtensionFileLoader):
+            self.watch(loader)
+
+    def watch(self, loader: type) -> None:
+        """Wrap a loader's exec_module."""
+        inner = loader.exec_module  # type: ignore[attr-defined]
+
+        def exec_module(this: object, module: ModuleType) -> None:
+            inner(this, module)
+            self.note(module)
+
+        loader.exec_module = exec_module  # type: ignore[attr-defined]
+
+    def note(self, module: ModuleType) -> None:
+        """One entry for a module that was just imported."""
+        if module.__name__ == "__future__":
+            return
+        path = Path(str(module.__file__))
+        if path.suffix == ".so":
+            parent = next(d for d in self.search if path.is_relative_to(d))
+            self.entries.append((module.__name__, "extension", str(path.relative_to(parent)), 0))
+            return
+        kind = "package" if hasattr(module, "__path__") else "module"
+        mtime = path.stat().st_mtime_ns if self.in_tree else 0
+        self.entries.append((module.__name__, kind, compiled(path), mtime))
+
+    def take(self, names: tuple[str, ...]) -> tuple[Entry, ...]:
+        """Import `names`; the entries that this brought."""
+        self.entries.clear()
+        for name in names:
+            importlib.import_module(name)
+        return tuple(self.entries)
+
+
+def main() -> None:
+    """Pack."""
+    parent, site, output, *flags = sys.argv[1:]
+    sys.dont_write_bytecode = True
+    sys.path += [parent, site]
+    recorder = Recorder(sys.path, "--in-tree" in flags)
+    common = recorder.take(COMMON)
+    own = {verb: recorder.take(names) for verb, names in OWN.items()}
+    boot = compiled(Path(__file__).with_name("boot.py"))
+    Path(output + ".new").write_bytes(marshal.dumps((boot, common, own)))
+    Path(output + ".new").replace(output)
+
+
+if __name__ == "__main__":
+    main()
