@@ -96,7 +96,7 @@ class Recorder:
             return
         path = Path(str(module.__file__))
         if path.suffix == ".so":
-            parent = next(d for d in self.search if path.is_relative_to(d))
+            parent = max((d for d in self.search if path.is_relative_to(d)), key=len)
             self.entries.append((module.__name__, "extension", str(path.relative_to(parent)), 0))
             return
         kind = "package" if hasattr(module, "__path__") else "module"

@@ -187,6 +187,9 @@ static void initialize(const char *const paths[], bool half)
 		{ &config.base_executable, OCIRT_PYTHON_EXE }, { &config.prefix, LIBRARY_DIR "/.." },
 		{ &config.base_prefix, LIBRARY_DIR "/.." }, { &config.exec_prefix, LIBRARY_DIR "/.." },
 		{ &config.base_exec_prefix, LIBRARY_DIR "/.." },
+#if PY_VERSION_HEX >= 0x030b0000
+		{ &config.stdlib_dir, OCIRT_STDLIB },
+#endif
 	};
 
 	py.PyConfig_InitIsolatedConfig(&config);
