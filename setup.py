@@ -118,7 +118,9 @@ def build_launcher(target: str, version: str, site_packages: str = "") -> None:
 
 def pack_modules(package: str, *flags: str) -> None:
     """The hot modules as one file beside the init, by the interpreter that the launcher will embed."""
-    site = sysconfig.get_path("purelib")
+    import _cffi_backend  # in a build environment it is not where an installed program will find it
+
+    site = os.path.dirname(_cffi_backend.__file__)
     parent = os.path.dirname(package)
     target = os.path.join(package, "_bin/hot.bin")
     pack = os.path.join(HERE, LAUNCHER_SOURCES, "pack.py")
