@@ -60,7 +60,9 @@ def hierarchies(proc: str = PROC, root: str = ROOT) -> list[Hierarchy]:
     for line in text.decode("utf-8", "surrogateescape").split("\n"):
         fields = line.split(":", 2)  # the path may hold colons
         if len(fields) == 3:
-            hierarchy = _located(fields[1], _in_view(fields[2]), root) or _searched(fields[1], fields[2], proc)
+            hierarchy = _located(fields[1], _in_view(fields[2]), root)
+            if hierarchy is None and _is_mounted(fields[1], proc):
+                hierarchy = _searched(fields[1], fields[2], proc)
             if hierarchy:
                 found.insert(0 if hierarchy.version == 2 else len(found), hierarchy)
     return found
@@ -101,6 +103,14 @@ def _located(controllers: str, own: str, root: str) -> Hierarchy | None:
         if posix.access(root + name + probe, posix.F_OK):
             return Hierarchy(controllers, root + name, own, version)
     return None
+
+
+def _is_mounted(controllers: str, proc: str) -> bool:
+    """Whether it can be worth a search. The kernel lists v2 even where nobody has mounted it: v1 alone is common."""
+    try:
+        return bool(controllers) or b" - cgroup2 " in tree.read(f"{proc}/mountinfo")
+    except OSError:
+        return False
 
 
 def _searched(controllers: str, own: str, proc: str) -> Hierarchy | None:
