@@ -19,6 +19,7 @@ import subprocess
 import sys
 import sysconfig
 from glob import glob
+from importlib.util import find_spec
 from typing import ClassVar
 
 from setuptools import Command, setup
@@ -118,9 +119,8 @@ def build_launcher(target: str, version: str, site_packages: str = "") -> None:
 
 def pack_modules(package: str, *flags: str) -> None:
     """The hot modules as one file beside the init, by the interpreter that the launcher will embed."""
-    import _cffi_backend  # in a build environment it is not where an installed program will find it
-
-    site = os.path.dirname(_cffi_backend.__file__)
+    backend = find_spec("_cffi_backend")  # in a build environment it is not where an installed program will find it
+    site = os.path.dirname(str(backend.origin)) if backend else sysconfig.get_path("purelib")
     parent = os.path.dirname(package)
     target = os.path.join(package, "_bin/hot.bin")
     pack = os.path.join(HERE, LAUNCHER_SOURCES, "pack.py")

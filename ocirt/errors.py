@@ -132,7 +132,7 @@ class SystemCallError(OcirtError):
     """
 
     def __init__(self, what: str, errno: int) -> None:
-        from os import strerror
+        from posix import strerror
 
         super().__init__(f"{what}: {strerror(errno).lower()}")
         self.what = what
