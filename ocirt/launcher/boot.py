@@ -12,6 +12,7 @@ or a person is reading, completes the interpreter first. The launcher gives
 
 from __future__ import annotations
 
+import _codecs
 import _imp
 import posix
 import sys
@@ -48,6 +49,13 @@ class Spec:
         self.origin = origin
 
 
+def search_codec(name: str) -> Any:
+    """What `encodings` would say, once it can be imported."""
+    import encodings
+
+    return encodings.search_function(name)
+
+
 class Completer:
     """The last finder: a module that is neither packed nor builtin needs the whole interpreter."""
 
@@ -55,6 +63,9 @@ class Completer:
     def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> Any:
         """Complete the interpreter, then ask the finder that this brought."""
         sys.meta_path.remove(Completer)
+        if name == "encodings":
+            # A codec's error got here, and Python believes its codecs to be there already: complete() asks for one.
+            _codecs.register(search_codec)
         complete()
         return sys.meta_path[-1].find_spec(name, path, target)
 
