@@ -75,7 +75,7 @@ def c_files(directory: str) -> tuple[list[str], list[str]]:
 
 
 def compile_program(target: str, directory: str, flags: list[str], libraries: list[str]) -> None:
-    """Compile and link all C of a directory to `target`, unless it is up to date."""
+    """Compile and link all C of a directory (and what `libraries` names) to `target`, unless it is up to date."""
     sources, included = c_files(directory)
     if not sources or newer(target, [os.path.join(HERE, name) for name in [*sources, *included]]):
         return
@@ -102,6 +102,7 @@ def python_macros(version: str) -> dict[str, str]:
         "OCIRT_PYTHON_EXE": os.path.realpath(base),
         "OCIRT_LIBPYTHON": shared if ".so" in shared else "",
         "OCIRT_STDLIB": sysconfig.get_path("stdlib"),
+        "OCIRT_EXT_SUFFIX": sysconfig.get_config_var("EXT_SUFFIX"),
         "OCIRT_DYNLOAD": sysconfig.get_config_var("DESTSHARED") or "",
     }
 
@@ -113,8 +114,8 @@ def build_launcher(target: str, version: str, site_packages: str = "") -> None:
         macros["OCIRT_SITE_PACKAGES"] = site_packages
     defines = [f'-D{name}="{value}"' for name, value in macros.items()]
     include = f"-I{sysconfig.get_path('include')}"
-    flags = ["-std=gnu11", "-O2", *WARNINGS, "-pthread", include, *defines]
-    compile_program(target, LAUNCHER_SOURCES, flags, ["-ldl"])
+    flags = ["-std=gnu11", "-O2", *WARNINGS, "-pthread", "-Iocirt", include, *defines]
+    compile_program(target, LAUNCHER_SOURCES, flags, ["ocirt/linux/shim.c", "-ldl"])
 
 
 def pack_modules(package: str, *flags: str) -> None:

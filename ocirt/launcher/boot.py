@@ -8,6 +8,7 @@ or a person is reading, completes the interpreter first. The launcher gives
     parent         directory of the package
     search         directories of extension modules
     complete       function that does what is left of the interpreter's start
+    offer          function that gives (socket, pid) of an ocirt-init that waits already, or 0
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     search: list[str] = []
 
     def complete() -> None: ...
+    def offer() -> tuple[int, int] | int: ...
 
 
 Module = type(sys)
@@ -123,6 +125,7 @@ def boot() -> None:
     try:
         load(common)
         load(own[verb])
+        sys.modules["ocirt.spawn.parent"].offer = offer  # type: ignore[attr-defined]
     except Exception:
         for name in [name for name in sys.modules if name.partition(".")[0] == "ocirt"]:
             del sys.modules[name]

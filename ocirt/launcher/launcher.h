@@ -2,13 +2,32 @@
 #ifndef OCIRT_LAUNCHER_H
 #define OCIRT_LAUNCHER_H
 
+#include <pthread.h>
+#include <stdbool.h>
+
 /*
  * Runs ocirt.cli.main.main with the arguments after argv[0] in this process and exits with what it returns. `lean` is
  * the verb when its modules are packed: then the interpreter starts half, and is completed when something is missing.
+ * `early`: a container will be made that keeps no fds, so an ocirt-init can be started ahead.
  */
-_Noreturn void run_python(int argc, char *const argv[], const char *lean);
+_Noreturn void run_python(int argc, char *const argv[], const char *lean, bool early);
 
 /* Starts, in the background, what makes the next attach to a cgroup v1 cheap. */
 void warm_cgroup_attach(void);
+
+/* Starts, in the background, an ocirt-init that waits for a plan: for a container that keeps no fds. */
+void start_init(const char *package_parent);
+
+/* The init that was started, if it could be: its socket and pid are the caller's from now on. */
+bool take_init(int *ret_socket, int *ret_pid);
+
+/* Ends and reaps an init that nobody took. */
+void discard_init(void);
+
+/* Opens, in the background, the shared objects that the packed modules will ask for. */
+void open_extensions(const char *const directories[]);
+
+/* A thread without signals. */
+bool start_thread(pthread_t *ret_thread, void *(*function)(void *), void *argument);
 
 #endif

@@ -184,10 +184,19 @@ static bool makes(const char *verb)
 	return strcmp(verb, "create") == 0 || strcmp(verb, "run") == 0;
 }
 
+static bool keeps_fds(char *const *arguments)
+{
+	for (; *arguments; arguments++)
+		if (strstr(*arguments, "preserve-fds"))
+			return true;
+	return false;
+}
+
 int main(int argc, char *argv[])
 {
 	struct command command = { 0 };
 	const char *lean = NULL;
+	bool early = false;
 
 	set_up_descriptors();
 	if (argc > 1 && parse(argv + 1, &command)) {
@@ -195,8 +204,9 @@ int main(int argc, char *argv[])
 			return EXIT_SUCCESS;
 		if (makes(command.verb)) {
 			lean = command.verb;
+			early = !keeps_fds(command.arguments);
 			warm_cgroup_attach();
 		}
 	}
-	run_python(argc, argv, lean);
+	run_python(argc, argv, lean, early);
 }

@@ -57,6 +57,7 @@
 	X(PyUnicode_AsUTF8)                                                                                            \
 	X(PyUnicode_DecodeFSDefault)                                                                                   \
 	X(PyWideStringList_Append)                                                                                     \
+	X(Py_BuildValue)                                                                                               \
 	X(Py_AddPendingCall)                                                                                           \
 	X(Py_DecodeLocale)                                                                                             \
 	X(Py_InitializeFromConfig)                                                                                     \
@@ -238,6 +239,16 @@ static PyObject *complete(PyObject *self, PyObject *unused)
 	return py.PyLong_FromLong(0);
 }
 
+/* (socket, pid) of the init that waits already, or 0. */
+static PyObject *offer(PyObject *self, PyObject *unused)
+{
+	int socket, pid;
+
+	(void)self;
+	(void)unused;
+	return take_init(&socket, &pid) ? py.Py_BuildValue("ii", socket, pid) : py.PyLong_FromLong(0);
+}
+
 static int raise_interrupt(void *unused)
 {
 	(void)unused;
@@ -290,16 +301,16 @@ static PyObject *search_list(const char *const paths[])
 {
 	PyObject *list = py.PyList_New(0);
 
-	(void)py.PyObject_CallMethod(list, "append", "s", OCIRT_DYNLOAD);
 	for (; *paths; paths++)
 		(void)py.PyObject_CallMethod(list, "append", "s", *paths);
 	return list;
 }
 
 /* Hands the pack to its first entry, boot.py. */
-static void boot(const char *pack, size_t size, const char *verb, const char *const paths[])
+static void boot(const char *pack, size_t size, const char *verb, const char *parent, const char *const directories[])
 {
-	static PyMethodDef method = { "complete", complete, METH_NOARGS, NULL };
+	static PyMethodDef completion = { "complete", complete, METH_NOARGS, NULL };
+	static PyMethodDef offering = { "offer", offer, METH_NOARGS, NULL };
 	PyObject *parts = py.PyMarshal_ReadObjectFromString(pack, (Py_ssize_t)size);
 	PyObject *names = py.PyDict_New();
 	const struct {
@@ -310,9 +321,10 @@ static void boot(const char *pack, size_t size, const char *verb, const char *co
 		{ "common", parts ? py.PyTuple_GetItem(parts, 1) : NULL },
 		{ "own", parts ? py.PyTuple_GetItem(parts, 2) : NULL },
 		{ "verb", text(verb) },
-		{ "parent", text(paths[0]) },
-		{ "search", search_list(paths) },
-		{ "complete", py.PyCMethod_New(&method, NULL, NULL, NULL) },
+		{ "parent", text(parent) },
+		{ "search", search_list(directories) },
+		{ "complete", py.PyCMethod_New(&completion, NULL, NULL, NULL) },
+		{ "offer", py.PyCMethod_New(&offering, NULL, NULL, NULL) },
 	};
 
 	for (size_t i = 0; i < sizeof(given) / sizeof(*given); i++)
@@ -374,22 +386,31 @@ static _Noreturn void exec_python(int argc, char *const argv[], const char *cons
 	fail(OCIRT_PYTHON_EXE, strerror(errno));
 }
 
-void run_python(int argc, char *const argv[], const char *lean)
+void run_python(int argc, char *const argv[], const char *lean, bool early)
 {
 	char parent[PATH_MAX];
-	const char *paths[4], *pack;
+	const char *directories[5] = { OCIRT_DYNLOAD }, *const *paths = directories + 1, *pack;
 	size_t size = 0;
+	int code;
 
-	extra_paths(parent, paths);
-	if (!open_library())
+	extra_paths(parent, directories + 1);
+	if (early)
+		start_init(parent);
+	if (!open_library()) {
+		discard_init();
 		exec_python(argc, argv, paths);
+	}
+	if (lean)
+		open_extensions(directories);
 	preinitialize();
 	pack = lean && py.InitializeMain ? map_pack(parent, &size) : NULL;
 	initialize(paths, pack != NULL);
 	py.PyGC_Disable(); /* the process ends before it would pay */
 	if (pack) {
 		handle_signals();
-		boot(pack, size, lean, paths);
+		boot(pack, size, lean, parent, directories);
 	}
-	_exit(call_main(argc, argv)); /* no finalization: the kernel frees faster */
+	code = call_main(argc, argv);
+	discard_init();
+	_exit(code); /* no finalization: the kernel frees faster */
 }

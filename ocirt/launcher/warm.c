@@ -7,14 +7,9 @@
 #include "launcher.h"
 
 #include <fcntl.h>
-#include <pthread.h>
-#include <signal.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-
-#define STACK_SIZE (64 * 1024)
 
 /* Writes to cgroup.procs of the hierarchy on this line of /proc/self/cgroup, "4:pids:/path", where that is a v1 one. */
 static bool attach(const char *line)
@@ -60,18 +55,8 @@ static void *warm(void *unused)
 
 void warm_cgroup_attach(void)
 {
-	pthread_attr_t attributes;
 	pthread_t thread;
-	sigset_t all, before;
 
-	if (pthread_attr_init(&attributes) != 0)
-		return;
-	(void)pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-	(void)pthread_attr_setstacksize(&attributes, STACK_SIZE);
-	/* No signal is this thread's: the main one may have blocked it to read it from a signalfd. */
-	(void)sigfillset(&all);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
-	(void)pthread_create(&thread, &attributes, warm, NULL); /* without it all is only slower */
-	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-	(void)pthread_attr_destroy(&attributes);
+	if (start_thread(&thread, warm, NULL))
+		(void)pthread_detach(thread);
 }

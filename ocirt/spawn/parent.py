@@ -26,6 +26,9 @@ DEADLINE_MS = 120_000
 BROKEN = (32, 104)  # EPIPE, ECONNRESET
 PROGRAM = "_bin/ocirt-init"
 
+# Set by the launcher (boot.py), which starts an init while the interpreter starts: (socket, pid), or 0 for none.
+offer: Callable[[], tuple[int, int] | int] | None = None
+
 
 def program_path() -> str:
     """Where the build put ocirt-init: beside this package."""
@@ -161,8 +164,11 @@ class Init:
 def spawn(state_dir: str, preserve: int = 0, keep: Sequence[int] = ()) -> Init:
     """Start ocirt-init in the host's namespaces, with nothing but stdio, the `keep` fds and a socket.
 
-    Raises SystemCallError.
+    Takes the one that the launcher has started, if any. Raises SystemCallError.
     """
+    started = offer() if offer and not preserve else 0
+    if isinstance(started, tuple):
+        return Init(calls.Fd(started[0]), started[1])
     ours, theirs = calls.socketpair()
     with calls.program_memfd(program_path(), state_dir) as program, theirs:
         return Init(ours, calls.spawn(program, theirs, preserve, keep))

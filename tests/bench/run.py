@@ -28,9 +28,9 @@ COMMANDS = ("run", "create", "start", "state", "kill 0", "delete", "life cycle")
 class Bench:
     """One runtime's containers: a bundle whose process is `true`, one whose process waits, a private state root."""
 
-    def __init__(self, name: str, program: list[str], work: Path) -> None:
+    def __init__(self, name: str, program: list[str], work: Path, state: Path) -> None:
         self.name = name
-        self.program = [*program, "--root", str(work / f"root-{name}")]
+        self.program = [*program, "--root", str(state / f"root-{name}")]
         self.bundles = work
         self.count = 0
         self.output = os.open("/dev/null", os.O_RDWR)
@@ -132,6 +132,8 @@ def make_bundles(work: Path, ocirt: str) -> None:
         config = json.loads((bundle / "config.json").read_text())
         config["process"] |= {"args": args, "terminal": False}
         config["root"]["path"] = str(rootfs)
+        # One for all, as engines give one: the peers' own defaults differ in depth.
+        config["linux"]["cgroupsPath"] = f"/{work.name}"
         # Debian 12's peers know neither newer versions nor a cgroup namespace on v1; all get the same config.
         config["ociVersion"] = "1.0.2"
         config["linux"]["namespaces"] = [n for n in config["linux"]["namespaces"] if n["type"] != "cgroup"]
@@ -209,12 +211,14 @@ def main() -> None:
     options = parser.parse_args()
     isolated()
     work = Path(tempfile.mkdtemp(prefix="ocirt-bench-"))
+    # A tmpfs, as /run is on users' machines.
+    state = Path(tempfile.mkdtemp(prefix="ocirt-bench-", dir="/dev/shm"))
     try:
         make_bundles(work, options.ocirt)
         subprocess.run(["gcc", "-O2", "-static", "-o", str(work / "bare"), str(HERE / "bare.c")], check=True)
         wanted = options.only.split(",")
         paths = {"ocirt": options.ocirt, "crun": shutil.which("crun"), "runc": shutil.which("runc")}
-        benches = [Bench(name, [path], work) for name in wanted if (path := paths[name])]
+        benches = [Bench(name, [path], work, state) for name in wanted if (path := paths[name])]
         names = [bench.name for bench in benches]
         results = {"hot": measure(benches, options.rounds, 0)}
         if options.spaced:
@@ -228,6 +232,7 @@ def main() -> None:
         print(f"\nmilliseconds, medians; bare C (namespaces and mounts only): {floor:.2f}")
     finally:
         shutil.rmtree(work)
+        shutil.rmtree(state)
 
 
 if __name__ == "__main__":

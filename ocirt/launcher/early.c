@@ -1,0 +1,119 @@
+/*
+ * What need not wait for the interpreter, done in threads while it starts: ocirt-init is brought to where it waits for a
+ * plan, and the shared objects of the packed modules are opened. Both are only offered: without them all is slower.
+ */
+#define _GNU_SOURCE
+#include "launcher.h"
+#include "linux/shim.h"
+
+#include <dlfcn.h>
+#include <limits.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define STACK_SIZE (256 * 1024)
+
+static struct {
+	pthread_t thread;
+	bool running;
+	char program[PATH_MAX];
+	int socket;
+	int pid;
+} init = { .socket = -1 };
+
+bool start_thread(pthread_t *ret_thread, void *(*function)(void *), void *argument)
+{
+	pthread_attr_t attributes;
+	sigset_t all, before;
+	bool started;
+
+	if (pthread_attr_init(&attributes) != 0)
+		return false;
+	(void)pthread_attr_setstacksize(&attributes, STACK_SIZE);
+	/* No signal is this thread's: the main one may have blocked it to read it from a signalfd. */
+	(void)sigfillset(&all);
+	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
+	started = pthread_create(ret_thread, &attributes, function, argument) == 0;
+	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+	(void)pthread_attr_destroy(&attributes);
+	return started;
+}
+
+static void *start(void *unused)
+{
+	int program = shim_program_memfd(init.program, NULL);
+	int ends[2];
+
+	if (program < 0)
+		return unused;
+	if (shim_socketpair(ends) == 0) {
+		if (shim_spawn(program, ends[1], 0, NULL, 0, &init.pid) == 0)
+			init.socket = ends[0];
+		else
+			(void)close(ends[0]);
+		(void)close(ends[1]);
+	}
+	(void)close(program);
+	return unused;
+}
+
+void start_init(const char *package_parent)
+{
+	/* fds to keep (sd_listen_fds(3)) change the number of the init's socket */
+	if (getenv("LISTEN_FDS"))
+		return;
+	(void)snprintf(init.program, sizeof(init.program), "%s/ocirt/_bin/ocirt-init", package_parent);
+	init.running = start_thread(&init.thread, start, NULL);
+}
+
+bool take_init(int *ret_socket, int *ret_pid)
+{
+	if (init.running)
+		(void)pthread_join(init.thread, NULL);
+	init.running = false;
+	if (init.socket < 0)
+		return false;
+	*ret_socket = init.socket;
+	*ret_pid = init.pid;
+	init.socket = -1;
+	return true;
+}
+
+/* Without its socket's other end the init ends by itself; nobody else is to find it among the children. */
+void discard_init(void)
+{
+	int socket, pid;
+
+	if (!take_init(&socket, &pid))
+		return;
+	(void)close(socket);
+	(void)waitpid(pid, NULL, 0);
+}
+
+static void *open_objects(void *argument)
+{
+	static const char *const names[] = { "_cffi_backend" OCIRT_EXT_SUFFIX, "ocirt/linux/_kernel.abi3.so", "_json" OCIRT_EXT_SUFFIX };
+	const char *const *directories = argument;
+	char path[PATH_MAX];
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+		for (const char *const *directory = directories; *directory; directory++) {
+			(void)snprintf(path, sizeof(path), "%s/%s", *directory, names[i]);
+			if (access(path, R_OK) == 0 && dlopen(path, RTLD_NOW))
+				break;
+		}
+	return NULL;
+}
+
+void open_extensions(const char *const directories[])
+{
+	pthread_t thread;
+
+	if (start_thread(&thread, open_objects, (void *)directories))
+		(void)pthread_detach(thread);
+}
