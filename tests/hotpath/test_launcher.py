@@ -233,16 +233,17 @@ def without_library(project: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     macros = {
         "PYTHON_VERSION": "{}.{}".format(*sys.version_info), "PYTHON_EXE": os.path.realpath(sys.executable),
         "LIBPYTHON": "", "STDLIB": sysconfig.get_path("stdlib"), "DYNLOAD": "", "VERSION": "0",
-        "SITE_PACKAGES": sysconfig.get_path("purelib"),
+        "EXT_SUFFIX": sysconfig.get_config_var("EXT_SUFFIX"), "SITE_PACKAGES": sysconfig.get_path("purelib"),
     }  # fmt: skip
     defines = [f'-DOCIRT_{name}="{value}"' for name, value in macros.items()]
-    sources = map(str, (project / "ocirt/launcher").glob("*.c"))
+    sources = map(str, [*(project / "ocirt/launcher").glob("*.c"), project / "ocirt/linux/shim.c"])
     program = str(where / "_bin/ocirt")
     command = [
         compiler,
         "-std=gnu11",
         "-pthread",
         f"-I{sysconfig.get_path('include')}",
+        f"-I{project / 'ocirt'}",
         *defines,
         "-o",
         program,
