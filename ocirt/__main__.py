@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from signal import SIG_DFL, SIGCHLD, signal
 
 
 def _run() -> int:
+    signal(SIGCHLD, SIG_DFL)  # as the launcher does: a caller that ignores it would have the kernel reap our children
     # -m puts the current directory, which may be a bundle with a json.py in it, before the standard library.
     if sys.path and not sys.flags.isolated and not getattr(sys.flags, "safe_path", False):
         home = __file__.rpartition("/ocirt/")[0]

@@ -199,6 +199,7 @@ int main(int argc, char *argv[])
 	bool early = false;
 
 	set_up_descriptors();
+	(void)signal(SIGCHLD, SIG_DFL); /* a caller that ignores it would have the kernel reap what we wait for */
 	if (argc > 1 && parse(argv + 1, &command)) {
 		if (run_quick(&command) == QUICK_DONE)
 			return EXIT_SUCCESS;
