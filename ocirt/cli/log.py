@@ -18,6 +18,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ocirt.cli.main import Global
 
+LONGEST = 1200  # characters of a line; a hook's output (MSG_TEXT_MAX of wire.h) fits
+
 _STDERR = ("/dev/stderr", "/dev/fd/2", "/proc/self/fd/2")
 
 
@@ -54,8 +56,16 @@ def warn(globals_: Global, text: str) -> None:
 def lines(error: BaseException) -> list[str]:
     """Return what to say of `error`, a line for each problem, without control characters."""
     if isinstance(error, ConfigError):
-        return [printable(str(problem)) for problem in error.problems] or ["config.json is invalid"]
-    return [printable(_words(error))]
+        return [shortened(printable(str(problem))) for problem in error.problems] or ["config.json is invalid"]
+    return [shortened(printable(_words(error)))]
+
+
+def shortened(text: str) -> str:
+    """Cut the middle out of a line that repeats more of its input than a person reads: reasons stand at the end."""
+    if len(text) <= LONGEST:
+        return text
+    left, right = text[: LONGEST // 2], text[-LONGEST // 2 :]
+    return f"{left} [{len(text) - len(left) - len(right)} characters left out] {right}"
 
 
 def printable(text: str) -> str:

@@ -16,7 +16,14 @@ import posix
 from ocirt import cgroup
 from ocirt.config import check, load
 from ocirt.container import hooks, ids, state
-from ocirt.container.prepare import absolute, bundle_path, inherited, listen_fds, seccomp_program
+from ocirt.container.prepare import (
+    absolute,
+    bundle_path,
+    inherited,
+    listen_fds,
+    refuse_host_sysctls,
+    seccomp_program,
+)
 from ocirt.errors import OcirtError, SystemCallError, UnsupportedError
 from ocirt.linux import calls, facts
 from ocirt.linux._kernel import lib
@@ -62,6 +69,7 @@ class Birth:
         self.config: dict[str, Any]
         self.config, self.raw = load.load(self.bundle, self.options.config)
         check.check(self.config, self.raw)
+        refuse_host_sysctls(self.config)
         process = self.config.get("process") or {}
         self.preserve = self.options.preserve_fds + listen_fds(process)
         self.keep = inherited(self.preserve)
@@ -115,7 +123,7 @@ class Birth:
         self.record = self.new_record()
         self.recorded = True
         state.write(self.directory.number, self.record)
-        cgroup.create(self.paths)
+        self.make_cgroups()
         self.record.freezer = cgroup.freezer(self.paths) or ""
         state.write_file(self.directory.number, "config.json", self.raw)
         state.write_file(self.directory.number, "plan.bin", wire.archive(encoded, self.plan.ops))
@@ -124,6 +132,15 @@ class Birth:
                 self.init.lend(lib.SLOT_START, listener)
         actions = {lib.SYNC_MAPPED: self.write_maps, lib.SYNC_RUNTIME_HOOKS: self.run_hooks}
         self.init.until(last, actions, self.born)
+
+    def make_cgroups(self) -> None:
+        """Make them; an error names the field that has the path."""
+        try:
+            cgroup.create(self.paths)
+        except SystemCallError as error:
+            if not (self.config.get("linux") or {}).get("cgroupsPath"):
+                raise
+            raise SystemCallError(f"config.json: /linux/cgroupsPath: {error.what}", error.errno) from None
 
     def hand_over(self, encoded: bytes) -> None:
         """Send the plan with the descriptors that it names, and forget ours."""

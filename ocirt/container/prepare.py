@@ -5,7 +5,8 @@ from __future__ import annotations
 import fcntl
 import posix
 
-from ocirt.errors import BundleError, UnsupportedError
+from ocirt.config import sysctl
+from ocirt.errors import BundleError, ConfigError, Problem, UnsupportedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
 
 
 OWN_FDS = 64  # more than the runtime has open at any one moment
+
+
+# Types of namespaces whose file in /proc/PID/ns (namespaces(7)) has another name
+NAMESPACE_FILES = {"mount": "mnt", "network": "net"}
 
 
 class Options:
@@ -70,6 +75,27 @@ def bundle_path(bundle: str) -> str:
     if not is_directory:
         raise BundleError(f'bundle "{path}": not a directory')
     return path
+
+
+def refuse_host_sysctls(config: dict[str, Any]) -> None:
+    """Raise ConfigError for kernel parameters of a joined namespace that is the runtime's own: they are the host's."""
+    linux = config.get("linux") or {}
+    parameters = linux.get("sysctl")
+    if not parameters:
+        return
+    for entry in linux.get("namespaces") or ():
+        kind, path = entry["type"], entry.get("path")
+        keys = [key for key in parameters if sysctl.namespace(sysctl.path(key)) == kind]
+        if path and keys and _same_file(path, f"/proc/self/ns/{NAMESPACE_FILES.get(kind, kind)}"):
+            text = f'"{path}" is the {kind} namespace of the host, whose "{keys[0]}" would change'
+            raise ConfigError([Problem("/linux/sysctl", text)])
+
+
+def _same_file(path: str, other: str) -> bool:
+    try:
+        return posix.stat(path)[1:3] == posix.stat(other)[1:3]  # st_ino, st_dev
+    except OSError:
+        return False  # the init says what is wrong with it
 
 
 def listen_fds(process: dict[str, Any]) -> int:

@@ -57,7 +57,7 @@ HINTS: tuple[tuple[str, str, str, str], ...] = (
     ("rlimit", "EPERM", "", "raising a hard limit takes CAP_SYS_RESOURCE on the host"),
     ("oom_score_adj", "EACCES", "", "lowering the score takes CAP_SYS_RESOURCE"),
     ("groups", "EPERM", "", "setgroups is denied in this user namespace"),
-    ("groups", "EINVAL", "", "a group has no mapping in the user namespace"),
+    ("groups", "EINVAL", "", "a group has no mapping in the user namespace, or there are more than 65536"),
     ("ids", "EINVAL", "", "the user or group has no mapping in the user namespace"),
     ("ids", "EAGAIN", "", "the user has as many processes as RLIMIT_NPROC allows"),
     ("caps", "EPERM", "", "the runtime lacks one of these capabilities itself"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from _struct import Struct
 
+from ocirt.errors import UnsupportedError
 from ocirt.linux._kernel import ffi, lib
 
 TYPE_CHECKING = False
@@ -70,7 +71,8 @@ class Heap:
 def encode(ops: Sequence[Op]) -> bytes:
     """The plan as ocirt-init reads it.
 
-    Raises ValueError for a string with a NUL byte, KeyError for an operation that ops.def does not know.
+    Raises UnsupportedError for one that is too large, ValueError for a string with a NUL byte, KeyError for an
+    operation that ops.def does not know.
     """
     table = kinds()
     base = HEADER.size
@@ -92,7 +94,10 @@ def encode(ops: Sequence[Op]) -> bytes:
                 words.append(heap.add(value, len(value)))
         parts.append(HEAD.pack(code, guard & 0xFFFF, guard >> 16 & 0xFFFF, guard >> 32))
         parts.append(Struct(f"<{len(words)}Q").pack(*words))
-    return b"".join((HEADER.pack(lib.ocirt_plan_magic, base + heap.size, len(ops)), *parts, *heap.parts))
+    size = base + heap.size
+    if size > lib.PLAN_MAX:
+        raise UnsupportedError(f"config.json: it asks for {size} bytes of plan, {lib.PLAN_MAX} are supported")
+    return b"".join((HEADER.pack(lib.ocirt_plan_magic, size, len(ops)), *parts, *heap.parts))
 
 
 class Message:
