@@ -206,7 +206,8 @@ int main(int argc, char *argv[])
 		if (makes(command.verb)) {
 			lean = command.verb;
 			early = !keeps_fds(command.arguments);
-			warm_cgroup_attach();
+			if (early) /* a file that the thread has open could fill a hole in the fds to keep */
+				warm_cgroup_attach();
 		}
 	}
 	run_python(argc, argv, lean, early);
