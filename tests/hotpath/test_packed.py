@@ -1,0 +1,90 @@
+"""The launcher's packed modules: create and run need nothing else, and all else still works when it is needed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("ocirt.linux._kernel", reason="the shim is not built: make build")
+
+from ocirt.config import default
+
+PROJECT = Path(__file__).parent.parent.parent
+LAUNCHER = PROJECT / "ocirt/_bin/ocirt"
+# Of the runtime's own process; the init's are the plan's. Raise it only with a reason.
+BUDGET = 620
+
+Traced = Callable[..., tuple[int, list[str]]]
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Iterator[Path]:
+    """A bundle of a static program, whose containers are deleted afterwards."""
+    busybox = shutil.which("busybox")
+    if os.geteuid() != 0 or not busybox or not shutil.which("strace"):
+        pytest.skip("needs root, busybox and strace")
+    for directory in ("bin", "proc", "sys", "dev"):
+        (tmp_path / "rootfs" / directory).mkdir(parents=True)
+    shutil.copy(busybox, tmp_path / "rootfs/bin/true")
+    config = default.document(rootless=False)
+    config["process"].update(args=["true"], terminal=False)
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    yield tmp_path
+    subprocess.run([LAUNCHER, "--root", tmp_path / "root", "delete", "--force", "packed"], check=False)
+
+
+@pytest.fixture
+def traced(bundle: Path) -> Traced:
+    """Runs a command under strace, without its children; its exit code and system calls."""
+
+    def trace(verb: str, *arguments: str) -> tuple[int, list[str]]:
+        log = bundle / "log"
+        command = [LAUNCHER, "--root", bundle / "root", verb, "--bundle", bundle, *arguments, "packed"]
+        with (bundle / "out").open("wb") as out:  # no pipe: a created container keeps what it inherits
+            traced = ["strace", "-o", log, *command]
+            done = subprocess.run(traced, stdin=subprocess.DEVNULL, stdout=out, stderr=out, timeout=60, check=False)
+        return done.returncode, log.read_text(errors="replace").splitlines()
+
+    return trace
+
+
+def fresh() -> bool:
+    """Whether the pack is as new as its sources: boot.py takes an older one for none."""
+    packed = (PROJECT / "ocirt/_bin/hot.bin").stat().st_mtime
+    return all(path.stat().st_mtime <= packed for path in (PROJECT / "ocirt").rglob("*.py"))
+
+
+@pytest.mark.parametrize("verb", ["create", "run"])
+def test_create_and_run_look_for_no_module_and_no_codec(traced: Traced, verb: str) -> None:
+    if not fresh():
+        pytest.skip("the sources are newer than the build: make build")
+    code, calls = traced(verb)
+    assert code == 0
+    opened = [call for call in calls if call.startswith("openat") and "ENOENT" not in call]
+    assert not [call for call in opened if ".py" in call or "encodings" in call]
+    assert len(calls) <= BUDGET, "more system calls than budgeted"
+
+
+def test_an_error_completes_the_interpreter_and_is_told(traced: Traced, bundle: Path) -> None:
+    (bundle / "config.json").write_text('{"ociVersion": "1.0.2", "rooot": {}}')
+    code, calls = traced("create")
+    assert code == 1
+    text = (bundle / "out").read_text()
+    assert "config.json:1: /root: " in text
+    assert "Traceback" not in text
+    assert any("encodings" in call for call in calls)
+
+
+def test_the_init_that_was_started_early_is_reaped_after_an_error(traced: Traced, bundle: Path) -> None:
+    (bundle / "config.json").unlink()
+    code, calls = traced("create")
+    assert code == 1
+    # It is started in a thread, which is not traced; without an offer taken nothing else is waited for.
+    assert [call for call in calls if call.startswith("wait4(") and not call.endswith("= -1 ECHILD")]
+    assert not (bundle / "root/packed").exists()
