@@ -32,12 +32,15 @@ static void reset_signals(void)
 	(void)sys(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, &none, NULL, sizeof(none));
 }
 
-/* A closed stdio descriptor would be taken by the next open, and the container would get that file as its stdio. */
-static void repair_stdio(void)
+/*
+ * The null device takes every number below the channel's that is not open: stdio, which the process needs, and holes
+ * among the fds that the caller hands on, where something of ours could land and be handed on too.
+ */
+static void fill_holes(int channel)
 {
-	for (int fd = 0; fd <= 2; fd++)
+	for (int fd = 0; fd < channel; fd++)
 		if (sys(SYS_fcntl, fd, F_GETFD) == -EBADF)
-			(void)sys(SYS_openat, AT_FDCWD, "/dev/null", O_RDWR, 0);
+			(void)sys(SYS_openat, AT_FDCWD, "/dev/null", O_RDWR | (fd > 2 ? O_CLOEXEC : 0), 0);
 }
 
 static int number(const char *text)
@@ -92,7 +95,7 @@ _Noreturn void init_main(int argc, char **argv)
 		leave(2);
 	(void)sys(SYS_prctl, PR_SET_PDEATHSIG, 0, 0, 0, 0);
 	reset_signals();
-	repair_stdio();
+	fill_holes(init.channel);
 	init.umask = (unsigned int)sys(SYS_umask, 0);
 	init.unprivileged = sys(SYS_geteuid) != 0;
 	r = load_plan(&init, &index);

@@ -128,20 +128,8 @@ int op_close_fds(struct init *init, const uint64_t *args)
 	unsigned int first = 3 + (unsigned int)args[0];
 	int r = 0;
 
-	if (args[0] > 1U << 20)
+	if (args[0] > 1U << 20 || (unsigned int)init->channel < first) /* see fill_holes */
 		return -EINVAL;
-	if ((unsigned int)init->channel < first) { /* it took the number of a fd that was to be kept, but was not open */
-		r = sys(SYS_fcntl, init->channel, F_DUPFD_CLOEXEC, first);
-		if (r < 0)
-			return r;
-		(void)sys(SYS_close, init->channel);
-		init->channel = r;
-	}
-	for (unsigned int fd = 3; fd < first; fd++) {
-		r = sys(SYS_fcntl, fd, F_SETFD, 0);
-		if (r < 0)
-			return r;
-	}
 	if ((unsigned int)init->channel > first)
 		r = sys(SYS_close_range, first, init->channel - 1, 0);
 	if (r >= 0)
