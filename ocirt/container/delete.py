@@ -95,8 +95,8 @@ def _made(record: state.State) -> list[str]:
 
 def _run_poststop(root: str, record: state.State) -> list[str]:
     """runtime.md, lifecycle, step 13: each hook runs, whatever becomes of the others; failures are warnings."""
-    if "poststop" not in record.python.split():
-        return []
+    if "poststop" not in record.python.split() or not (record.pid or record.phase == "created"):
+        return []  # where no pid was recorded the runtime was killed before any hook had run
     from ocirt.container.start import recorded_hooks
 
     try:

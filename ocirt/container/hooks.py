@@ -6,7 +6,6 @@ Source: config.md "POSIX-platform Hooks", runtime.md "Lifecycle".
 from __future__ import annotations
 
 import posix
-import select
 
 from ocirt.errors import HookError, SystemCallError
 from ocirt.linux import calls
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
 
 OUTPUT_SHOWN = 1024
 SIGKILL = 9
+INT_MAX = 0x7FFFFFFF  # poll(2) takes an int; 24 days
 UNBLOCKABLE = (9, 19)
 
 
@@ -50,8 +50,13 @@ def run_one(hook: dict[str, Any], state: bytes, pointer: str) -> None:
         with calls.sealed_memfd("hook-state", state) as stdin:
             pid = _start(hook, stdin.number, output, where)
         timeout = hook.get("timeout")
-        if not _wait(pid, timeout):
-            raise HookError(f"{where} did not finish within {timeout} s{_said(output)}", pointer)
+        try:
+            if not _ended(pid, timeout):
+                raise HookError(f"{where} did not finish within {timeout} s{_said(output)}", pointer)
+        except BaseException:  # and when the runtime is interrupted: the hook does not outlive what it was for
+            posix.killpg(pid, SIGKILL)
+            posix.waitpid(pid, 0)
+            raise
         code = posix.waitstatus_to_exitcode(posix.waitpid(pid, 0)[1])
         if code:
             ended = f"exited with status {code}" if code > 0 else f"was killed by signal {-code}"
@@ -78,21 +83,10 @@ def _start(hook: dict[str, Any], stdin: int, output: int, where: str) -> int:
         raise HookError(f"{where}: {posix.strerror(error.errno or 0).lower()}") from None
 
 
-def _wait(pid: int, timeout: int | None) -> bool:
-    """Wait for the process to end; kill its whole group and return False when `timeout` seconds have passed."""
-    if not timeout:
-        return True
-    pidfd = posix.pidfd_open(pid)
-    try:
-        poll = select.poll()
-        poll.register(pidfd, select.POLLIN)
-        if poll.poll(timeout * 1000):
-            return True
-    finally:
-        posix.close(pidfd)
-    posix.killpg(pid, SIGKILL)
-    posix.waitpid(pid, 0)
-    return False
+def _ended(pid: int, timeout: int | None) -> bool:
+    """Wait for the process to end; False when `timeout` seconds have passed."""
+    with calls.Fd(posix.pidfd_open(pid)) as pidfd:
+        return calls.wait_readable(pidfd.number, min(timeout * 1000, INT_MAX) if timeout else -1)
 
 
 def _said(output: int) -> str:

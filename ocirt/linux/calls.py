@@ -7,6 +7,8 @@ caller's to close.
 from __future__ import annotations
 
 import posix
+from errno import EINTR, ETIMEDOUT
+from time import monotonic
 
 from ocirt.errors import SystemCallError
 from ocirt.linux._kernel import ffi, lib
@@ -88,6 +90,20 @@ def send(socket: int, data: bytes, fds: Sequence[int] = ()) -> None:
     _checked(lib.shim_send(socket, data, len(data), fds, len(fds)), "sendmsg")
 
 
+def wait_readable(fd: int, timeout_ms: int = -1) -> bool:
+    """Wait until `fd` can be read; False after `timeout_ms` milliseconds (poll(2); -1: wait for ever).
+
+    A signal's handler runs meanwhile, and what it raises ends the wait. select.poll would wait on where the handler is
+    not one that the interpreter knows.
+    """
+    end = monotonic() + timeout_ms / 1000
+    left = timeout_ms
+    while (ready := lib.shim_poll(fd, left)) == -EINTR:
+        if timeout_ms >= 0:
+            left = max(0, int((end - monotonic()) * 1000))
+    return _checked(ready, "poll") > 0
+
+
 def receive(socket: int, size: int, timeout_ms: int = -1) -> tuple[bytes, int]:
     """One message and the descriptor that came with it, or -1; b"" at end of file (recvmsg(2)).
 
@@ -95,7 +111,9 @@ def receive(socket: int, size: int, timeout_ms: int = -1) -> tuple[bytes, int]:
     """
     buffer = ffi.new("char[]", size)
     fd = ffi.new("int *")
-    count = _checked(lib.shim_receive(socket, buffer, size, timeout_ms, fd), "recvmsg")
+    if not wait_readable(socket, timeout_ms):
+        raise SystemCallError("recvmsg", ETIMEDOUT)
+    count = _checked(lib.shim_receive(socket, buffer, size, fd), "recvmsg")
     return ffi.buffer(buffer, count)[:], int(fd[0])
 
 

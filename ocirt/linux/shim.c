@@ -208,8 +208,17 @@ int shim_send(int socket, const void *data, size_t size, const int *fds, size_t 
 	return n < 0 ? -errno : 0;
 }
 
+/* 1 when `fd` can be read, 0 after `timeout_ms`. EINTR is returned: the caller's signal handlers have to run. */
+int shim_poll(int fd, int timeout_ms)
+{
+	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
+	int ready = poll(&poll_fd, 1, timeout_ms);
+
+	return ready < 0 ? -errno : ready;
+}
+
 /* Bytes of one message, 0 at end of file; at most one fd is taken, others are closed by the kernel's truncation. */
-int shim_receive(int socket, void *data, size_t size, int timeout_ms, int *ret_fd)
+int shim_receive(int socket, void *data, size_t size, int *ret_fd)
 {
 	char control[CMSG_SPACE(sizeof(int))] = { 0 };
 	struct iovec io = { .iov_base = data, .iov_len = size };
@@ -219,13 +228,9 @@ int shim_receive(int socket, void *data, size_t size, int timeout_ms, int *ret_f
 	ssize_t n;
 
 	*ret_fd = -1;
-	if (timeout_ms >= 0) {
-		struct pollfd poll_fd = { .fd = socket, .events = POLLIN };
-		int ready = poll(&poll_fd, 1, timeout_ms);
-		if (ready <= 0)
-			return ready < 0 ? -errno : -ETIMEDOUT;
-	}
-	n = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+	do
+		n = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return errno == ECONNRESET ? 0 : -errno;
 	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
