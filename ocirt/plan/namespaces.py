@@ -135,7 +135,10 @@ def sysctl(c: Context) -> list[Op]:
         return []
     found = [ops.open_proc("/linux/sysctl", SLOT_PROC, 0)]
     for key, value in parameters.items():
-        found.append(ops.write_proc(f"/linux/sysctl/{step(key)}", f"sys/{parameter_path(key)}", value))
+        pointer, file = f"/linux/sysctl/{step(key)}", parameter_path(key)
+        # The file is for the host's root; the call is for root of the user namespace too. Docker asks for it this way.
+        named = file == "kernel/domainname"
+        found.append(ops.domainname(pointer, value) if named else ops.write_proc(pointer, f"sys/{file}", value))
     found.append(ops.close("/linux/sysctl", SLOT_PROC))
     if security.labels(c):
         found.append(ops.open_proc("/linux/sysctl", SLOT_PROC, 1))
