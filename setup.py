@@ -107,21 +107,6 @@ def python_macros(version: str) -> dict[str, str]:
     }
 
 
-def python_libraries() -> tuple[list[str], list[str]]:
-    """Flags and libraries that link the interpreter into the launcher; none where that is not to be had."""
-    archive = os.path.join(sysconfig.get_config_var("LIBPL") or "", sysconfig.get_config_var("LIBRARY") or "none")
-    own = sorted(set((sysconfig.get_config_var("MODLIBS") or "").split()) - {"-lm"})
-    # Its own libraries statically, too: the quick verbs would have to wait for their loading.
-    static = [archive, "-Wl,-Bstatic", *own, "-lm", "-Wl,-Bdynamic", "-Wl,-export-dynamic"]
-    flags = ["-no-pie", "-fno-pie"]
-    probe = [*compiler(), *flags, "-x", "c", "-", "-x", "none", *static, "-ldl", "-pthread", "-o", os.devnull]
-    program = "int Py_IsInitialized(void); int main(void) { return Py_IsInitialized(); }"
-    tried = subprocess.run(probe, input=program, text=True, capture_output=True, check=False)
-    if tried.returncode == 0:
-        return ["-DOCIRT_LINKED", *flags], static
-    return [], []
-
-
 def build_launcher(target: str, version: str, site_packages: str = "") -> None:
     """The `ocirt` program. site_packages: where the dependencies are, for one that runs in the tree."""
     macros = python_macros(version)
@@ -129,9 +114,8 @@ def build_launcher(target: str, version: str, site_packages: str = "") -> None:
         macros["OCIRT_SITE_PACKAGES"] = site_packages
     defines = [f'-D{name}="{value}"' for name, value in macros.items()]
     include = f"-I{sysconfig.get_path('include')}"
-    linked, libraries = python_libraries()
-    flags = ["-std=gnu11", "-O2", *WARNINGS, "-pthread", "-Iocirt", include, *defines, *linked]
-    compile_program(target, LAUNCHER_SOURCES, flags, ["ocirt/linux/shim.c", *libraries, "-ldl"])
+    flags = ["-std=gnu11", "-O2", *WARNINGS, "-pthread", "-Iocirt", include, *defines]
+    compile_program(target, LAUNCHER_SOURCES, flags, ["ocirt/linux/shim.c", "-ldl"])
 
 
 def pack_modules(package: str, *flags: str) -> None:

@@ -1,7 +1,6 @@
 /*
- * The interpreter inside the launcher. Where there is a libpython.a it is linked in, without position independence: its
- * pages are touched only when it is used. Else libpython.so is opened when it is needed, so that the quick verbs never
- * pay for it; then functions are looked up by name, with the types of the headers of the very version that is opened.
+ * The interpreter inside the launcher: libpython is opened only when it is needed, so that the quick verbs never pay for
+ * it; the functions used are looked up by name, with the types of the headers of the very version that is opened.
  *
  * Isolated: no environment, no site, no user directories, no current directory, UTF-8 whatever the locale says. Every
  * path is given, so that none is searched for.
@@ -77,20 +76,6 @@ static _Noreturn void fail(const char *what, const char *why)
 	_exit(EXIT_FAILURE);
 }
 
-#ifdef OCIRT_LINKED
-/* libpython.a is part of this program: nothing to open, and nothing to relocate. */
-static bool open_library(void)
-{
-#define TAKE(function) py.function = function;
-	FUNCTIONS(TAKE)
-	py.PyExc_KeyboardInterrupt = &PyExc_KeyboardInterrupt;
-	py.PyExc_RuntimeError = &PyExc_RuntimeError;
-#if PY_VERSION_HEX < 0x030e0000
-	py.InitializeMain = _Py_InitializeMain;
-#endif
-	return true;
-}
-#else
 /* The library of the interpreter built for: beside its standard library, else where the linker looks. */
 static bool open_library(void)
 {
@@ -114,7 +99,6 @@ static bool open_library(void)
 	py.InitializeMain = (PyStatus(*)(void))dlsym(library, "_Py_InitializeMain");
 	return py.PyExc_KeyboardInterrupt && py.PyExc_RuntimeError;
 }
-#endif
 
 /* Where the package is, seen from this program: installed, Debian's ways of installing, a source tree. */
 static void find_package(char ret_parent[PATH_MAX])
