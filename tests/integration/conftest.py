@@ -157,6 +157,6 @@ def host_view(runtime: Runtime) -> Iterator[HostView]:
     program, children = runtime.program, oracle.children()
     view = HostView(runtime)
     yield view
-    runtime.program = program
     delete_all(runtime, [*children, view.pid])
+    runtime.program = program
     view.close()
