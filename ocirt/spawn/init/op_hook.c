@@ -178,10 +178,11 @@ int op_hook(struct init *init, const uint64_t *args)
 
 	if (args[4] != SLOT_NONE && hook.state < 0)
 		return fail(init, -EBADF, DETAIL_PLAN);
-	/* Reading never blocks: a daemon that the hook left behind may hold the other end for ever. */
-	r = sys(SYS_pipe2, hook.output, O_CLOEXEC | O_NONBLOCK);
+	r = sys(SYS_pipe2, hook.output, O_CLOEXEC);
 	if (r < 0)
 		return r;
+	/* Reading never blocks: a daemon that the hook left behind may hold the other end for ever. Writing does as usual. */
+	(void)sys(SYS_fcntl, hook.output[0], F_SETFL, O_NONBLOCK);
 	r = sys(SYS_pipe2, hook.failure, O_CLOEXEC);
 	if (r < 0) {
 		(void)sys(SYS_close, hook.output[0]);
