@@ -55,7 +55,7 @@ class Birth:
         self.options = options
         self.directory = calls.Fd(-1)
         self.console = calls.Fd(-1)
-        self.init = parent.Init(calls.Fd(-1), 0)
+        self.init = parent.Init(calls.Fd(-1), calls.Fd(-1), 0)
         self.hooks_ran = False
         self.recorded = False
         self.pid_file_written = False
@@ -111,7 +111,7 @@ class Birth:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
             self.undo()
-        for fd in (self.directory, self.console, self.init.socket):
+        for fd in (self.directory, self.console, self.init.socket, self.init.bell):
             fd.close()
 
     def bring_up(self, last: int) -> None:

@@ -8,7 +8,7 @@ or a person is reading, completes the interpreter first. The launcher gives
     parent         directory of the package
     search         directories of extension modules
     complete       function that does what is left of the interpreter's start
-    offer          function that gives (socket, pid) of an ocirt-init that waits already, or 0
+    offer          function that gives (socket, doorbell, pid) of an ocirt-init that waits already, or 0
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     search: list[str] = []
 
     def complete() -> None: ...
-    def offer() -> tuple[int, int] | int: ...
+    def offer() -> tuple[int, int, int] | int: ...
 
 
 Module = type(sys)

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,8 +24,9 @@ static struct {
 	bool running;
 	char program[PATH_MAX];
 	int socket;
+	int doorbell;
 	int pid;
-} init = { .socket = -1 };
+} init = { .socket = -1, .doorbell = -1 };
 
 bool start_thread(pthread_t *ret_thread, void *(*function)(void *), void *argument)
 {
@@ -49,16 +51,16 @@ static void *start(void *unused)
 	int program = shim_program_memfd(init.program, NULL);
 	int ends[2];
 
-	if (program < 0)
-		return unused;
-	if (shim_socketpair(ends) == 0) {
-		if (shim_spawn(program, ends[1], 0, NULL, 0, &init.pid) == 0)
+	init.doorbell = eventfd(0, EFD_CLOEXEC);
+	if (program >= 0 && init.doorbell >= 0 && shim_socketpair(ends) == 0) {
+		if (shim_spawn(program, ends[1], init.doorbell, 0, NULL, 0, &init.pid) == 0)
 			init.socket = ends[0];
 		else
 			(void)close(ends[0]);
 		(void)close(ends[1]);
 	}
-	(void)close(program);
+	if (program >= 0)
+		(void)close(program);
 	return unused;
 }
 
@@ -71,7 +73,7 @@ void start_init(const char *package_parent)
 	init.running = start_thread(&init.thread, start, NULL);
 }
 
-bool take_init(int *ret_socket, int *ret_pid)
+bool take_init(int *ret_socket, int *ret_doorbell, int *ret_pid)
 {
 	if (init.running)
 		(void)pthread_join(init.thread, NULL);
@@ -79,6 +81,7 @@ bool take_init(int *ret_socket, int *ret_pid)
 	if (init.socket < 0)
 		return false;
 	*ret_socket = init.socket;
+	*ret_doorbell = init.doorbell;
 	*ret_pid = init.pid;
 	init.socket = -1;
 	return true;
@@ -87,9 +90,9 @@ bool take_init(int *ret_socket, int *ret_pid)
 /* Without its socket's other end the init ends by itself; nobody else is to find it among the children. */
 void discard_init(void)
 {
-	int socket, pid;
+	int socket, doorbell, pid;
 
-	if (!take_init(&socket, &pid))
+	if (!take_init(&socket, &doorbell, &pid))
 		return;
 	(void)close(socket);
 	(void)waitpid(pid, NULL, 0);

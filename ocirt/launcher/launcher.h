@@ -18,8 +18,8 @@ void warm_cgroup_attach(void);
 /* Starts, in the background, an ocirt-init that waits for a plan: for a container that keeps no fds. */
 void start_init(const char *package_parent);
 
-/* The init that was started, if it could be: its socket and pid are the caller's from now on. */
-bool take_init(int *ret_socket, int *ret_pid);
+/* The init that was started, if it could be: its socket, doorbell and pid are the caller's from now on. */
+bool take_init(int *ret_socket, int *ret_doorbell, int *ret_pid);
 
 /* Ends and reaps an init that nobody took. */
 void discard_init(void);

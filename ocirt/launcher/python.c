@@ -239,14 +239,16 @@ static PyObject *complete(PyObject *self, PyObject *unused)
 	return py.PyLong_FromLong(0);
 }
 
-/* (socket, pid) of the init that waits already, or 0. */
+/* (socket, doorbell, pid) of the init that waits already, or 0. */
 static PyObject *offer(PyObject *self, PyObject *unused)
 {
-	int socket, pid;
+	int socket, doorbell, pid;
 
 	(void)self;
 	(void)unused;
-	return take_init(&socket, &pid) ? py.Py_BuildValue("ii", socket, pid) : py.PyLong_FromLong(0);
+	if (!take_init(&socket, &doorbell, &pid))
+		return py.PyLong_FromLong(0);
+	return py.Py_BuildValue("iii", socket, doorbell, pid);
 }
 
 static int raise_interrupt(void *unused)

@@ -71,10 +71,22 @@ def sealed_memfd(name: str, data: bytes) -> Fd:
     return Fd(_checked(lib.shim_sealed_memfd(name.encode(), data, len(data)), f"memfd for {name}"))
 
 
-def spawn(program: Fd, socket: Fd, preserve: int, keep: Sequence[int]) -> int:
-    """Start `program` with `socket` at fd 3+preserve and the fds `keep` unchanged; its pid (vfork(2), execveat(2))."""
+def doorbell() -> Fd:
+    """A descriptor that wakes who polls it once it is rung (eventfd(2))."""
+    try:
+        return Fd(posix.eventfd(0, posix.EFD_CLOEXEC))
+    except OSError as error:
+        raise SystemCallError("eventfd", error.errno or 0) from None
+
+
+def spawn(program: Fd, socket: Fd, bell: Fd, preserve: int, keep: Sequence[int]) -> int:
+    """Start `program` with `socket` at fd 3+preserve, `bell` after it, the fds `keep` as they are; its pid.
+
+    Source: vfork(2), execveat(2).
+    """
     pid = ffi.new("int *")
-    _checked(lib.shim_spawn(program.number, socket.number, preserve, keep, len(keep), pid), "start ocirt-init")
+    result = lib.shim_spawn(program.number, socket.number, bell.number, preserve, keep, len(keep), pid)
+    _checked(result, "start ocirt-init")
     return int(pid[0])
 
 
@@ -163,7 +175,7 @@ def become_subreaper() -> None:
 
 
 class Raw:
-    """Puts the terminal `fd` into raw mode for the length of a `with` block (termios(3))."""
+    """Puts `fd`, where it is a terminal, into raw mode for the length of a `with` block (termios(3))."""
 
     __slots__ = ("fd", "saved")
 
@@ -172,12 +184,16 @@ class Raw:
         self.saved = ffi.new("char[]", 128)
 
     def __enter__(self) -> Raw:
-        _checked(lib.shim_terminal_raw(self.fd, self.saved, 128), "set the terminal to raw mode")
+        if self.fd >= 0 and posix.isatty(self.fd):
+            _checked(lib.shim_terminal_raw(self.fd, self.saved, 128), "set the terminal to raw mode")
+        else:
+            self.fd = -1
         return self
 
     def __exit__(self, *_: object) -> None:
-        # The terminal may be gone by now (hang-up): there is nothing to restore then.
-        lib.shim_terminal_restore(self.fd, self.saved, 128)
+        if self.fd >= 0:
+            # The terminal may be gone by now (hang-up): there is nothing to restore then.
+            lib.shim_terminal_restore(self.fd, self.saved, 128)
 
 
 def copy_terminal_size(source: int, target: int) -> bool:

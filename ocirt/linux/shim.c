@@ -134,33 +134,32 @@ int shim_sealed_memfd(const char *name, const void *data, size_t size)
  * The child between vfork and exec. It shares the parent's memory: only system calls, no allocation, no locks,
  * nothing that a Python thread could be in the middle of.
  */
-static void exec_program(int program, int socket, int preserve, const int *keep, size_t count)
+static void exec_program(int program, int socket, int doorbell, int target)
 {
 	static char *const environment[] = { NULL };
-	char number[12];
-	char *argv[] = { (char *)"ocirt-init", number, NULL };
-	int target = 3 + preserve;
-	char *digit = number + sizeof(number) - 1;
+	char numbers[2][12];
+	char *argv[] = { (char *)"ocirt-init", NULL, NULL, NULL };
 
-	*digit = 0;
-	for (int n = target; n > 0; n /= 10)
-		*--digit = (char)('0' + n % 10);
-	argv[1] = digit;
-	for (size_t i = 0; i < count; i++)
-		if (fcntl(keep[i], F_SETFD, 0) < 0)
-			_exit(126);
-	/* The program's own fd may sit on the target's number: move it out of the way first. */
-	if (program == target)
-		program = fcntl(program, F_DUPFD_CLOEXEC, target + 1);
-	if (socket == target ? fcntl(socket, F_SETFD, 0) < 0 : dup2(socket, target) < 0)
+	for (int i = 0; i < 2; i++) {
+		char *digit = numbers[i] + sizeof(numbers[i]) - 1;
+		*digit = 0;
+		for (int n = target + i; n > 0; n /= 10)
+			*--digit = (char)('0' + n % 10);
+		argv[1 + i] = digit;
+	}
+	/* Any of the three may sit on one of the two numbers: out of the way first. */
+	program = fcntl(program, F_DUPFD_CLOEXEC, target + 2);
+	socket = fcntl(socket, F_DUPFD_CLOEXEC, target + 2);
+	doorbell = fcntl(doorbell, F_DUPFD_CLOEXEC, target + 2);
+	if (program < 0 || dup2(socket, target) < 0 || dup2(doorbell, target + 1) < 0)
 		_exit(126);
-	(void)syscall(SYS_close_range, target + 1, ~0U, CLOSE_RANGE_CLOEXEC);
+	(void)syscall(SYS_close_range, target + 2, ~0U, CLOSE_RANGE_CLOEXEC);
 	(void)syscall(SYS_execveat, program, "", argv, environment, AT_EMPTY_PATH);
 	_exit(127);
 }
 
-/* Starts the program with the socket at fd 3+preserve, the `keep` fds below it, and nothing else beyond stdio. */
-int shim_spawn(int program, int socket, int preserve, const int *keep, size_t count, int *ret_pid)
+/* Starts the program with the socket at fd 3+preserve, the doorbell after it, the `keep` fds below, and stdio. */
+int shim_spawn(int program, int socket, int doorbell, int preserve, const int *keep, size_t count, int *ret_pid)
 {
 	sigset_t all, saved;
 	pid_t pid;
@@ -169,8 +168,12 @@ int shim_spawn(int program, int socket, int preserve, const int *keep, size_t co
 	/* No handler of the program we live in may run in the child's borrowed memory. */
 	(void)pthread_sigmask(SIG_SETMASK, &all, &saved);
 	pid = vfork();
-	if (pid == 0)
-		exec_program(program, socket, preserve, keep, count);
+	if (pid == 0) {
+		for (size_t i = 0; i < count; i++)
+			if (fcntl(keep[i], F_SETFD, 0) < 0)
+				_exit(126);
+		exec_program(program, socket, doorbell, 3 + preserve);
+	}
 	int error = errno;
 	(void)pthread_sigmask(SIG_SETMASK, &saved, NULL);
 	if (pid < 0)

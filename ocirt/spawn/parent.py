@@ -26,8 +26,9 @@ DEADLINE_MS = 120_000
 BROKEN = (32, 104)  # EPIPE, ECONNRESET
 PROGRAM = "_bin/ocirt-init"
 
-# Set by the launcher (boot.py), which starts an init while the interpreter starts: (socket, pid), or 0 for none.
-offer: Callable[[], tuple[int, int] | int] | None = None
+# Set by the launcher (boot.py), which starts an init while the interpreter starts: (socket, doorbell, pid),
+# or 0 for none.
+offer: Callable[[], tuple[int, int, int] | int] | None = None
 
 
 def program_path() -> str:
@@ -38,14 +39,16 @@ def program_path() -> str:
 class Init:
     """A started ocirt-init, from the runtime's end of the socket.
 
+    bell    rung when the plan is on its way; docs/plan.md tells why
     pid     the container's process as the runtime sees it; 0 until it is known
     first   the first stage, reaped as soon as it has told the pid; 0 after that
     """
 
-    __slots__ = ("deadline", "first", "lent", "ops", "pid", "reached", "socket")
+    __slots__ = ("bell", "deadline", "first", "lent", "ops", "pid", "reached", "socket")
 
-    def __init__(self, socket: calls.Fd, first: int) -> None:
+    def __init__(self, socket: calls.Fd, bell: calls.Fd, first: int) -> None:
         self.socket = socket
+        self.bell = bell
         self.first = first
         self.pid = 0
         self.ops: Sequence[Op] = ()
@@ -63,6 +66,8 @@ class Init:
             self.pid, self.first = self.first, 0
         with calls.sealed_memfd("ocirt-plan", encoded) as plan:
             self.go(lib.SYNC_PLAN, [(lib.SLOT_PLAN, plan.number), *slots])
+        with self.bell:
+            posix.eventfd_write(self.bell.number, 1)
 
     def lend(self, slot: int, fd: calls.Fd) -> None:
         """Send the descriptor along with the next `go`, which closes it here."""
@@ -168,7 +173,8 @@ def spawn(state_dir: str, preserve: int = 0, keep: Sequence[int] = ()) -> Init:
     """
     started = offer() if offer and not preserve else 0
     if isinstance(started, tuple):
-        return Init(calls.Fd(started[0]), started[1])
+        return Init(calls.Fd(started[0]), calls.Fd(started[1]), started[2])
     ours, theirs = calls.socketpair()
+    bell = calls.doorbell()
     with calls.program_memfd(program_path(), state_dir) as program, theirs:
-        return Init(ours, calls.spawn(program, theirs, preserve, keep))
+        return Init(ours, bell, calls.spawn(program, theirs, bell, preserve, keep))

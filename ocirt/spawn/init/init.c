@@ -6,7 +6,7 @@
  * It decides nothing: docs/plan.md says what each operation does, the plan says which. It has no libc (sys.h), takes
  * no memory but its stack and one mapping for the plan, and reads no environment.
  *
- *     ocirt-init FD        FD: the report channel, a SOCK_SEQPACKET socket
+ *     ocirt-init FD [FD]       the report channel, a SOCK_SEQPACKET socket; the doorbell, an eventfd
  */
 #include <linux/prctl.h>
 #include "init.h"
@@ -90,7 +90,8 @@ _Noreturn void init_main(int argc, char **argv)
 
 	memset(&init, 0, sizeof(init));
 	memset(init.slots, 0xff, sizeof(init.slots));
-	init.channel = argc == 2 ? number(argv[1]) : -1;
+	init.channel = argc >= 2 ? number(argv[1]) : -1;
+	init.doorbell = argc >= 3 ? number(argv[2]) : -1;
 	if (r < 0 || init.channel < 3 || sys(SYS_fcntl, init.channel, F_SETFD, FD_CLOEXEC) < 0)
 		leave(2);
 	(void)sys(SYS_prctl, PR_SET_PDEATHSIG, 0, 0, 0, 0);

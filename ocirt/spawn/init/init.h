@@ -9,6 +9,7 @@
 #define HOME_MAX 1024
 
 struct init {
+	int doorbell;          /* rung when the plan is in the channel; -1 without one */
 	int channel;           /* where errors are reported: the runtime's socket, later the connection of `start` */
 	int slots[SLOT_COUNT]; /* fds, or -1 */
 	struct plan plan;

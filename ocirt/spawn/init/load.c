@@ -1,5 +1,6 @@
 /* The plan's way in: the first message, the sealed memfd, the memory that it is decoded in. */
 #include <linux/mman.h>
+#include <poll.h>
 #include "init.h"
 
 #define SEALS_NEEDED (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) /* the bytes are what the runtime wrote */
@@ -33,11 +34,29 @@ static int read_plan(int fd, uint8_t **ret_bytes, uint32_t *ret_size)
 	return 0;
 }
 
+/*
+ * A message on a unix socket wakes its reader on the sender's own CPU, which the kernel takes to be about to sleep; but
+ * the runtime has work to do beside ours. An eventfd has no such hint. The channel is polled for its end alone.
+ */
+static void await_doorbell(struct init *init)
+{
+	struct pollfd fds[] = { { .fd = init->doorbell, .events = POLLIN }, { .fd = init->channel } };
+
+	if (init->doorbell < 0)
+		return;
+	(void)sys(SYS_ppoll, fds, 2, NULL, NULL, 0);
+	(void)sys(SYS_close, init->doorbell);
+	init->doorbell = -1;
+}
+
 int load_plan(struct init *init, uint32_t *ret_bad)
 {
 	uint8_t *bytes;
 	uint32_t size;
-	int r = receive_go(init, SYNC_PLAN);
+	int r;
+
+	await_doorbell(init);
+	r = receive_go(init, SYNC_PLAN);
 
 	*ret_bad = NO_OP;
 	if (r < 0)
