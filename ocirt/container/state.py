@@ -41,15 +41,17 @@ def claim(root: str, container_id: str) -> int:
     """
     check_id(container_id)
     path = f"{root}/{container_id}"
+    made, fd = False, -1
     try:
-        _make(root, path)
+        made = _make(root, path)
         fd = posix.open(path, OPEN_DIRECTORY)
+        if _take(fd):
+            return fd
     except OSError as error:
-        if error.errno in {ENOENT, ENOTDIR, ELOOP} and _exists(f"{root}/."):
+        _give_up(path if made else "", fd)
+        if fd < 0 and error.errno in {ENOENT, ENOTDIR, ELOOP} and _exists(f"{root}/."):
             raise ContainerExists(container_id) from None  # a foreign file; or somebody is removing it at this moment
         raise _failed(f'make the state directory "{path}"', error) from None
-    if _take(fd):
-        return fd
     posix.close(fd)
     raise ContainerExists(container_id)
 
@@ -181,9 +183,20 @@ def _open(root: str, container_id: str) -> int:
         raise ContainerError(f"the state root {root!r} has a NUL byte") from None
 
 
-def _make(root: str, path: str) -> None:
+def _give_up(made: str, fd: int) -> None:
+    """After an error on the way of `claim`: what it has made and opened is undone, as far as that is possible."""
     try:
-        _mkdir(path, MARK)
+        if fd >= 0:
+            posix.close(fd)
+        if made:
+            posix.rmdir(made)
+    except OSError:
+        pass  # `delete --force` knows it by its mark
+
+
+def _make(root: str, path: str) -> bool:
+    try:
+        return _mkdir(path, MARK)
     except FileNotFoundError:
         missing = []
         while root and not _exists(root):
@@ -191,15 +204,17 @@ def _make(root: str, path: str) -> None:
             root = root.rpartition("/")[0]
         for directory in reversed(missing):
             _mkdir(directory, PLAIN if directory == missing[0] else 0o755)
-        _mkdir(path, MARK)
+        return _mkdir(path, MARK)
 
 
-def _mkdir(path: str, mode: int) -> None:
+def _mkdir(path: str, mode: int) -> bool:
+    """Whether it was missing, and is made."""
     try:
         posix.mkdir(path, mode)
     except FileExistsError:
-        return  # another claim was faster; or the id is taken, or left behind: _take tells
+        return False  # another claim was faster; or the id is taken, or left behind: _take tells
     posix.chmod(path, mode)  # whatever the caller's umask is
+    return True
 
 
 def _take(fd: int) -> bool:
