@@ -35,7 +35,7 @@ def run(  # noqa: PLR0913 - the flags of one command, by name
     Raises as `create`, and ExecError.
     """
     birth = Birth(root, container_id, bundle, options)
-    birth.prepare("run")
+    birth.read("run")
     if detach:
         bring_to_life(birth, None)
         return 0
@@ -46,7 +46,9 @@ def run(  # noqa: PLR0913 - the flags of one command, by name
     # Before there is a process: a signal that arrives meanwhile waits for it.
     with console.catch() as signals:
         relay = bring_to_life(birth, console)
-        status = console.attend(birth.init.pid, signals, relay, subreaper)
+        # Keys, those that mean signals too, are for the container's terminal to understand.
+        with calls.Raw(0 if relay else -1):
+            status = console.attend(birth.init.pid, signals, relay, subreaper)
     birth.init.pid = 0
     if not keep:
         for warning in delete.delete(birth.root, container_id, force=True):
