@@ -27,7 +27,7 @@ from ocirt.container.prepare import (
 from ocirt.errors import OcirtError, SystemCallError, UnsupportedError
 from ocirt.linux import calls, facts
 from ocirt.linux._kernel import lib
-from ocirt.plan.compile import Launch, compile
+from ocirt.plan.compile import Compilation, Launch
 from ocirt.spawn import idmap, parent, wire
 
 TYPE_CHECKING = False
@@ -43,8 +43,8 @@ class Birth:
     """Used as a context: entering claims the id, an exception inside undoes everything that was done since."""
 
     __slots__ = (
-        "bundle", "config", "console", "container_id", "directory", "hooks_ran", "init", "keep", "options",
-        "paths", "pid_file_written", "plan", "preserve", "raw", "record", "recorded", "root",
+        "bundle", "compilation", "config", "console", "container_id", "directory", "hooks_ran", "init", "keep",
+        "options", "paths", "pid_file_written", "plan", "preserve", "raw", "record", "recorded", "root",
     )  # fmt: skip
 
     def __init__(self, root: str, container_id: str, bundle: str, options: Options) -> None:
@@ -64,6 +64,11 @@ class Birth:
 
     def prepare(self, start: str) -> None:
         """Read, check and compile; no side effect beyond descriptors. `start` is "create" or "run"."""
+        self.read(start)
+        self.compile()
+
+    def read(self, start: str) -> None:
+        """Read, check and compile as far as the container's process is made."""
         if self.options.manager not in {"cgroupfs", "disabled"}:
             raise UnsupportedError(f'the cgroup manager "{self.options.manager}" is not supported by this version')
         self.config: dict[str, Any]
@@ -86,7 +91,11 @@ class Birth:
         cgroups_path = (self.config.get("linux") or {}).get("cgroupsPath")
         self.paths = cgroup.paths_for(cgroups_path, self.container_id, hierarchies)
         host = facts.Facts(hierarchies, cgroup.layout(hierarchies), self.paths)
-        self.plan: Plan = compile(self.config, launch, host, *seccomp_program(self.config))
+        self.compilation = Compilation(self.config, launch, host)
+
+    def compile(self) -> None:
+        """Compile the rest."""
+        self.plan: Plan = self.compilation.finish(*seccomp_program(self.config))
 
     def connect_console(self) -> None:
         """Connect to the console socket. Raises UnsupportedError where one is missing, or given without a terminal."""
@@ -116,9 +125,14 @@ class Birth:
 
     def bring_up(self, last: int) -> None:
         """Start the init on its plan, do meanwhile what it does not wait for, and follow it to the point `last`."""
-        encoded = wire.encode(self.plan.ops)
         self.init = parent.spawn(self.root, self.preserve, self.keep)
-        self.hand_over(encoded)
+        first = self.compilation.first
+        # The kernel takes its time for namespaces: half a millisecond, in which the rest is compiled.
+        begun = len(first) if first and first[-1][0] == "clone" else 0
+        if begun:
+            self.init.begin(first)
+        self.compile()
+        self.hand_over(wire.encode(self.plan.ops[begun:]))
         # All that the init does up to its first question is gone with it, and it is gone when we are.
         self.record = self.new_record()
         self.recorded = True
@@ -126,7 +140,7 @@ class Birth:
         self.make_cgroups()
         self.record.freezer = cgroup.freezer(self.paths) or ""
         state.write_file(self.directory.number, "config.json", self.raw)
-        state.write_file(self.directory.number, "plan.bin", wire.archive(encoded, self.plan.ops))
+        state.write_file(self.directory.number, "plan.bin", wire.archive(wire.encode(self.plan.ops), self.plan.ops))
         if last == lib.SYNC_CREATED:
             with calls.listen(self.directory.number, "start.sock") as listener:
                 self.init.lend(lib.SLOT_START, listener)

@@ -16,7 +16,7 @@ def create(root: str, container_id: str, bundle: str, *, options: Options) -> No
     SystemCallError; then nothing is left behind.
     """
     birth = Birth(root, container_id, bundle, options)
-    birth.prepare("create")
+    birth.read("create")
     with birth:
         birth.connect_console()
         birth.bring_up(lib.SYNC_CREATED)

@@ -35,7 +35,7 @@ def run(  # noqa: PLR0913 - the flags of one command, by name
     Raises as `create`, and ExecError.
     """
     birth = Birth(root, container_id, bundle, options)
-    birth.prepare("run")
+    birth.read("run")
     if detach:
         bring_to_life(birth, None)
         return 0

@@ -11,7 +11,7 @@ from ocirt.plan.context import Context, step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from ocirt.linux.facts import Facts
@@ -148,6 +148,41 @@ UNSUPPORTED = (
 NOTIFY = "SCMP_ACT_NOTIFY"
 
 
+FIRST_STAGE = PHASES.index(namespaces.make) + 1
+
+
+class Compilation:
+    """A plan in two halves: the first stage's can be under way while the other is made.
+
+    first   the operations up to the one that makes the container's process
+
+    Raises UnsupportedError, ConfigError; both name the field.
+    """
+
+    __slots__ = ("context", "first")
+
+    def __init__(self, config: dict[str, Any], launch: Launch, facts: Facts) -> None:
+        refuse_unsupported(config)
+        self.context = Context(config, launch, facts)
+        self.first = self.run(PHASES[:FIRST_STAGE])
+
+    def run(self, phases: Sequence[Phase]) -> list[Op]:
+        """The operations of some phases."""
+        found: list[Op] = []
+        for phase in phases:
+            found += phase(self.context)
+        return found
+
+    def finish(self, seccomp: bytes | None, seccomp_flags: int = 0) -> Plan:
+        """The whole plan. `seccomp` is the filter's program (struct sock_filter), None without one.
+
+        `seccomp_flags` are SECCOMP_FILTER_FLAG_…. Raises as the constructor.
+        """
+        self.context.program = seccomp
+        self.context.program_flags = seccomp_flags
+        return Plan(self.context, self.first + self.run(PHASES[FIRST_STAGE:]))
+
+
 def compile(
     config: dict[str, Any],
     launch: Launch,
@@ -155,17 +190,8 @@ def compile(
     seccomp: bytes | None,
     seccomp_flags: int = 0,
 ) -> Plan:
-    """The plan for a config that config/check has passed.
-
-    `seccomp` is the filter's program (struct sock_filter), None without one; `seccomp_flags` SECCOMP_FILTER_FLAG_….
-    Raises UnsupportedError, ConfigError; both name the field.
-    """
-    refuse_unsupported(config)
-    c = Context(config, launch, facts, seccomp, seccomp_flags)
-    found: list[Op] = []
-    for phase in PHASES:
-        found += phase(c)
-    return Plan(c, found)
+    """The plan for a config that config/check has passed, in one go. Raises as Compilation."""
+    return Compilation(config, launch, facts).finish(seccomp, seccomp_flags)
 
 
 def refuse_unsupported(config: dict[str, Any]) -> None:

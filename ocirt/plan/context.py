@@ -33,7 +33,7 @@ class Context:
 
     config, process, linux   the checked document and two of its sections ({} where missing)
     launch, facts            how it is started; what the host is
-    program, program_flags   the seccomp filter (None without one) and its SECCOMP_FILTER_FLAG_…
+    program, program_flags   the seccomp filter (None without one) and its SECCOMP_FILTER_FLAG_…; given late
     namespaces               type → Namespace
     trees                    sources that the runtime opens: slot, host path, recursive, pointer
     late_readonly            mounts to make read-only when nothing is put into them any more: target, pointer
@@ -57,12 +57,12 @@ class Context:
         "warnings",
     )
 
-    def __init__(self, config: Config, launch: Launch, facts: Facts, program: bytes | None, program_flags: int) -> None:
+    def __init__(self, config: Config, launch: Launch, facts: Facts) -> None:
         self.config = config
         self.launch = launch
         self.facts = facts
-        self.program = program
-        self.program_flags = program_flags
+        self.program: bytes | None = None
+        self.program_flags = 0
         self.process: Config = config.get("process") or {}
         self.linux: Config = config.get("linux") or {}
         self.namespaces = {

@@ -80,6 +80,7 @@ ACTIONS: dict[str, Callable[..., str]] = {
     "open_namespace": lambda _, host, kind: f'open {names.namespaces(kind)} namespace "{host}"',
     "join": lambda _, kind: f"join {names.namespaces(kind)} namespace",
     "clone": lambda flags: f"make namespaces {names.namespaces(flags)}" if flags else "start the process",
+    "next_plan": lambda *_: "take the rest of the plan",
     "sync": lambda _: "talk to the runtime",
     "open_proc": lambda *_: "open a procfs",
     "open_tree": lambda _, host, __: f'open "{host}"',

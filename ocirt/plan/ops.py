@@ -75,6 +75,11 @@ def clone(pointer: str, flags: int) -> Op:
 # ---- synchronisation and descriptors ---------------------------------------------------------------------------------
 
 
+def next_plan(slot: int, before: int) -> Op:
+    """Take the next plan when the doorbell in `slot` rings; `before` operations stood before its first."""
+    return ("next_plan", "", 0, (slot, before))
+
+
 def sync(pointer: str, point: int) -> Op:
     """Wait for the runtime at `point` (SYNC_…)."""
     return ("sync", pointer, 0, (point,))

@@ -141,6 +141,7 @@ TABLE: dict[str, Words] = {
     "open_namespace": lambda _, host, kind: f"open the {names.namespaces(kind)} namespace {host}",
     "join": lambda _, kind: f"join the {names.namespaces(kind)} namespace",
     "clone": clone,
+    "next_plan": lambda _, before: f"wait for the rest of the plan, after {before} operations",
     "sync": lambda point: POINTS.get(point, f"wait for the runtime (point {point})"),
     "open_proc": lambda _, subset: f"open {'the processes of ' if subset else ''}a procfs of its own",
     "open_tree": lambda _, host, recursive: f"take {host} of the host{' with all below it' if recursive else ''}",

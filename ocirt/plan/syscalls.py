@@ -129,6 +129,7 @@ TABLE: dict[str, Callable[..., list[str]]] = {
     "clone": lambda flags: [
         f"clone3({names.bits(flags | CLONE_PARENT, {**names.CLONE, CLONE_PARENT: 'CLONE_PARENT'})})"
     ],
+    "next_plan": lambda *_: ["poll(doorbell, runtime)", "recvmsg(runtime)"],
     "sync": lambda _: ["sendmsg(runtime)", "recvmsg(runtime)"],
     "open_proc": lambda _, subset: [
         'fsopen("proc")',

@@ -10,6 +10,7 @@ import posix
 from ocirt.errors import PlanError, SystemCallError, UnsupportedError
 from ocirt.linux import calls
 from ocirt.linux._kernel import lib
+from ocirt.plan.ops import next_plan
 from ocirt.spawn import wire
 
 TYPE_CHECKING = False
@@ -57,16 +58,31 @@ class Init:
         self.deadline = DEADLINE_MS
 
     def hand_over(self, ops: Sequence[Op], encoded: bytes, slots: Slots) -> None:
-        """Send the plan in a sealed memfd, and the descriptors that it names by slot."""
+        """Send the plan, or what `begin` has not sent of it, and the descriptors that it names by slot.
+
+        ops       the whole plan
+        encoded   what is to be sent of it
+        """
         self.ops = ops
         if any(op[0] == "hook" and not op[3][3] for op in ops):
             # A hook without a timeout may take as long as it likes (config.md "POSIX-platform Hooks").
             self.deadline = -1
         if not any(op[0] == "clone" for op in ops):
             self.pid, self.first = self.first, 0
-        with calls.sealed_memfd("ocirt-plan", encoded) as plan:
+        self.send_plan(encoded, slots)
+
+    def begin(self, first: Sequence[Op]) -> None:
+        """Send the operations up to the one that makes the container's process; `hand_over` sends what follows them."""
+        self.ops = first
+        bell = calls.doorbell()
+        encoded = wire.encode([*first, next_plan(lib.SLOT_BELL, len(first))])
+        self.send_plan(encoded, [(lib.SLOT_BELL, bell.number)])
+        self.bell = bell
+
+    def send_plan(self, encoded: bytes, slots: Slots) -> None:
+        """Send an encoded plan in a sealed memfd, with descriptors, and ring for it."""
+        with calls.sealed_memfd("ocirt-plan", encoded) as plan, self.bell:
             self.go(lib.SYNC_PLAN, [(lib.SLOT_PLAN, plan.number), *slots])
-        with self.bell:
             posix.eventfd_write(self.bell.number, 1)
 
     def lend(self, slot: int, fd: calls.Fd) -> None:

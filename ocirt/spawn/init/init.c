@@ -73,7 +73,7 @@ static int run(struct init *init, uint32_t *ret_index)
 			skip = op.head.skip;
 			continue;
 		}
-		*ret_index = i;
+		*ret_index = init->before + i;
 		if (-r != op.head.ignore[0] && -r != op.head.ignore[1])
 			return r;
 		forget_failure(init);
@@ -99,9 +99,12 @@ _Noreturn void init_main(int argc, char **argv)
 	fill_holes(init.channel);
 	init.umask = (unsigned int)sys(SYS_umask, 0);
 	init.unprivileged = sys(SYS_geteuid) != 0;
-	r = load_plan(&init, &index);
-	if (r == 0)
-		r = run(&init, &index);
+	do {
+		init.more = false;
+		r = load_plan(&init, &index);
+		if (r == 0)
+			r = run(&init, &index);
+	} while (r == 0 && init.more);
 	if (r < 0)
 		report_failure(&init, index, r);
 	leave(r < 0);

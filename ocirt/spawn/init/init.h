@@ -9,10 +9,12 @@
 #define HOME_MAX 1024
 
 struct init {
-	int doorbell;          /* rung when the plan is in the channel; -1 without one */
+	int doorbell;          /* rung when the first plan is in the channel; -1 without one */
 	int channel;           /* where errors are reported: the runtime's socket, later the connection of `start` */
 	int slots[SLOT_COUNT]; /* fds, or -1 */
 	struct plan plan;
+	uint32_t before;       /* operations of the plans before this one */
+	bool more;             /* another plan is to come */
 	bool unprivileged;     /* the caller is not root: /proc/self belongs to it only while dumpable */
 	unsigned int umask;    /* what hooks get: the caller's, until `umask` sets the container's */
 	const char *rootfs;    /* the host path of SLOT_ROOT */

@@ -38,15 +38,24 @@ static int read_plan(int fd, uint8_t **ret_bytes, uint32_t *ret_size)
  * A message on a unix socket wakes its reader on the sender's own CPU, which the kernel takes to be about to sleep; but
  * the runtime has work to do beside ours. An eventfd has no such hint. The channel is polled for its end alone.
  */
-static void await_doorbell(struct init *init)
+static void await_doorbell(const struct init *init, int doorbell)
 {
-	struct pollfd fds[] = { { .fd = init->doorbell, .events = POLLIN }, { .fd = init->channel } };
+	struct pollfd fds[] = { { .fd = doorbell, .events = POLLIN }, { .fd = init->channel } };
 
-	if (init->doorbell < 0)
-		return;
 	(void)sys(SYS_ppoll, fds, 2, NULL, NULL, 0);
-	(void)sys(SYS_close, init->doorbell);
-	init->doorbell = -1;
+}
+
+int op_next_plan(struct init *init, const uint64_t *args)
+{
+	int doorbell = slot_fd(init, args[0]);
+
+	if (doorbell < 0)
+		return fail(init, doorbell, DETAIL_PLAN);
+	await_doorbell(init, doorbell);
+	slot_set(init, args[0], -1);
+	init->before = (uint32_t)args[1];
+	init->more = true;
+	return 0;
 }
 
 int load_plan(struct init *init, uint32_t *ret_bad)
@@ -55,7 +64,11 @@ int load_plan(struct init *init, uint32_t *ret_bad)
 	uint32_t size;
 	int r;
 
-	await_doorbell(init);
+	if (init->doorbell >= 0) {
+		await_doorbell(init, init->doorbell);
+		(void)sys(SYS_close, init->doorbell);
+		init->doorbell = -1;
+	}
 	r = receive_go(init, SYNC_PLAN);
 
 	*ret_bad = NO_OP;

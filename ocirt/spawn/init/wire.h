@@ -33,6 +33,7 @@ struct plan_op {
 enum { SLOT_ROOT, SLOT_PROC, SLOT_NULL, SLOT_EMPTY, SLOT_CONSOLE, SLOT_START, SLOT_STATE_CREATING, SLOT_STATE_CREATED, SLOT_FIRST_FREE };
 #define SLOT_COUNT 256
 #define SLOT_PLAN 255
+#define SLOT_BELL 254 /* the doorbell of the next plan */
 #define SLOT_NONE 0xffffffffU
 
 /* Points at which init waits for the runtime's go. */
