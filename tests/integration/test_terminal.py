@@ -1,0 +1,280 @@
+"""process.terminal: the console socket, /dev/console, sizes, and the relay of a foreground run."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import select
+import signal
+import struct
+import subprocess
+import termios
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.integration.support import ConsoleSocket, Container, Runtime, wait_for
+from tests.integration.views import MakeBundle, user_namespace
+
+SIZE = {"height": 31, "width": 97}
+
+
+def read_until(fd: int, wanted: bytes, seconds: float = 10.0) -> bytes:
+    """What a terminal says up to the wanted words (carriage returns left out); AssertionError when they don't come."""
+    text, deadline = b"", time.monotonic() + seconds
+    while wanted not in text:
+        ready, _, _ = select.select([fd], [], [], max(0, deadline - time.monotonic()))
+        assert ready, f"{wanted!r} did not come, but {text!r}"
+        try:
+            more = os.read(fd, 4096)
+        except OSError:  # EIO: every slave is closed
+            more = b""
+        assert more, f"{wanted!r} did not come, but {text!r}"
+        text += more.replace(b"\r", b"")
+    return text
+
+
+def set_size(fd: int, height: int, width: int) -> None:
+    """TIOCSWINSZ."""
+    fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
+
+
+def size(fd: int) -> tuple[int, int]:
+    """Height and width."""
+    height, width, _, _ = struct.unpack("HHHH", fcntl.ioctl(fd, termios.TIOCGWINSZ, b"\0" * 8))
+    return height, width
+
+
+# ---- with a console socket -------------------------------------------------------------------------------------------
+
+Terminal = Callable[..., tuple[Container, int]]
+
+
+@pytest.fixture
+def terminal(runtime: Runtime, make_bundle: MakeBundle, console_socket: ConsoleSocket) -> Iterator[Terminal]:
+    """A function: a started container with a terminal that runs a script, and the terminal's master."""
+    masters = []
+
+    def start(script: str, process: dict[str, Any] | None = None, **delta: Any) -> tuple[Container, int]:
+        bundle = make_bundle(args=["sh", "-c", script], process={"terminal": True, **(process or {})}, **delta)
+        container = runtime.create(bundle, "--console-socket", str(console_socket.path))
+        master, name = console_socket.receive()
+        masters.append(master)
+        assert name
+        container.start()
+        return container, master
+
+    yield start
+    for master in masters:
+        os.close(master)
+
+
+def test_the_process_has_a_terminal_on_all_three_and_controls_it(terminal: Terminal) -> None:
+    script = "for fd in 0 1 2; do test -t $fd && readlink /proc/self/fd/$fd; done; tty; echo x >/dev/tty; echo end"
+    _, master = terminal(script)
+    lines = read_until(master, b"end\n").decode().split()
+    assert lines == ["/dev/pts/0"] * 4 + ["x", "end"] or lines == ["/dev/console"] * 4 + ["x", "end"]
+
+
+def test_what_is_typed_arrives(terminal: Terminal) -> None:
+    _, master = terminal("stty -echo; echo ready; read line; echo got $line")
+    read_until(master, b"ready\n")
+    os.write(master, b"hello\n")
+    assert b"got hello\n" in read_until(master, b"got hello\n")
+
+
+def test_control_c_interrupts(terminal: Terminal) -> None:
+    _, master = terminal("trap 'echo interrupted' INT; echo ready; sleep 60; echo end")
+    read_until(master, b"ready\n")
+    os.write(master, b"\x03")
+    read_until(master, b"interrupted\n")
+
+
+def test_dev_console_is_the_terminal(terminal: Terminal) -> None:
+    _, master = terminal("echo by console >/dev/console; stat -c '%F %t:%T' -L /dev/console; echo end")
+    lines = read_until(master, b"end\n").decode().splitlines()
+    assert lines[0] == "by console"
+    assert lines[1] == "character special file 88:0"
+
+
+def test_the_size_is_the_configured_one(terminal: Terminal) -> None:
+    _, master = terminal("stty size; echo end", process={"consoleSize": SIZE})
+    assert read_until(master, b"end\n").decode().split()[:2] == ["31", "97"]
+    assert size(master) == (31, 97)
+
+
+def test_a_new_size_is_seen_inside(terminal: Terminal) -> None:
+    _, master = terminal("trap 'stty size; exit' WINCH; echo ready; while :; do sleep 0.1; done")
+    read_until(master, b"ready\n")
+    set_size(master, 12, 34)
+    read_until(master, b"12 34\n")
+
+
+@pytest.mark.parametrize("uid", [0, 1000])
+def test_the_terminal_belongs_to_the_user(terminal: Terminal, uid: int) -> None:
+    account = {"user": {"uid": uid, "gid": uid}}
+    _, master = terminal("stat -c 'owner %u' /dev/pts/0; echo opened >/dev/pts/0; echo end", process=account)
+    text = read_until(master, b"end\n").decode()
+    assert f"owner {uid}\n" in text
+    assert "opened\n" in text
+
+
+def test_a_terminal_works_in_a_user_namespace(terminal: Terminal) -> None:
+    _, master = terminal("tty && echo x >/dev/console && echo end", linux=user_namespace())
+    read_until(master, b"end\n")
+
+
+def test_a_terminal_works_with_a_read_only_root(terminal: Terminal) -> None:
+    _, master = terminal("echo x >/dev/console; touch /x; echo end", root={"readonly": True})
+    assert b"Read-only" in read_until(master, b"end\n")
+
+
+def test_create_lets_go_of_its_own_stdio(
+    runtime: Runtime, make_bundle: MakeBundle, console_socket: ConsoleSocket
+) -> None:
+    """An engine reads create's output to its end; a waiting init that held it would hang the engine."""
+    bundle = make_bundle(args=["sleep", "600"], process={"terminal": True})
+    ours, theirs = os.pipe()
+    container = runtime.create(
+        bundle, "--console-socket", str(console_socket.path), stdout=theirs, stderr=theirs, stdin=theirs
+    )
+    os.close(theirs)
+    try:
+        assert select.select([ours], [], [], 5)[0]
+        assert os.read(ours, 1) == b""
+    finally:
+        os.close(ours)
+    os.close(console_socket.receive()[0])
+    assert container.status == "created"
+
+
+def test_the_message_is_one_descriptor_and_a_name(
+    runtime: Runtime, make_bundle: MakeBundle, console_socket: ConsoleSocket
+) -> None:
+    runtime.create(make_bundle(process={"terminal": True}), "--console-socket", str(console_socket.path))
+    master, name = console_socket.receive()
+    assert 1 <= len(name) < 4096
+    assert fcntl.fcntl(master, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDWR
+    os.close(master)
+
+
+def test_hanging_up_is_a_signal_to_the_process(terminal: Terminal) -> None:
+    container, master = terminal("trap 'exit 1' HUP; echo ready; while :; do sleep 0.1; done")
+    read_until(master, b"ready\n")
+    replacement = os.open("/dev/null", os.O_RDONLY)
+    os.dup2(replacement, master)
+    os.close(replacement)
+    container.wait_stopped()
+
+
+@pytest.mark.parametrize(("on", "flags"), [(True, ()), (False, ("--console-socket", "{}"))])
+def test_terminal_and_socket_go_together(
+    runtime: Runtime, make_bundle: MakeBundle, console_socket: ConsoleSocket, on: bool, flags: tuple[str, ...]
+) -> None:
+    words = [flag.format(console_socket.path) for flag in flags]
+    bundle = make_bundle(process={"terminal": on})
+    result = runtime.run("create", "--bundle", str(bundle.path), *words, runtime.new_id(), check=False)
+    assert "console-socket" in result.stderr
+    assert "/process/terminal" in result.stderr
+
+
+# ---- in the foreground -----------------------------------------------------------------------------------------------
+
+
+class Foreground:
+    """`ocirt run` on a terminal of the test's own."""
+
+    def __init__(self, runtime: Runtime, bundle: Any) -> None:
+        self.master, slave = pty.openpty()
+        set_size(slave, 20, 70)
+        self.before = termios.tcgetattr(slave)
+        self.slave = slave
+        self.id = runtime.new_id()
+        argv = [runtime.program, "--root", str(runtime.root), "run", "--bundle", str(bundle.path), self.id]
+        self.process = subprocess.Popen(argv, stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        os.close(self.master)
+        os.close(self.slave)
+
+
+@pytest.fixture
+def foreground(runtime: Runtime, make_bundle: MakeBundle) -> Iterator[Callable[..., Foreground]]:
+    """A function: runs a script in the foreground, on a terminal."""
+    running = []
+
+    def start(script: str, **process: Any) -> Foreground:
+        bundle = make_bundle(args=["sh", "-c", script], process={"terminal": True, **process})
+        running.append(Foreground(runtime, bundle))
+        return running[-1]
+
+    yield start
+    for run in running:
+        run.close()
+        runtime.run("delete", "--force", run.id)
+
+
+def test_a_foreground_run_relays_the_terminal_both_ways(foreground: Callable[..., Foreground]) -> None:
+    run = foreground("stty -echo; echo ready; read line; echo got $line; exit 5")
+    read_until(run.master, b"ready\n")
+    os.write(run.master, b"hello\n")
+    read_until(run.master, b"got hello\n")
+    assert run.process.wait(10) == 5
+
+
+def test_the_callers_terminal_is_as_before_when_the_run_is_over(foreground: Callable[..., Foreground]) -> None:
+    run = foreground("stty raw; echo done")
+    read_until(run.master, b"done\n")
+    assert run.process.wait(10) == 0
+    assert termios.tcgetattr(run.slave) == run.before
+
+
+def test_keys_that_signal_go_to_the_container(foreground: Callable[..., Foreground]) -> None:
+    run = foreground("trap 'echo caught; exit 9' INT; echo ready; while :; do sleep 0.1; done")
+    read_until(run.master, b"ready\n")
+    os.write(run.master, b"\x03")
+    read_until(run.master, b"caught\n")
+    assert run.process.wait(10) == 9
+
+
+def test_the_container_has_the_callers_size_and_follows_it(foreground: Callable[..., Foreground]) -> None:
+    run = foreground("stty size; trap 'stty size; exit' WINCH; echo ready; while :; do sleep 0.1; done")
+    assert b"20 70\n" in read_until(run.master, b"ready\n")
+    set_size(run.master, 44, 55)
+    run.process.send_signal(signal.SIGWINCH)
+    read_until(run.master, b"44 55\n")
+
+
+def test_much_output_arrives_whole(foreground: Callable[..., Foreground]) -> None:
+    run = foreground("seq 1 20000; echo end")
+    lines = read_until(run.master, b"end\n", 20).split()
+    assert lines == [str(number).encode() for number in range(1, 20001)] + [b"end"]
+    assert run.process.wait(10) == 0
+
+
+def test_a_run_with_a_terminal_works_on_pipes_too(runtime: Runtime, make_bundle: MakeBundle) -> None:
+    bundle = make_bundle(args=["sh", "-c", "read line; tty; echo got $line"], process={"terminal": True})
+    result = runtime.run_container(bundle, check=True, stdin=b"hello\n")
+    assert "got hello" in result.stdout
+    assert "/dev/" in result.stdout
+
+
+def test_the_end_of_a_pipe_is_the_end_of_the_input(runtime: Runtime, make_bundle: MakeBundle) -> None:
+    bundle = make_bundle(args=["sh", "-c", "cat; echo end"], process={"terminal": True})
+    result = runtime.run_container(bundle, check=True, stdin=b"line\n")
+    assert result.stdout.replace("\r", "").endswith("end\n")
+
+
+def test_signals_to_the_runtime_reach_the_container(foreground: Callable[..., Foreground], runtime: Runtime) -> None:
+    run = foreground("trap 'echo term; exit 3' TERM; echo ready; while :; do sleep 0.1; done")
+    read_until(run.master, b"ready\n")
+    run.process.terminate()
+    read_until(run.master, b"term\n")
+    assert run.process.wait(10) == 3
+    wait_for(lambda: run.id not in runtime.run("list", "--quiet", check=True).stdout, "deleted")
