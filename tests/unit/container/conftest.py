@@ -51,8 +51,17 @@ def children() -> Iterator[Callable[[Callable[[], None]], int]]:
 
 @pytest.fixture
 def sleeper(children: Callable[[Callable[[], None]], int]) -> Callable[[], int]:
-    """Start a process that does nothing."""
-    return lambda: children(lambda: os.execv("/bin/sleep", ["sleep", "60"]))
+    """Start a process that does nothing; a signal finds it executed, not Python with its handlers."""
+
+    def start() -> int:
+        reader, writer = os.pipe()
+        pid = children(lambda: os.execv("/bin/sleep", ["sleep", "60"]))
+        os.close(writer)
+        os.read(reader, 1)  # ends when execve closes the other end
+        os.close(reader)
+        return pid
+
+    return start
 
 
 @pytest.fixture

@@ -1,0 +1,119 @@
+/* The packed modules and the half-started interpreter that executes them: what boot.py is given, and how it begins. */
+#define _GNU_SOURCE
+#include "launcher.h"
+#include "libpython.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static PyObject *complete(PyObject *self, PyObject *unused)
+{
+	PyStatus status = py.InitializeMain();
+
+	(void)self;
+	(void)unused;
+	if (py.PyStatus_Exception(status)) {
+		py.PyErr_SetString(*py.PyExc_RuntimeError, status.err_msg);
+		return NULL;
+	}
+	return py.PyLong_FromLong(0);
+}
+
+/* (socket, doorbell, pid) of the init that waits already, or 0. */
+static PyObject *offer(PyObject *self, PyObject *unused)
+{
+	int socket, doorbell, pid;
+
+	(void)self;
+	(void)unused;
+	if (!take_init(&socket, &doorbell, &pid))
+		return py.PyLong_FromLong(0);
+	return py.Py_BuildValue("iii", socket, doorbell, pid);
+}
+
+static int raise_interrupt(void *unused)
+{
+	(void)unused;
+	py.PyErr_SetNone(*py.PyExc_KeyboardInterrupt);
+	return -1;
+}
+
+static void interrupt(int number)
+{
+	(void)number;
+	(void)py.Py_AddPendingCall(raise_interrupt, NULL);
+}
+
+void handle_signals(void)
+{
+	static const int numbers[] = { SIGINT, SIGTERM };
+	struct sigaction action = { .sa_handler = interrupt }, before;
+
+	(void)signal(SIGPIPE, SIG_IGN);
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
+		if (sigaction(numbers[i], NULL, &before) == 0 && before.sa_handler == SIG_DFL)
+			(void)sigaction(numbers[i], &action, NULL);
+}
+
+const char *map_pack(const char *parent, size_t *ret_size)
+{
+	char path[PATH_MAX + 32];
+	struct stat st;
+	void *data;
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "%s/ocirt/_bin/hot.bin", parent);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return NULL;
+	data = fstat(fd, &st) < 0 ? MAP_FAILED : mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0);
+	(void)close(fd);
+	*ret_size = (size_t)st.st_size;
+	return data == MAP_FAILED ? NULL : data;
+}
+
+static PyObject *text(const char *value)
+{
+	return py.PyUnicode_DecodeFSDefault(value);
+}
+
+static PyObject *search_list(const char *const paths[])
+{
+	PyObject *list = py.PyList_New(0);
+
+	for (; *paths; paths++)
+		(void)py.PyObject_CallMethod(list, "append", "s", *paths);
+	return list;
+}
+
+void boot(const char *pack, size_t size, const char *verb, const char *parent, const char *const directories[])
+{
+	static PyMethodDef completion = { "complete", complete, METH_NOARGS, NULL };
+	static PyMethodDef offering = { "offer", offer, METH_NOARGS, NULL };
+	PyObject *parts = py.PyMarshal_ReadObjectFromString(pack, (Py_ssize_t)size);
+	PyObject *names = py.PyDict_New();
+	const struct {
+		const char *name;
+		PyObject *value;
+	} given[] = {
+		{ "__builtins__", py.PyEval_GetBuiltins() },
+		{ "common", parts ? py.PyTuple_GetItem(parts, 1) : NULL },
+		{ "own", parts ? py.PyTuple_GetItem(parts, 2) : NULL },
+		{ "verb", text(verb) },
+		{ "parent", text(parent) },
+		{ "search", search_list(directories) },
+		{ "complete", py.PyCMethod_New(&completion, NULL, NULL, NULL) },
+		{ "offer", py.PyCMethod_New(&offering, NULL, NULL, NULL) },
+	};
+
+	for (size_t i = 0; i < sizeof(given) / sizeof(*given); i++)
+		if (!given[i].value || py.PyDict_SetItemString(names, given[i].name, given[i].value) < 0)
+			fail_with_exception("the packed modules do not load");
+	if (!py.PyEval_EvalCode(py.PyTuple_GetItem(parts, 0), names, names))
+		fail_with_exception("the packed modules do not load");
+}
