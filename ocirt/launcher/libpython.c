@@ -1,5 +1,5 @@
 /* Opens libpython. Its directory and name are those of the interpreter that the launcher was built for. */
-#define _GNU_SOURCE
+#define _GNU_SOURCE 1
 #include "libpython.h"
 
 #include <dlfcn.h>

@@ -1,5 +1,5 @@
 /* The packed modules and the half-started interpreter that executes them: what boot.py is given, and how it begins. */
-#define _GNU_SOURCE
+#define _GNU_SOURCE 1
 #include "launcher.h"
 #include "libpython.h"
 

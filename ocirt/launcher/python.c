@@ -5,7 +5,7 @@
  * Isolated: no environment, no site, no user directories, no current directory, UTF-8 whatever the locale says. Every
  * path is given, so that none is searched for.
  */
-#define _GNU_SOURCE
+#define _GNU_SOURCE 1
 #include "launcher.h"
 #include "libpython.h"
 
