@@ -128,7 +128,10 @@ def kill(paths: Sequence[str], signal: int = 9) -> None:
     """
     home, found = _home(paths)
     try:
-        if not found or (signal == 9 and v2.kill(home)):
+        if not found:
+            return
+        if signal == 9 and v2.kill(home):
+            _thaw_v1(paths)
             return
         # The runtime itself among them could not thaw what it froze; nothing needs to be kept from escaping signal 0.
         freezers = _freezers(paths)[:1] if signal and posix.getpid() not in found else []
@@ -241,6 +244,13 @@ def _freezers(paths: Sequence[str]) -> list[tuple[str, ModuleType]]:
         if posix.access(path + v1.FREEZER, posix.F_OK):
             found.append((path, v1))
     return found
+
+
+def _thaw_v1(paths: Sequence[str]) -> None:
+    """On a hybrid host somebody may have used the other freezer, which holds even who has been killed."""
+    for path, version in _freezers(paths):
+        if version is v1 and not v1.thawed(path):
+            v1.thaw(path, 0)
 
 
 def _with_freezer(paths: Sequence[str], action: str, deadline_s: float) -> None:
