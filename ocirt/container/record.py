@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import posix
 from _json import encode_basestring as quoted
+from errno import EIO
 from time import gmtime, time_ns
 
-from ocirt.errors import BundleError
+from ocirt.errors import BundleError, SystemCallError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,8 +60,10 @@ class State:
         self.made: list[str] = []
 
     def born(self, pid: int) -> None:
-        """Take note of the container's process."""
+        """Take note of the container's process. Raises SystemCallError."""
         self.start_time = start_time(pid)
+        if not self.start_time:  # not reaped, it has one: without it the container would be taken for stopped
+            raise SystemCallError(f"read /proc/{pid}/stat", EIO)
         self.pid = pid
 
 
