@@ -16,7 +16,7 @@
 #include <sys/syscall.h>
 #include <time.h>
 
-#define KILL_DEADLINE_MS 5000
+#define KILL_DEADLINE_MS 2000
 #define BUSY_DEADLINE_MS 2000
 
 static bool wait_exit(int pidfd)
