@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+# What ENOSYS means to a person
+OLD_KERNEL = "ocirt needs Linux 5.14 or newer, and no sandbox around it that hides system calls"
+
+
 class OcirtError(Exception):
     """Base of every error that a user is meant to read. `str(error)` is one line unless a class says so."""
 
@@ -132,9 +136,11 @@ class SystemCallError(OcirtError):
     """
 
     def __init__(self, what: str, errno: int) -> None:
+        from errno import ENOSYS
         from posix import strerror
 
-        super().__init__(f"{what}: {strerror(errno).lower()}")
+        words = f"{what}: {strerror(errno).lower()}"
+        super().__init__(f"{words} ({OLD_KERNEL})" if errno == ENOSYS else words)
         self.what = what
         self.errno = errno
 

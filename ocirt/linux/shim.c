@@ -19,6 +19,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -132,7 +133,7 @@ int shim_sealed_memfd(const char *name, const void *data, size_t size)
 
 /*
  * The child between vfork and exec. It shares the parent's memory: only system calls, no allocation, no locks,
- * nothing that a Python thread could be in the middle of.
+ * nothing that a Python thread could be in the middle of. It returns only when it fails, with errno set.
  */
 static void exec_program(int program, int socket, int doorbell, int target)
 {
@@ -152,15 +153,16 @@ static void exec_program(int program, int socket, int doorbell, int target)
 	socket = fcntl(socket, F_DUPFD_CLOEXEC, target + 2);
 	doorbell = fcntl(doorbell, F_DUPFD_CLOEXEC, target + 2);
 	if (program < 0 || dup2(socket, target) < 0 || dup2(doorbell, target + 1) < 0)
-		_exit(126);
-	(void)syscall(SYS_close_range, target + 2, ~0U, CLOSE_RANGE_CLOEXEC);
-	(void)syscall(SYS_execveat, program, "", argv, environment, AT_EMPTY_PATH);
-	_exit(127);
+		return;
+	/* What the caller has open must not get in (CVE-2024-21626). */
+	if (syscall(SYS_close_range, target + 2, ~0U, CLOSE_RANGE_CLOEXEC) == 0)
+		(void)syscall(SYS_execveat, program, "", argv, environment, AT_EMPTY_PATH);
 }
 
 /* Starts the program with the socket at fd 3+preserve, the doorbell after it, the `keep` fds below, and stdio. */
 int shim_spawn(int program, int socket, int doorbell, int preserve, const int *keep, size_t count, int *ret_pid)
 {
+	volatile int failed = 0; /* written by the child, in our memory */
 	sigset_t all, saved;
 	pid_t pid;
 
@@ -169,15 +171,24 @@ int shim_spawn(int program, int socket, int doorbell, int preserve, const int *k
 	(void)pthread_sigmask(SIG_SETMASK, &all, &saved);
 	pid = vfork();
 	if (pid == 0) {
-		for (size_t i = 0; i < count; i++)
-			if (fcntl(keep[i], F_SETFD, 0) < 0)
-				_exit(126);
-		exec_program(program, socket, doorbell, 3 + preserve);
+		size_t kept = 0;
+
+		while (kept < count && fcntl(keep[kept], F_SETFD, 0) == 0)
+			kept++;
+		if (kept == count)
+			exec_program(program, socket, doorbell, 3 + preserve);
+		failed = errno;
+		_exit(127);
 	}
 	int error = errno;
 	(void)pthread_sigmask(SIG_SETMASK, &saved, NULL);
 	if (pid < 0)
 		return -error;
+	if (failed) {
+		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+			;
+		return -failed;
+	}
 	*ret_pid = pid;
 	return 0;
 }

@@ -10,6 +10,7 @@ import errno as numbers
 import os
 from typing import TYPE_CHECKING, Any
 
+from ocirt.errors import OLD_KERNEL
 from ocirt.plan import names
 from ocirt.plan.hints import EXEC_HINTS, hint
 
@@ -61,7 +62,8 @@ def general(op: Op, errno: int, detail: str, text: str) -> str:
 
 def reason(errno: int) -> str:
     """strerror(3) in lower case, as the phrases of engines are compared."""
-    return os.strerror(errno).lower() if errno else "unknown error"
+    words = os.strerror(errno).lower() if errno else "unknown error"
+    return f"{words} ({OLD_KERNEL})" if errno == numbers.ENOSYS else words
 
 
 def symbol(errno: int) -> str:

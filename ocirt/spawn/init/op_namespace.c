@@ -14,7 +14,8 @@
 
 void set_dumpable(bool visible)
 {
-	(void)sys(SYS_prctl, PR_SET_DUMPABLE, visible, 0, 0, 0);
+	if (sys(SYS_prctl, PR_SET_DUMPABLE, visible, 0, 0, 0) < 0 && !visible)
+		leave(1);
 }
 
 /*
