@@ -120,8 +120,9 @@ class Birth:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
             self.undo()
-        for fd in (self.directory, self.console, self.init.socket, self.init.bell):
-            fd.close()
+        self.init.close()
+        self.directory.close()
+        self.console.close()
 
     def bring_up(self, last: int) -> None:
         """Start the init on its plan, do meanwhile what it does not wait for, and follow it to the point `last`."""

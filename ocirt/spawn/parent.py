@@ -161,6 +161,14 @@ class Init:
         if self.hear() is not None:
             raise PlanError("ocirt-init spoke after the last point")
 
+    def close(self) -> None:
+        """Let go of all descriptors, those that were lent and never sent included."""
+        for _, fd in self.lent:
+            posix.close(fd)
+        self.lent.clear()
+        self.socket.close()
+        self.bell.close()
+
     def death(self) -> PlanError:
         """The error for an init that ended without a word; it is reaped."""
         from ocirt.spawn import failures
