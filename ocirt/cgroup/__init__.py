@@ -103,10 +103,11 @@ def attach(paths: Sequence[str], pid: int) -> None:
     """Move process `pid`, with all its threads, into each cgroup that `create` could make. Raises SystemCallError."""
     text = b"%d" % pid
     for path in paths:
+        procs = path + "/cgroup.procs"
         try:
-            tree.write(path + "/cgroup.procs", text)
+            tree.write(procs, text)
         except OSError as error:
-            if not _passed_over(path, error.errno or 0):
+            if not (error.errno in {ENOENT, *tree.DENIED} and _not_ours(procs)):
                 raise tree.failed(f'move process {pid} into cgroup "{path}"', error) from None
 
 
@@ -194,7 +195,7 @@ def _create_one(path: str, made: list[str]) -> bool:
     try:
         new = tree.make(path, made)
     except OSError as error:
-        if error.errno in tree.DENIED:
+        if error.errno in tree.DENIED and _not_ours(path):
             return False
         raise tree.failed(f'mkdir "{path}"', error) from None
     if not new and (found := tree.members(path)):
@@ -203,10 +204,11 @@ def _create_one(path: str, made: list[str]) -> bool:
     return True
 
 
-def _passed_over(path: str, errno: int) -> bool:
-    """Whether attach may go on without `path`: it isn't ours to enter, or is absent because it wasn't ours to make."""
-    if errno != ENOENT:
-        return errno in tree.DENIED
+def _not_ours(path: str) -> bool:
+    """Whether `path`, or what of it is there, may not be written: then the container goes on without that hierarchy.
+
+    An errno alone does not tell: who may write, but is refused, gets no container without its limits.
+    """
     while path and not posix.access(path, posix.F_OK):
         path = tree.parent(path)
     return not posix.access(path or "/", posix.W_OK)
