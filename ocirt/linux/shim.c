@@ -8,6 +8,7 @@
 #include <linux/mount.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -239,12 +240,20 @@ int shim_receive(int socket, void *data, size_t size, int *ret_fd)
 	struct msghdr message = {
 		.msg_iov = &io, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)
 	};
+	bool reset = false;
 	ssize_t n;
 
 	*ret_fd = -1;
-	do
+	/*
+	 * A peer that ends with messages unread leaves ECONNRESET, which the kernel tells once, and ahead of what the
+	 * peer has said before: its last words come with the next call.
+	 */
+	for (;;) {
 		n = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
+		if (n >= 0 || (errno != EINTR && (errno != ECONNRESET || reset)))
+			break;
+		reset = reset || errno == ECONNRESET;
+	}
 	if (n < 0)
 		return errno == ECONNRESET ? 0 : -errno;
 	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
