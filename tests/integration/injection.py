@@ -14,8 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.integration.leftovers import cgroups_named, children, reap
-from tests.integration.support import BASE, Bundle, Json, Runtime, merged, mounts, texts, wait_for
+from tests.integration.support import BASE, Bundle, Json, Runtime, mounts, texts, wait_for
 from tests.integration.views import fields, ns_of
 
 # Does nothing and makes one system call: what is injected cannot disturb it.
@@ -217,18 +216,6 @@ def spread(numbers: list[int], most: int) -> list[int]:
     return sorted({numbers[round(step * (len(numbers) - 1) / (most - 1))] for step in range(most)})
 
 
-def remains(runtime: Runtime, before: list[int]) -> list[str]:
-    """What is left of all containers."""
-    found = [f"state {path.name}" for path in runtime.root.iterdir()] if runtime.root.exists() else []
-    found += [f"cgroup {path}" for path in cgroups_named(runtime.prefix)]
-    return found + [f"process {pid}" for pid in children() if pid not in before and not reap(pid)]
-
-
 def difference(one: Any, other: Any) -> str:
     """What differs between two looks, for the message of an assertion."""
     return "\n".join(f"{key}: {one[key]} != {other[key]}" for key in one if one[key] != other[key])
-
-
-def guarded(config: Json) -> Json:
-    """The config whose protections are compared."""
-    return dict(merged(config, GUARDED))

@@ -101,6 +101,13 @@ def leave_nothing(runtime: Runtime, children_before: list[int]) -> list[str]:
     return left
 
 
+def remains(runtime: Runtime, before: list[int]) -> list[str]:
+    """What is left of the containers, seen without a change: state, cgroups, processes that started since `before`."""
+    found = [f"state {path.name}" for path in runtime.root.iterdir()] if runtime.root.exists() else []
+    found += [f"cgroup {path}" for path in cgroups_named(runtime.prefix)]
+    return found + [f"process {pid}" for pid in children() if pid not in before and not reap(pid)]
+
+
 def open_fds() -> dict[str, str]:
     """Our descriptors and what they refer to."""
     found = {}

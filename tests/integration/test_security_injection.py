@@ -16,10 +16,9 @@ from tests.integration.injection import (
     build_pause,
     difference,
     places,
-    remains,
     spread,
 )
-from tests.integration.leftovers import children
+from tests.integration.leftovers import children, remains
 from tests.integration.support import Bundle, Runtime, wait_for
 
 MakeBundle = Callable[..., Bundle]

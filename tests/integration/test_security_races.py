@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.hostile import bind, clean_words, tmpfs, untouched
-from tests.integration.leftovers import cgroups_named, children, reap
+from tests.integration.leftovers import children, remains
 from tests.integration.support import Bundle, Runtime, wait_for
 from tests.integration.views import MakeBundle
 
@@ -97,13 +97,6 @@ def test_mount_dest_swap_race_of_proc(runtime: Runtime, make_bundle: MakeBundle)
 
 
 # ---- kill -9 ---------------------------------------------------------------------------------------------------------
-
-
-def remains(runtime: Runtime, before: list[int]) -> list[str]:
-    """What is left of all containers."""
-    found = [f"state {path.name}" for path in runtime.root.iterdir()] if runtime.root.exists() else []
-    found += [f"cgroup {path}" for path in cgroups_named(runtime.prefix)]
-    return found + [f"process {pid}" for pid in children() if pid not in before and not reap(pid)]
 
 
 def kill_after(process: subprocess.Popen[bytes], seconds: float) -> None:
