@@ -150,12 +150,21 @@ class Birth:
 
     def make_cgroups(self) -> None:
         """Make them; an error names the field that has the path."""
+        expected, self.record.made = self.record.made, []  # if it fails: it removes what it made, no more is ours
         try:
-            cgroup.create(self.paths)
+            self.record.made = cgroup.create(self.paths)
         except SystemCallError as error:
             if not (self.config.get("linux") or {}).get("cgroupsPath"):
                 raise
             raise SystemCallError(f"config.json: /linux/cgroupsPath: {error.what}", error.errno) from None
+        except KeyboardInterrupt:
+            self.record.made = expected
+            raise
+        shared = [path for path in self.paths if path not in self.record.made and posix.access(path, posix.F_OK)]
+        if shared:  # empty, but another container's: its deletion would kill ours
+            from ocirt.container import list as listing
+
+            listing.refuse_shared(self.root, shared, self.container_id)
 
     def hand_over(self, encoded: bytes) -> None:
         """Send the plan with the descriptors that it names, and forget ours."""
@@ -234,9 +243,9 @@ class Birth:
         """Remove all that this birth has made; a failure to remove one thing does not keep the others."""
         self.init.reap()
         steps: list[Any] = [
-            # Only what was made here: somebody else's processes may sit in a cgroup that was there before.
+            # Only what was made here: what was there before, empty or not, is somebody else's.
             lambda: cgroup.kill([path for path in self.record.cgroups if path in self.record.made]),
-            lambda: cgroup.remove(self.record.cgroups, made=self.record.made),
+            lambda: cgroup.remove([path for path in self.paths if path in self.record.made], made=self.record.made),
             self.poststop,
         ]
         if self.recorded:
@@ -272,12 +281,16 @@ def write_pid_file(path: str, pid: int) -> None:
     """Write the pid, decimal and without newline; whoever finds the file finds it whole. Raises SystemCallError."""
     directory, _, name = path.rpartition("/")
     temporary = f"{directory}/.{name}.tmp"
+    unlink(temporary)  # a killed create's; or somebody's symlink to a file that is to be overwritten
     try:
-        fd = posix.open(temporary, posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_CLOEXEC, 0o644)
-        posix.write(fd, b"%d" % pid)
-        posix.close(fd)
+        fd = posix.open(temporary, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o644)
+        try:
+            posix.write(fd, b"%d" % pid)
+        finally:
+            posix.close(fd)
         posix.rename(temporary, path)
     except OSError as error:
+        unlink(temporary)
         raise SystemCallError(f'write the pid file "{path}"', error.errno or 0) from None
 
 

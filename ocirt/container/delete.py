@@ -56,9 +56,9 @@ def _delete_locked(root: str, record: state.State, fd: int, force: bool) -> list
     if force:
         _stop(record)  # one that was still being made when it was looked at before
     if not record.pid_namespace:
-        cgroup.kill(_cgroups(record))
+        cgroup.kill(record.own_cgroups())
     try:
-        cgroup.remove(_made(record), made=record.made)
+        cgroup.remove([path for path in record.cgroups if path in record.made], made=record.made)
     finally:
         warnings = _run_poststop(root, record)
     state.remove(root, record.container_id, fd)
@@ -74,7 +74,7 @@ def _stop(record: state.State) -> None:
         poll = select.poll()
         poll.register(pidfd, select.POLLIN)
         if not poll.poll(0) and process.send(pidfd, record.pid, SIGKILL):
-            cgroup.kill(_cgroups(record))  # the others, and the frozen, which die only when they are thawed (v1)
+            cgroup.kill(record.own_cgroups())  # the others, and the frozen, which die only when they are thawed (v1)
         if not poll.poll(EXIT_DEADLINE_MS):
             raise ContainerError(
                 f'container "{record.container_id}": process {record.pid} is still there '
@@ -82,15 +82,6 @@ def _stop(record: state.State) -> None:
             )
     finally:
         posix.close(pidfd)
-
-
-def _cgroups(record: state.State) -> list[str]:
-    """Those that hold nobody but the container; until it is created, one that it did not make may be somebody's."""
-    return record.cgroups if record.phase == "created" else _made(record)
-
-
-def _made(record: state.State) -> list[str]:
-    return [path for path in record.cgroups if path in record.made]
 
 
 def _run_poststop(root: str, record: state.State) -> list[str]:

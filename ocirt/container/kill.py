@@ -31,18 +31,19 @@ def kill(root: str, container_id: str, signal: int, all: bool = False) -> None:
         return
     found = state.read(root, container_id)
     status, _ = quick.status(root, container_id)
-    if all and not found.pid_namespace and found.cgroups:
+    cgroups = found.own_cgroups()
+    if all and not found.pid_namespace and cgroups:
         # Whether the first process lives is no matter: others may (engines call this after they have reaped it).
-        cgroup.kill(found.cgroups, signal)
+        cgroup.kill(cgroups, signal)
         return
     if status in {"creating", "stopped"}:
         raise ContainerNotRunning(container_id, status)
-    if found.cgroups and (all or (signal == SIGKILL and not found.pid_namespace)):
-        cgroup.kill(found.cgroups, signal)
+    if cgroups and (all or (signal == SIGKILL and not found.pid_namespace)):
+        cgroup.kill(cgroups, signal)
     else:
         _send(found, signal)
     if signal == SIGKILL and status == "paused":
-        cgroup.thaw(found.cgroups)  # v1: a frozen process dies when it is thawed
+        cgroup.thaw(cgroups)  # v1: a frozen process dies when it is thawed
 
 
 def _send(found: state.State, signal: int) -> None:

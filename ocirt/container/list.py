@@ -5,11 +5,11 @@ from __future__ import annotations
 import posix
 
 from ocirt.container import state
-from ocirt.errors import ContainerNotFound, InvalidID, OcirtError, SystemCallError
+from ocirt.errors import ContainerError, ContainerNotFound, InvalidID, OcirtError, SystemCallError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
 
@@ -34,3 +34,14 @@ def containers(root: str, note: Callable[[str], None] | None = None) -> list[dic
             if note:
                 note(str(error))
     return found
+
+
+def refuse_shared(root: str, cgroups: Sequence[str], container_id: str) -> None:
+    """Raise ContainerError where another container of this root, running or not, has one of these cgroups."""
+    for name in posix.listdir(root):
+        try:
+            taken = [path for path in state.read(root, name).cgroups if path in cgroups]
+        except OcirtError:
+            continue
+        if taken and name != container_id:
+            raise ContainerError(f'cgroup "{taken[0]}" is that of container "{name}", delete it first')

@@ -66,6 +66,10 @@ class State:
             raise SystemCallError(f"read /proc/{pid}/stat", EIO)
         self.pid = pid
 
+    def own_cgroups(self) -> list[str]:
+        """The cgroups that hold nobody but the container; until it is created, one that was there may be anybody's."""
+        return self.cgroups if self.phase == "created" else [path for path in self.cgroups if path in self.made]
+
 
 def document(state: State, status: str, pid: int) -> bytes:
     """The state of runtime.md, as JSON: what `state` prints and hooks read."""

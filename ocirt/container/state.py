@@ -14,8 +14,8 @@ from fcntl import LOCK_EX, LOCK_NB, flock
 
 from ocirt.container import quick
 from ocirt.container.ids import check_id
-from ocirt.container.record import State, decode, document, encode
-from ocirt.errors import ContainerError, ContainerExists, ContainerNotFound, SystemCallError
+from ocirt.container.record import State, boot_id, decode, document, encode
+from ocirt.errors import ContainerError, ContainerExists, ContainerNotFound, SystemCallError, UnsupportedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,12 +57,15 @@ def claim(root: str, container_id: str) -> int:
 
 
 def write(directory: int, state: State) -> None:
-    """Write state.json by way of a temporary name. Raises SystemCallError.
+    """Write state.json by way of a temporary name. Raises SystemCallError, UnsupportedError for one that is too large.
 
     No fsync: containers do not outlive a power cut, and the root is a tmpfs nearly always.
     """
+    data = encode(state)
+    if len(data) > LIMIT:  # nobody would read it: the container could not be deleted
+        raise UnsupportedError(f"make a state of more than {LIMIT >> 20} MiB", "/annotations")
     try:
-        write_file(directory, ".state.json.tmp", encode(state))
+        write_file(directory, ".state.json.tmp", data)
         posix.rename(".state.json.tmp", "state.json", src_dir_fd=directory, dst_dir_fd=directory)
         posix.fchmod(directory, PLAIN)
     except OSError as error:
@@ -91,7 +94,10 @@ def read(root: str, container_id: str) -> State:
 def read_at(directory: int, container_id: str) -> State:
     """`read`, from the container's directory. Raises ContainerNotFound, SystemCallError."""
     try:
-        return decode(read_file(directory, "state.json"))
+        state = decode(read_file(directory, "state.json"))
+        if state.boot_id != boot_id():
+            state.cgroups, state.made = [], []  # gone with that boot; one of the same name is somebody else's
+        return state
     except OSError as error:
         if error.errno in {ENOENT, ELOOP}:
             raise ContainerNotFound(container_id) from None
@@ -174,13 +180,18 @@ def sweep(root: str, container_id: str) -> None:
 def _open(root: str, container_id: str) -> int:
     path = f"{root}/{check_id(container_id)}"
     try:
-        return posix.open(path, OPEN_DIRECTORY)
+        fd = posix.open(path, OPEN_DIRECTORY)
+        if posix.fstat(fd).st_uid == posix.geteuid():
+            return fd
     except OSError as error:
         if error.errno in {ENOENT, ENOTDIR, ELOOP}:
             raise ContainerNotFound(container_id) from None
         raise _failed(f'open "{path}"', error) from None
     except ValueError:
         raise ContainerError(f"the state root {root!r} has a NUL byte") from None
+    # Another user's: its hooks would run, and its pids be killed, with our rights.
+    posix.close(fd)
+    raise ContainerNotFound(container_id)
 
 
 def _give_up(made: str, fd: int) -> None:

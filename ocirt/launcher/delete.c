@@ -97,6 +97,8 @@ static int remove_cgroups(const struct container *c)
 	char path[PATH_SIZE];
 	int r;
 
+	if (!container_same_boot(c)) /* somebody else's may have the name by now */
+		return 0;
 	while ((r = slice_next(&rest, path, sizeof(path))) >= 0) {
 		if (!list_has(c->members[MEMBER_CGROUPS], path)) {
 			(void)rmdir(path);

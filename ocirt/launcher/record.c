@@ -111,6 +111,7 @@ static int lock_directory(struct container *c)
 int container_open(const char *root, const char *id, bool lock, struct container *c)
 {
 	_cleanup_fd_ int root_fd = -1;
+	struct stat st;
 	int r = 0;
 
 	if (!valid_id(id))
@@ -121,6 +122,11 @@ int container_open(const char *root, const char *id, bool lock, struct container
 	c->fd = openat(root_fd, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (c->fd < 0) /* a file or a symlink: nothing that create makes */
 		return errno == ENOTDIR || errno == ELOOP ? -ENOENT : -errno;
+	/* Another user's: its pids would be killed, and its socket be told to start, with our rights. */
+	if (fstat(c->fd, &st) < 0)
+		return -errno;
+	if (st.st_uid != geteuid())
+		return -ENOENT;
 	if (lock)
 		r = lock_directory(c);
 	return r < 0 ? r : read_state(c);
@@ -204,7 +210,7 @@ int slice_next(struct slice *slice, char *ret_text, size_t size)
 }
 
 /* Pids start anew with every boot: one of an earlier boot says nothing. */
-static bool same_boot(const struct container *c)
+bool container_same_boot(const struct container *c)
 {
 	char id[64];
 	ssize_t n = read_text(AT_FDCWD, "/proc/sys/kernel/random/boot_id", id, sizeof(id));
@@ -234,7 +240,7 @@ int container_process(const struct container *c)
 	_cleanup_fd_ int pidfd = -1;
 	struct pollfd exited = { .events = POLLIN };
 
-	if (c->pid <= 0 || c->start_time == 0 || !same_boot(c))
+	if (c->pid <= 0 || c->start_time == 0 || !container_same_boot(c))
 		return -ESRCH;
 	pidfd = (int)syscall(SYS_pidfd_open, c->pid, 0);
 	if (pidfd < 0) /* EINVAL, ENOENT (Linux 6.13): the id is a thread's now */

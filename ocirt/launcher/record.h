@@ -51,6 +51,9 @@ int container_process(const struct container *container);
 /* A STATUS_ value, given what container_process returned; or a negative errno. */
 int container_status(const struct container *container, int pidfd);
 
+/* Whether it was made since the host has started: if not, what it had besides its directory is gone. */
+bool container_same_boot(const struct container *container);
+
 /* Whether a freezer has stopped the container. */
 bool container_frozen(const struct container *container);
 

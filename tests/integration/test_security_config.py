@@ -291,3 +291,21 @@ def test_bundle_is_only_read(runtime: Runtime, make_bundle: MakeBundle) -> None:
     before = sorted(os.listdir(bundle.path))
     runtime.run_container(bundle, check=True)
     assert sorted(os.listdir(bundle.path)) == before
+
+
+def test_pid_file_symlink(runtime: Runtime, make_bundle: MakeBundle) -> None:
+    """The pid file's temporary name is known: a link there, in a directory of many users, must not be followed."""
+    precious = runtime.scratch / "precious"
+    precious.write_text("precious")
+    (runtime.scratch / ".pid.tmp").symlink_to(precious)
+    container = runtime.create(make_bundle(args=["true"]), "--pid-file", str(runtime.scratch / "pid"))
+    assert (runtime.scratch / "pid").read_text() == str(container.pid)
+    assert precious.read_text() == "precious"
+
+
+def test_huge_annotations(runtime: Runtime, make_bundle: MakeBundle) -> None:
+    """A state that nobody would read is not written: the container could not be deleted."""
+    bundle = make_bundle(annotations={"a": "b" * (1 << 20)})
+    result = runtime.run("create", "--bundle", str(bundle.path), runtime.new_id(), check=False)
+    assert "config.json: /annotations: make a state of more than 1 MiB" in result.stderr
+    assert list(runtime.root.iterdir()) == []

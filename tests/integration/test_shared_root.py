@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -67,3 +68,18 @@ def test_what_is_another_runtimes_is_neither_listed_nor_touched(
         shutil.rmtree(theirs)
     else:
         theirs.unlink()
+
+
+def test_what_belongs_to_another_user_is_not_ours_whatever_it_says(runtime: Runtime, make_bundle: MakeBundle) -> None:
+    """Root in a directory of somebody else: his hooks would run, and his choice of processes be killed, as root."""
+    ours = runtime.create(make_bundle(args=["sleep", "600"]))
+    path, pid = runtime.root / ours.id, ours.pid
+    os.chown(path, 1000, 1000)
+    before = picture(path)
+    assert runtime.run("list", "--quiet", check=True).stdout == ""
+    for verb in ("state", "start", "kill", "delete"):
+        assert "container does not exist" in runtime.run(verb, ours.id, check=False).stderr
+    runtime.run("delete", "--force", ours.id, check=True)
+    assert picture(path) == before
+    os.chown(path, 0, 0)
+    assert (ours.status, ours.pid) == ("created", pid)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ocirt.container import delete, state
+from ocirt.container import delete, kill, state
+from ocirt.errors import ContainerNotRunning
 from ocirt.linux._kernel import lib
 from tests.unit.container.conftest import is_zombie, wait_until
 
@@ -72,3 +73,29 @@ def test_what_shares_the_pid_namespace_is_killed_with_the_container(
     wait_until(lambda: is_zombie(first) and is_zombie(other))
     assert not parent.exists()
     assert os.listdir(root) == []
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"boot_id": "f00d0000-0000-0000-0000-000000000000"},  # who is there now came after the host's restart
+        {"phase": "creating"},  # create was killed before it could see that the cgroup is in use
+    ],
+)
+def test_a_cgroup_that_is_somebody_elses_by_now_keeps_its_processes(
+    members: dict[str, str], root: str, make: Make, sleeper: Callable[[], int], parent: Path
+) -> None:
+    own = parent / "web"
+    own.mkdir()
+    stranger = sleeper()
+    (own / "cgroup.procs").write_text(str(stranger))
+    made = [str(own), str(parent)] if "boot_id" in members else []
+    for pid_namespace in (False, True):
+        make("web", pid_namespace=pid_namespace, cgroups=[str(own)], made=made, **members)
+        with pytest.raises(ContainerNotRunning):
+            kill.kill(root, "web", signal.SIGKILL, all=True)
+        delete.delete(root, "web", force=True)
+        assert os.listdir(root) == []
+    assert (own / "cgroup.procs").read_text() == f"{stranger}\n"
+    os.kill(stranger, signal.SIGKILL)
+    wait_until(lambda: is_zombie(stranger))
