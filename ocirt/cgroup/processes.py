@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posix
-from errno import EBUSY, EMFILE, ENFILE, ESRCH
+from errno import EBUSY, EINVAL, EMFILE, ENFILE, ENOENT, ESRCH
 from time import monotonic
 
 from ocirt.cgroup import tree
@@ -42,7 +42,7 @@ def _signal_batch(path: str, pids: list[int], signal: int) -> list[int]:
                 if held and error.errno in {EMFILE, ENFILE}:
                     pids = list(held)
                     break
-                if error.errno != ESRCH:
+                if error.errno not in {ESRCH, EINVAL, ENOENT}:  # gone; its id is a thread's now
                     raise
         for pid in tree.members(path):
             if pid in held:

@@ -16,7 +16,7 @@ import select
 from typing import TYPE_CHECKING, Any
 
 from ocirt.config import check, explain, load
-from ocirt.container import create, delete, kill, start, state
+from ocirt.container import create, delete, kill, process, start, state
 from ocirt.container import list as listing
 from ocirt.container import run as running
 from ocirt.container.prepare import Options, bundle_path
@@ -145,17 +145,19 @@ class Container:
 
         Raises TimeoutError; ContainerNotRunning where it has been reaped already or is no child of this program.
         """
-        pid = state.read(self.runtime.root, self.id).pid
-        try:
-            with calls.Fd(posix.pidfd_open(pid)) as pidfd:
-                poll = select.poll()
-                poll.register(pidfd.number, select.POLLIN)
-                if not poll.poll(None if timeout is None else timeout * 1000):
-                    raise TimeoutError(f"{self!r} is running after {timeout} s")
-                code = posix.waitstatus_to_exitcode(posix.waitpid(pid, 0)[1])
-        except (ProcessLookupError, ChildProcessError):
-            raise ContainerNotRunning(self.id) from None
-        return code if code >= 0 else 128 - code
+        # By pidfd throughout: once another thread has reaped the process, its pid can be another child's.
+        with calls.Fd(process.open_process(state.read(self.runtime.root, self.id))) as pidfd:
+            if pidfd.number < 0:
+                raise ContainerNotRunning(self.id)
+            poll = select.poll()
+            poll.register(pidfd.number, select.POLLIN)
+            if not poll.poll(None if timeout is None else timeout * 1000):
+                raise TimeoutError(f"{self!r} is running after {timeout} s")
+            try:
+                ended: Any = posix.waitid(posix.P_PIDFD, pidfd.number, posix.WEXITED)
+            except ChildProcessError:
+                raise ContainerNotRunning(self.id) from None
+        return int(ended.si_status if ended.si_code == posix.CLD_EXITED else 128 + ended.si_status)
 
     def delete(self, *, force: bool = False) -> None:
         """Remove all that `create` made; `force` kills first, and a container that is gone is no error.

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import posix
+from errno import EINVAL, ENOENT, ESRCH
 
 from ocirt.container import record
 from ocirt.errors import SystemCallError
 from ocirt.linux.calls import pidfd_send_signal
+
+# EINVAL, ENOENT (Linux 6.13): the id is a thread's now
+GONE = (ESRCH, EINVAL, ENOENT)
 
 
 def open_process(found: record.State) -> int:
@@ -15,9 +19,9 @@ def open_process(found: record.State) -> int:
         return -1
     try:
         pidfd = posix.pidfd_open(found.pid)
-    except ProcessLookupError:
-        return -1
     except OSError as error:
+        if error.errno in GONE:
+            return -1
         raise SystemCallError(f"pidfd_open {found.pid}", error.errno or 0) from None
     # The pidfd pins whoever has the pid now; the start time tells whether that is the container's process.
     if found.start_time and record.start_time(found.pid) == found.start_time:

@@ -54,6 +54,7 @@ void handle_signals(void)
 	static const int numbers[] = { SIGINT, SIGTERM };
 	struct sigaction action = { .sa_handler = interrupt }, before;
 
+	(void)sigfillset(&action.sa_mask); /* Py_AddPendingCall holds a lock: it must not come upon itself */
 	(void)signal(SIGPIPE, SIG_IGN);
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
 		if (sigaction(numbers[i], NULL, &before) == 0 && before.sa_handler == SIG_DFL)

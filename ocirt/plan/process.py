@@ -36,6 +36,8 @@ CREATE_HOOKS = ("prestart", "createRuntime", "createContainer", "startContainer"
 # The init needs descriptors of its own until the last limit is set.
 NOFILE_FLOOR = 256
 
+INT_MAX = 0x7FFFFFFF  # milliseconds: 24 days, as the hooks that the runtime runs
+
 
 # ---- hooks -----------------------------------------------------------------------------------------------------------
 
@@ -62,7 +64,7 @@ def _hooks(c: Context, name: str, env: Sequence[str], state: int) -> list[Op]:
                 hook["path"],
                 list(hook.get("args") or (hook["path"],)),
                 list(hook["env"] if hook.get("env") is not None else env),
-                hook.get("timeout", 0) * 1000,
+                min(hook.get("timeout", 0) * 1000, INT_MAX),
                 state,
             )
         )

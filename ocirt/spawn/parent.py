@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 # A mount of a dead network share may take long; nothing that is alive takes longer.
 DEADLINE_MS = 120_000
+INT_MAX = 0x7FFFFFFF  # poll(2) takes an int
 BROKEN = (32, 104)  # EPIPE, ECONNRESET
 PROGRAM = "_bin/ocirt-init"
 
@@ -64,9 +65,9 @@ class Init:
         encoded   what is to be sent of it
         """
         self.ops = ops
-        if any(op[0] == "hook" and not op[3][3] for op in ops):
-            # A hook without a timeout may take as long as it likes (config.md "POSIX-platform Hooks").
-            self.deadline = -1
+        timeouts = [op[3][3] for op in ops if op[0] == "hook"]
+        # A hook without a timeout may take as long as it likes (config.md "POSIX-platform Hooks").
+        self.deadline = -1 if 0 in timeouts else min(DEADLINE_MS + sum(timeouts), INT_MAX)
         if not any(op[0] == "clone" for op in ops):
             self.pid, self.first = self.first, 0
         self.send_plan(encoded, slots)

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 import ocirt
+from ocirt.spawn import parent
 from tests.integration import leftovers as oracle
 from tests.integration.support import Bundle, ConsoleSocket, Runtime, wait_for
 from tests.integration.views import MakeBundle, fields
@@ -86,6 +87,15 @@ def test_wait_has_a_timeout(
     with pytest.raises(TimeoutError):
         container.wait(0.1)
     ended(container)
+
+
+def test_a_hook_of_the_inits_has_the_time_that_its_timeout_gives(
+    api: ocirt.Runtime, runtime: Runtime, make_bundle: MakeBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parent, "DEADLINE_MS", 300)  # of what is no hook
+    hook = {"path": "/bin/sleep", "args": ["sleep", "1"], "timeout": 20}
+    bundle = make_bundle(args=["sh", "-c", "exit 7"], hooks={"createContainer": [hook], "startContainer": [hook]})
+    assert api.run(runtime.new_id(), str(bundle.path)) == 7
 
 
 def test_options_are_those_of_the_command(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -107,3 +108,11 @@ def test_a_daemon_that_a_hook_leaves_does_not_hold_the_container_up() -> None:
 
 def test_what_a_hook_prints_is_not_the_containers_output() -> None:
     assert run_hook("echo noise; echo noise >&2").ok() == "after\n"
+
+
+def test_a_daemon_that_never_stops_printing_does_not_hold_the_container_up() -> None:
+    started = time.monotonic()
+    larger = "import fcntl; fcntl.fcntl(1, fcntl.F_SETPIPE_SZ, 1 << 20)"
+    script = f"{sys.executable} -c '{larger}'; for i in 1 2 3 4; do cat /dev/zero & done; exit 0"
+    assert run_hook(script, timeout=5000).ok() == "after\n"
+    assert time.monotonic() - started < 2

@@ -9,6 +9,7 @@
 #include "init.h"
 
 #define KILL 9
+#define READS_MAX 2048 /* fs.pipe-max-size: what fits in a pipe */
 
 struct hook {
 	const char *path;
@@ -121,8 +122,8 @@ static int wait_hook(struct init *init, struct hook *hook, int64_t timeout)
 			output_open = read_output(init, hook);
 	}
 	r = sys(SYS_wait4, hook->pid, &status, 0, NULL);
-	while (output_open && read_output(init, hook))
-		;
+	for (int i = 0; output_open && i < READS_MAX; i++) /* a daemon that it left may print for ever */
+		output_open = read_output(init, hook);
 	/* As the first process of a pid namespace we inherit what the hook left behind. */
 	while (sys(SYS_wait4, -1, NULL, 1 /* WNOHANG */, NULL) > 0)
 		;

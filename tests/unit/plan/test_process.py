@@ -12,6 +12,7 @@ from ocirt.linux import consts as k
 from ocirt.plan import ops, process
 from ocirt.plan.context import normal
 from ocirt.plan.namespaces import parameter_path
+from ocirt.spawn import wire
 from tests.unit.plan.support import compiled, config, named, order
 
 ONE = [{"containerID": 0, "hostID": 1000, "size": 1}]
@@ -319,6 +320,15 @@ def test_hooks_get_argv_env_and_time_as_written() -> None:
         ("/h", ["/h"], ["P=1", "HOME=/"], 3000, k.SLOT_STATE_CREATED),
         ("/h", ["/h"], [], 3000, k.SLOT_STATE_CREATED),
     ]
+
+
+@pytest.mark.parametrize("seconds", [1 << 31, 1 << 54, 1 << 64])
+def test_a_timeout_beyond_the_clocks_of_the_kernel_is_a_long_one(seconds: int) -> None:
+    document = config()
+    document["hooks"] = {"startContainer": [{"path": "/h", "timeout": seconds}]}
+    plan = compiled(document)
+    assert named(plan, "hook")[0][3] == 0x7FFFFFFF
+    assert wire.encode(plan.ops)
 
 
 @pytest.mark.parametrize(("kind", "waits"), [("prestart", True), ("startContainer", True), ("poststart", False)])
