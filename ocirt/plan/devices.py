@@ -78,17 +78,22 @@ def dev_is_bound(c: Context) -> bool:
 
 
 def device(c: Context, entry: Device, path: str, pointer: str) -> list[Op]:
-    """One device: a node, or, where the kernel allows no node, the host's own bound."""
+    """One device: a node, or, where the kernel allows no node, the host's own bound.
+
+    What is bound has the right name; whether it is the right device shows when the node is to be made where it is.
+    That the host's /dev/null is one is taken for granted.
+    """
     kind = TYPES[entry["type"]]
     mode = kind | (entry.get("fileMode", DEFAULT_MODE) & 0o7777)
     number = makedev(entry["major"], entry["minor"]) if kind != S_IFIFO else 0
     node = ops.mknod(pointer, path, mode, number, entry.get("uid") or 0, entry.get("gid") or 0)
     if kind == S_IFIFO or "mount" not in c.namespaces:
         return [node]
+    verified = [] if entry in DEFAULTS else [node]
     if "user" in c.namespaces:
         # user_namespaces(7): no capability inside makes device nodes.
-        return [bind(pointer, path, c.tree(path, False, pointer))]
-    return ops.fallback(node, (EPERM,), [bind(pointer, path, SLOT_NONE)])
+        return [bind(pointer, path, c.tree(path, False, pointer)), *verified]
+    return ops.fallback(node, (EPERM,), [bind(pointer, path, SLOT_NONE), *verified])
 
 
 def bind(pointer: str, path: str, slot: int) -> Op:

@@ -131,6 +131,17 @@ def test_devices_work_although_nobody_inside_can_make_one(inside: Inside) -> Non
     assert "Operation not permitted" in lines[2]
 
 
+def test_a_device_of_the_host_by_the_right_name_but_another_number_is_not_given(
+    runtime: Runtime, make_bundle: MakeBundle
+) -> None:
+    """Nodes are bound from the host by their path; what was asked for is type and number."""
+    for kind, minor in (("c", 3), ("b", 7)):
+        device = {"path": "/dev/full", "type": kind, "major": 1, "minor": minor}
+        bundle = make_bundle(linux={**user_namespace(), "devices": [device]})
+        result = runtime.run("create", "--bundle", str(bundle.path), runtime.new_id(), check=False)
+        assert "/linux/devices/0: make device /dev/full: there is a file that is not the device" in result.stderr
+
+
 def test_all_capabilities_can_be_had_inside_and_none_count_outside(inside: Inside) -> None:
     everything = ["CAP_SYS_ADMIN", "CAP_SYS_RESOURCE", "CAP_MKNOD", "CAP_CHOWN"]
     sets = dict.fromkeys(("bounding", "effective", "permitted"), everything)
