@@ -5,8 +5,8 @@ As rules.py, but each rule gets the namespaces too: type → path, "" where a ne
 
 from __future__ import annotations
 
-from ocirt.config import sysctl as parameters
 from ocirt.config.rules import MISSING, absolute, identity, quoted, step
+from ocirt.linux import sysctl as parameters
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

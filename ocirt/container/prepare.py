@@ -5,8 +5,8 @@ from __future__ import annotations
 import fcntl
 import posix
 
-from ocirt.config import sysctl
 from ocirt.errors import BundleError, ConfigError, Problem, UnsupportedError
+from ocirt.linux import sysctl
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ocirt.linux import sysctl as parameters
 from ocirt.linux.consts import (
     CLONE_NEWCGROUP,
     CLONE_NEWIPC,
@@ -130,12 +131,12 @@ def sysctl(c: Context) -> list[Op]:
 
     The whole procfs is open for these writes alone (CVE-2025-52881); labels get the small one back.
     """
-    parameters = c.linux.get("sysctl")
-    if not parameters:
+    listed = c.linux.get("sysctl")
+    if not listed:
         return []
     found = [ops.open_proc("/linux/sysctl", SLOT_PROC, 0)]
-    for key, value in parameters.items():
-        pointer, file = f"/linux/sysctl/{step(key)}", parameter_path(key)
+    for key, value in listed.items():
+        pointer, file = f"/linux/sysctl/{step(key)}", parameters.path(key)
         # The file is for the host's root; the call is for root of the user namespace too. Docker asks for it this way.
         named = file == "kernel/domainname"
         found.append(ops.domainname(pointer, value) if named else ops.write_proc(pointer, f"sys/{file}", value))
@@ -143,14 +144,3 @@ def sysctl(c: Context) -> list[Op]:
     if security.labels(c):
         found.append(ops.open_proc("/linux/sysctl", SLOT_PROC, 1))
     return found
-
-
-def parameter_path(key: str) -> str:
-    """The file of a kernel parameter below /proc/sys, sysctl.d(5): the first separator decides what dots mean.
-
-    "net.ipv4.conf.eth0/1.forwarding" and "net/ipv4/conf/eth0.1/forwarding" are the same file.
-    """
-    dot, slash = key.find("."), key.find("/")
-    if slash >= 0 and (dot < 0 or slash < dot):
-        return key
-    return "/".join(part.replace("/", ".") for part in key.split("."))

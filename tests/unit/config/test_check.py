@@ -249,8 +249,8 @@ def test_the_happy_path_imports_nothing_dear(tmp_path: Path) -> None:
         "ocirt.config.load",
         "ocirt.config.rules",
         "ocirt.config.rules_linux",
-        "ocirt.config.sysctl",
         "ocirt.errors",
         "ocirt.linux",
         "ocirt.linux.consts",
+        "ocirt.linux.sysctl",
     }

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocirt.config.sysctl import namespace, path
+from ocirt.linux.sysctl import namespace, path
 
 
 @pytest.mark.parametrize(
