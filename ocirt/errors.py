@@ -78,6 +78,11 @@ class Problem:
         return f"{where}: {self.pointer or '/'}: {self.message}"
 
 
+def step(name: str) -> str:
+    """One step of a JSON pointer to the member `name` (RFC 6901, section 3)."""
+    return name.replace("~", "~0").replace("/", "~1")
+
+
 class ConfigError(OcirtError):
     """config.json is invalid. `str` gives one line per problem."""
 

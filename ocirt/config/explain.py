@@ -13,9 +13,9 @@ from typing import Any
 from ocirt.config import rules, rules_linux, schemas
 from ocirt.config._schema import valid
 from ocirt.config.check import sound
-from ocirt.config.rules import MISSING, quoted, step
+from ocirt.config.rules import MISSING, quoted
 from ocirt.config.syntax import Lines
-from ocirt.errors import Problem
+from ocirt.errors import Problem, step
 from ocirt.linux.consts import CAPABILITIES
 
 Finding = tuple[str, str]

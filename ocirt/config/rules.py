@@ -10,6 +10,7 @@ from __future__ import annotations
 from _json import encode_basestring
 
 from ocirt.linux.consts import RLIMITS
+from ocirt.linux.paths import PROC_MOUNTS, normal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,20 +25,6 @@ MISSING = "required, but missing"
 
 HOOKS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
 
-# CVE-2019-16884: a mount inside /proc can redirect what the runtime writes there. These are what lxcfs and CRIU need.
-PROC_MOUNTS = {
-    "/proc/cpuinfo",
-    "/proc/diskstats",
-    "/proc/loadavg",
-    "/proc/meminfo",
-    "/proc/slabinfo",
-    "/proc/stat",
-    "/proc/swaps",
-    "/proc/sys/crypto/fips_enabled",
-    "/proc/sys/kernel/ns_last_pid",
-    "/proc/uptime",
-}
-
 # config-vm.md: every path of the vm section is one of the host
 VM_PATHS = (("hypervisor", "path"), ("kernel", "path"), ("kernel", "initrd"), ("image", "path"))
 
@@ -47,26 +34,10 @@ def quoted(text: str) -> str:
     return encode_basestring(text if len(text) <= 80 else text[:79] + "…")
 
 
-def step(name: str) -> str:
-    """One step of a JSON pointer, RFC 6901."""
-    return name.replace("~", "~0").replace("/", "~1")
-
-
 def absolute(path: str, pointer: str, found: list[Found]) -> None:
     """A path must begin at /."""
     if path[:1] != "/":
         found.append((pointer, f"found {quoted(path)}, must be an absolute path", ()))
-
-
-def normal(path: str) -> str:
-    """A path of the container without "//", "." and "..", as its text says: no symlink is followed."""
-    parts: list[str] = []
-    for part in path.split("/"):
-        if part == "..":
-            del parts[-1:]
-        elif part not in ("", "."):
-            parts.append(part)
-    return "/" + "/".join(parts)
 
 
 def identity(number: int, pointer: str, found: list[Found]) -> None:

@@ -5,7 +5,8 @@ As rules.py, but each rule gets the namespaces too: type → path, "" where a ne
 
 from __future__ import annotations
 
-from ocirt.config.rules import MISSING, absolute, identity, quoted, step
+from ocirt.config.rules import MISSING, absolute, identity, quoted
+from ocirt.errors import step
 from ocirt.linux import sysctl as parameters
 
 TYPE_CHECKING = False

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import re
 
+from ocirt.errors import step
+
 TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
 DEPTH = 32  # nothing that the specification knows is nested deeper; pointers are not kept beyond
 
@@ -111,7 +113,7 @@ class Lines:
             stack.append(_Open(pointer, symbol == "["))
 
     def _name(self, inside: _Open, name: str, line: int) -> None:
-        inside.step = escaped(name)
+        inside.step = step(name)
         pointer = f"{inside.pointer}/{inside.step}"
         if pointer in self.lines:
             self.duplicates.append((pointer, line))
@@ -130,8 +132,3 @@ class _Open:
         if isinstance(self.step, int):
             self.step += 1
         self.wants_name = not self.array
-
-
-def escaped(name: str) -> str:
-    """One step of a JSON pointer, RFC 6901, section 3."""
-    return name.replace("~", "~0").replace("/", "~1")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ocirt.errors import UnsupportedError
 from ocirt.plan import devices, ids, mounts, namespaces, ops, process, rootfs, security
-from ocirt.plan.context import Context, step
+from ocirt.plan.context import Context
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ def refuse_unsupported(config: dict[str, Any]) -> None:
     """Raise UnsupportedError for what would be left undone."""
     for section, name in UNSUPPORTED:
         if (config.get(section) or {}).get(name):
-            raise UnsupportedError("is not supported by this version", f"/{section}/{step(name)}")
+            raise UnsupportedError("is not supported by this version", f"/{section}/{name}")
     linux = config.get("linux") or {}
     personality = linux.get("personality")
     if personality and (personality["domain"] != "LINUX" or personality.get("flags")):

@@ -111,19 +111,3 @@ class Context:
         """
         if "mount" not in self.namespaces:
             raise UnsupportedError(f"{what} needs a mount namespace", pointer)
-
-
-def normal(path: str) -> str:
-    """A path of the container, absolute and without "//", "." and "..", by its text alone."""
-    parts: list[str] = []
-    for part in path.split("/"):
-        if part == "..":
-            del parts[-1:]
-        elif part not in ("", "."):
-            parts.append(part)
-    return "/" + "/".join(parts)
-
-
-def step(name: str) -> str:
-    """One step of a JSON pointer, RFC 6901."""
-    return name.replace("~", "~0").replace("/", "~1")

@@ -13,8 +13,8 @@ from ocirt.linux.consts import (
     S_IFIFO,
     SLOT_NONE,
 )
+from ocirt.linux.paths import normal
 from ocirt.plan import ops
-from ocirt.plan.context import normal
 from ocirt.plan.mounts import Mount
 
 TYPE_CHECKING = False

@@ -18,8 +18,8 @@ from ocirt.linux.consts import (
     MS_SLAVE,
     SLOT_NONE,
 )
+from ocirt.linux.paths import PROC_MOUNTS, normal
 from ocirt.plan import cgroup_mounts, namespaces, ops, options
-from ocirt.plan.context import normal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,20 +30,6 @@ if TYPE_CHECKING:
 
 # mount(2): the data is one page at most, with its NUL
 DATA_MAX = 4095
-
-# CVE-2019-16884: inside a procfs only the files that lxcfs and CRIU replace may be mounted on.
-PROC_MOUNTS = {
-    "/proc/cpuinfo",
-    "/proc/diskstats",
-    "/proc/loadavg",
-    "/proc/meminfo",
-    "/proc/slabinfo",
-    "/proc/stat",
-    "/proc/swaps",
-    "/proc/sys/crypto/fips_enabled",
-    "/proc/sys/kernel/ns_last_pid",
-    "/proc/uptime",
-}
 
 # CVE-2023-27561: an image whose /proc is a symlink would get its procfs elsewhere.
 REAL_DIRECTORIES = {"/proc", "/sys"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ocirt.errors import step
 from ocirt.linux import sysctl as parameters
 from ocirt.linux.consts import (
     CLONE_NEWCGROUP,
@@ -16,7 +17,6 @@ from ocirt.linux.consts import (
     SYNC_CGROUP,
 )
 from ocirt.plan import ops, security
-from ocirt.plan.context import step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

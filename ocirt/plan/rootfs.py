@@ -18,8 +18,8 @@ from ocirt.linux.consts import (
     SLOT_NONE,
     SLOT_NULL,
 )
+from ocirt.linux.paths import normal
 from ocirt.plan import ops
-from ocirt.plan.context import normal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

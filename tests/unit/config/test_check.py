@@ -252,5 +252,6 @@ def test_the_happy_path_imports_nothing_dear(tmp_path: Path) -> None:
         "ocirt.errors",
         "ocirt.linux",
         "ocirt.linux.consts",
+        "ocirt.linux.paths",
         "ocirt.linux.sysctl",
     }

@@ -9,8 +9,8 @@ import pytest
 
 from ocirt.errors import UnsupportedError
 from ocirt.linux import consts as k
+from ocirt.linux.paths import normal
 from ocirt.plan import ops, process
-from ocirt.plan.context import normal
 from ocirt.spawn import wire
 from tests.unit.plan.support import compiled, config, named, order
 
