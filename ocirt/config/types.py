@@ -11,7 +11,6 @@ from typing import Literal, TypedDict
 from typing_extensions import NotRequired, Required
 
 NamespaceType = Literal["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"]
-HookName = Literal["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"]
 
 
 class Root(TypedDict):

@@ -83,8 +83,6 @@ def seccomp() -> FFI:
         scmp_filter_ctx seccomp_init(uint32_t def_action);
         void seccomp_release(scmp_filter_ctx ctx);
         int seccomp_arch_add(scmp_filter_ctx ctx, uint32_t arch_token);
-        int seccomp_arch_remove(scmp_filter_ctx ctx, uint32_t arch_token);
-        uint32_t seccomp_arch_native(void);
         int seccomp_attr_set(scmp_filter_ctx ctx, int attr, uint32_t value);
         int seccomp_syscall_resolve_name(const char *name);
         int seccomp_rule_add_array(scmp_filter_ctx ctx, uint32_t action, int syscall, unsigned int arg_cnt,

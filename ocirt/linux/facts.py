@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Facts:
     """One host as the compiler sees it.
 
-    euid, egid     of the runtime
+    euid           effective user id of the runtime
     capabilities   those that a process of the runtime's can hold, as bits
     last_cap       the highest capability number that the kernel knows (capabilities(7))
     lsm            which of "apparmor" and "selinux" are enforcing
@@ -30,11 +30,10 @@ class Facts:
     cgroup_paths   the container's own cgroup directory in each of `hierarchies`
     """
 
-    __slots__ = ("capabilities", "cgroup_paths", "egid", "euid", "hierarchies", "last_cap", "layout", "lsm")
+    __slots__ = ("capabilities", "cgroup_paths", "euid", "hierarchies", "last_cap", "layout", "lsm")
 
     def __init__(self, hierarchies: Sequence[HierarchyFacts], layout: str, cgroup_paths: Sequence[str]) -> None:
         self.euid = posix.geteuid()
-        self.egid = posix.getegid()
         self.capabilities = capabilities()
         self.last_cap = last_cap()
         self.lsm = lsm()

@@ -28,7 +28,7 @@ class Host:
     """Facts without a host."""
 
     def __init__(self, **given: Any) -> None:
-        self.euid = self.egid = given.get("euid", 0)
+        self.euid = given.get("euid", 0)
         self.last_cap = given.get("last_cap", 40)
         self.capabilities = given.get("capabilities", ALL_CAPABILITIES)
         self.lsm = frozenset(given.get("lsm", ()))
