@@ -7,8 +7,10 @@ the tables that carry them out.
 from __future__ import annotations
 
 from ocirt.cli.output import say_json
-from ocirt.cli.version import SPEC
+from ocirt.config.default import VERSION
+from ocirt.config.rules import HOOKS
 from ocirt.errors import UnsupportedError
+from ocirt.plan.namespaces import KINDS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,9 +18,6 @@ if TYPE_CHECKING:
 
     from ocirt.cli.main import Global
     from ocirt.cli.options import Options
-
-HOOKS = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"]
-NAMESPACES = ["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"]
 
 # In every kernel since 5.14; SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV only goes with a listener: seccomp(2).
 SECCOMP_FLAGS = ["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_TSYNC"]
@@ -35,8 +34,8 @@ def document() -> dict[str, Any]:
     seccomp, annotations = _seccomp()
     return {
         "ociVersionMin": "1.0.0",
-        "ociVersionMax": SPEC,
-        "hooks": HOOKS,
+        "ociVersionMax": VERSION,
+        "hooks": list(HOOKS),
         "mountOptions": _mount_options(),
         "linux": _linux(seccomp),
         "annotations": {"org.opencontainers.runc.checkpoint.enabled": "false", **annotations},
@@ -48,7 +47,7 @@ def _linux(seccomp: dict[str, Any]) -> dict[str, Any]:
     from ocirt.linux.consts import CAPABILITIES
 
     return {
-        "namespaces": NAMESPACES,
+        "namespaces": sorted(KINDS),
         "capabilities": list(CAPABILITIES),
         "cgroup": {"v1": True, "v2": True, "systemd": False, "systemdUser": False, "rdma": False},
         "seccomp": seccomp,

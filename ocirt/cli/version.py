@@ -7,13 +7,12 @@ import sys
 
 from ocirt import __version__
 from ocirt.cli.output import say
+from ocirt.config.default import VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ocirt.cli.main import Global
     from ocirt.cli.options import Options
-
-SPEC = "1.3.0"
 
 
 def run(_globals: Global, _options: Options, _arguments: list[str]) -> int:
@@ -24,7 +23,7 @@ def run(_globals: Global, _options: Options, _arguments: list[str]) -> int:
 
 def text() -> str:
     """Return the lines. Docker takes the last one with the word "version" in it: there must be no second."""
-    lines = [f"ocirt version {__version__}", f"commit: {commit()}", f"spec: {SPEC}"]
+    lines = [f"ocirt version {__version__}", f"commit: {commit()}", f"spec: {VERSION}"]
     lines.append("python: " + ".".join(map(str, sys.version_info[:3])))
     try:
         from ocirt.linux.seccomp import version

@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ocirt.config.types import Config, Linux, Mount, NamespaceType
 
-VERSION = "1.3.0"
+VERSION = "1.3.0"  # of the specification that this runtime follows
 CAPABILITIES = ("CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE")
 
 MASKED = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ocirt.linux import consts
+from ocirt.plan.namespaces import KINDS
 
 ATTRIBUTES = {
     consts.MOUNT_ATTR_RDONLY: ("ro", "rw"),
@@ -31,16 +32,7 @@ FLAGS = {
 }
 
 CLONE = {value: name for name, value in vars(consts).items() if name.startswith("CLONE_")}
-NAMESPACES = {
-    consts.CLONE_NEWUSER: "user",
-    consts.CLONE_NEWNS: "mount",
-    consts.CLONE_NEWPID: "pid",
-    consts.CLONE_NEWNET: "network",
-    consts.CLONE_NEWIPC: "ipc",
-    consts.CLONE_NEWUTS: "uts",
-    consts.CLONE_NEWCGROUP: "cgroup",
-    consts.CLONE_NEWTIME: "time",
-}
+NAMESPACES = {flag: kind for kind, flag in KINDS.items()}
 MS = {
     value: name
     for name, value in vars(consts).items()
