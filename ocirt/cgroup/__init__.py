@@ -21,6 +21,7 @@ from errno import ENODEV, ENOENT
 from ocirt.cgroup import processes, tree, v1, v2
 from ocirt.cgroup.hierarchies import Hierarchy, hierarchies, layout
 from ocirt.errors import ConfigError, ContainerError, OcirtError, Problem, SystemCallError
+from ocirt.linux.consts import SIGKILL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def pids(paths: Sequence[str]) -> list[int]:
     return [pid for pid in _home(paths)[1] if pid]
 
 
-def kill(paths: Sequence[str], signal: int = 9) -> None:
+def kill(paths: Sequence[str], signal: int = SIGKILL) -> None:
     """Send `signal` to every member, those of cgroups below included; none escapes by forking. Raises SystemCallError.
 
     SIGKILL is one write to cgroup.kill (v2, Linux 5.14). Otherwise the cgroup is frozen meanwhile where there is a
@@ -131,7 +132,7 @@ def kill(paths: Sequence[str], signal: int = 9) -> None:
     try:
         if not found:
             return
-        if signal == 9 and v2.kill(home):
+        if signal == SIGKILL and v2.kill(home):
             _thaw_v1(paths)
             return
         # The runtime itself among them could not thaw what it froze; nothing needs to be kept from escaping signal 0.
@@ -275,5 +276,5 @@ def _signal_frozen(home: str, signal: int, freezer_path: str, version: ModuleTyp
     try:
         processes.signal_all(home, signal, SIGNAL_DEADLINE_S)
     finally:
-        if signal == 9 or not paused:
+        if signal == SIGKILL or not paused:
             version.thaw(freezer_path, 0)

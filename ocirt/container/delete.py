@@ -13,9 +13,9 @@ from ocirt import cgroup
 from ocirt.container import hooks, process, quick, state
 from ocirt.container.ids import check_id
 from ocirt.errors import ContainerError, ContainerNotFound, OcirtError
+from ocirt.linux.consts import SIGKILL
 
 EXIT_DEADLINE_MS = 10_000
-SIGKILL = 9
 
 
 def delete(root: str, container_id: str, force: bool = False) -> list[str]:

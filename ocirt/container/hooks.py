@@ -9,6 +9,7 @@ import posix
 
 from ocirt.errors import HookError, SystemCallError
 from ocirt.linux import calls
+from ocirt.linux.consts import INT_MAX, SIGKILL, SIGSTOP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 OUTPUT_SHOWN = 1024
-SIGKILL = 9
-INT_MAX = 0x7FFFFFFF  # poll(2) takes an int; 24 days
-UNBLOCKABLE = (9, 19)
 
 
 def run(kind: str, hooks: Sequence[dict[str, Any]], state: bytes) -> None:
@@ -77,7 +75,7 @@ def _start(hook: dict[str, Any], stdin: int, output: int, where: str) -> int:
             file_actions=[(posix.POSIX_SPAWN_DUP2, stdin, 0), *((posix.POSIX_SPAWN_DUP2, output, fd) for fd in (1, 2))],
             setpgroup=0,
             setsigmask=(),
-            setsigdef=[number for number in calls.SIGNALS if number not in UNBLOCKABLE],
+            setsigdef=[number for number in calls.SIGNALS if number not in (SIGKILL, SIGSTOP)],
         )
     except OSError as error:
         raise HookError(f"{where}: {posix.strerror(error.errno or 0).lower()}") from None

@@ -8,8 +8,7 @@ from ocirt import cgroup
 from ocirt.container import process, quick, state
 from ocirt.container.ids import check_id
 from ocirt.errors import ContainerNotRunning, UsageError
-
-SIGKILL = 9
+from ocirt.linux.consts import SIGKILL
 
 
 def signal_number(text: str) -> int:

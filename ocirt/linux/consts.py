@@ -1,9 +1,16 @@
-"""Numbers of the kernel's interface that plan/ writes into operations; no code, the same on every architecture.
+"""Numbers of the kernel's interface, most of them for operations; no code, the same on x86-64 and arm64.
 
 Slots, sync points and MOUNT_… flags are those of ocirt/spawn/init/wire.h; a test compares them.
 """
 
 from __future__ import annotations
+
+# What poll(2) takes for a time, in milliseconds: 24 days
+INT_MAX = 0x7FFFFFFF
+
+# signal(7): the two that no process can block, catch or ignore
+SIGKILL = 9
+SIGSTOP = 19
 
 # clone(2), <linux/sched.h>
 CLONE_NEWTIME = 0x00000080

@@ -6,6 +6,7 @@ from errno import ENOSYS
 
 from ocirt.errors import UnsupportedError
 from ocirt.linux.consts import (
+    INT_MAX,
     KEY_OTH_SEARCH,
     KEY_USR_SEARCH,
     RLIMIT_NOFILE,
@@ -35,8 +36,6 @@ CREATE_HOOKS = ("prestart", "createRuntime", "createContainer", "startContainer"
 
 # The init needs descriptors of its own until the last limit is set.
 NOFILE_FLOOR = 256
-
-INT_MAX = 0x7FFFFFFF  # milliseconds: 24 days, as the hooks that the runtime runs
 
 
 # ---- hooks -----------------------------------------------------------------------------------------------------------

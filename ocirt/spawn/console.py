@@ -1,6 +1,6 @@
 """A foreground process's terminal and signals: relays bytes, sizes and signals until the process has ended.
 
-Cold for create and start; `run` (and later `exec`) in the foreground live here while the container does.
+Only `run` in the foreground loads it, and stays here for as long as the container lives.
 """
 
 from __future__ import annotations
@@ -9,14 +9,15 @@ import posix
 import select
 
 from ocirt.linux import calls
+from ocirt.linux.consts import SIGKILL, SIGSTOP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-SIGKILL, SIGSEGV, SIGPIPE, SIGCHLD, SIGSTOP, SIGURG, SIGWINCH = 9, 11, 13, 17, 19, 23, 28
+SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV, SIGPIPE, SIGCHLD, SIGURG, SIGWINCH = 4, 5, 7, 8, 11, 13, 17, 23, 28
 # Signals about this process itself, not messages for the container's.
-OWN = {4, 5, 7, 8, SIGKILL, SIGSEGV, SIGPIPE, SIGCHLD, SIGSTOP, SIGURG}
+OWN = {SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGKILL, SIGSEGV, SIGPIPE, SIGCHLD, SIGSTOP, SIGURG}
 CHUNK = 65536
 IN, OUT, GONE = select.POLLIN, select.POLLOUT, select.POLLHUP | select.POLLERR | select.POLLNVAL
 

@@ -10,6 +10,7 @@ import posix
 from ocirt.errors import PlanError, SystemCallError, UnsupportedError
 from ocirt.linux import calls
 from ocirt.linux._kernel import lib
+from ocirt.linux.consts import INT_MAX, SIGKILL
 from ocirt.plan.ops import next_plan
 from ocirt.spawn import wire
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 # A mount of a dead network share may take long; nothing that is alive takes longer.
 DEADLINE_MS = 120_000
-INT_MAX = 0x7FFFFFFF  # poll(2) takes an int
 BROKEN = (32, 104)  # EPIPE, ECONNRESET
 PROGRAM = "_bin/ocirt-init"
 
@@ -183,7 +183,7 @@ class Init:
             if pid:
                 try:
                     # A process that is dying by itself keeps its own status: SIGKILL to a zombie changes nothing.
-                    posix.kill(pid, 9)
+                    posix.kill(pid, SIGKILL)
                     status = posix.waitpid(pid, 0)[1]
                 except (ProcessLookupError, ChildProcessError):
                     pass
