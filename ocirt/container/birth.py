@@ -119,7 +119,10 @@ class Birth:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
-            self.undo()
+            try:
+                self.undo()
+            except KeyboardInterrupt:  # a second one, which the launcher keeps from us but a Python program does not
+                self.undo()
         self.init.close()
         self.directory.close()
         self.console.close()
@@ -256,7 +259,8 @@ class Birth:
                     pass  # the error that led here is the one to report
         if self.pid_file_written:
             unlink(absolute(self.options.pid_file or ""))
-        state.remove(self.root, self.container_id, self.directory.number)
+        if posix.fstat(self.directory.number).st_nlink:
+            state.remove(self.root, self.container_id, self.directory.number)
 
     def poststop(self) -> None:
         """runtime.md, lifecycle: a failed hook leads to step 12 and 13, poststop's."""

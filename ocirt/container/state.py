@@ -52,6 +52,10 @@ def claim(root: str, container_id: str) -> int:
         if fd < 0 and error.errno in {ENOENT, ENOTDIR, ELOOP} and _exists(f"{root}/."):
             raise ContainerExists(container_id) from None  # a foreign file; or somebody is removing it at this moment
         raise _failed(f'make the state directory "{path}"', error) from None
+    except KeyboardInterrupt:
+        _give_up("", fd)
+        sweep(root, container_id)
+        raise
     posix.close(fd)
     raise ContainerExists(container_id)
 

@@ -25,6 +25,10 @@ _Noreturn void fail_with_exception(const char *what)
 	PyObject *type, *traceback;
 	py.PyErr_Fetch(&type, &value, &traceback);
 #endif
+	if (value && (PyObject *)Py_TYPE(value) == *py.PyExc_KeyboardInterrupt) {
+		(void)dprintf(STDERR_FILENO, "ocirt: interrupted\n");
+		_exit(EXIT_FAILURE);
+	}
 	text = value ? py.PyObject_Str(value) : NULL;
 	fail(what, text ? py.PyUnicode_AsUTF8(text) : NULL);
 }

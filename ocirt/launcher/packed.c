@@ -13,10 +13,18 @@
 
 static PyObject *complete(PyObject *self, PyObject *unused)
 {
-	PyStatus status = py.InitializeMain();
+	sigset_t interrupting, before;
+	PyStatus status;
 
 	(void)self;
 	(void)unused;
+	/* An exception in the middle would leave the interpreter without what it needs to report it. */
+	(void)sigemptyset(&interrupting);
+	(void)sigaddset(&interrupting, SIGINT);
+	(void)sigaddset(&interrupting, SIGTERM);
+	(void)pthread_sigmask(SIG_BLOCK, &interrupting, &before);
+	status = py.InitializeMain();
+	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (py.PyStatus_Exception(status)) {
 		py.PyErr_SetString(*py.PyExc_RuntimeError, status.err_msg);
 		return NULL;
@@ -43,10 +51,15 @@ static int raise_interrupt(void *unused)
 	return -1;
 }
 
+/* Once: what the first has stopped is being undone, and a second would leave half of it. */
 static void interrupt(int number)
 {
+	static volatile sig_atomic_t interrupted;
+
 	(void)number;
-	(void)py.Py_AddPendingCall(raise_interrupt, NULL);
+	if (!interrupted)
+		(void)py.Py_AddPendingCall(raise_interrupt, NULL);
+	interrupted = 1;
 }
 
 void handle_signals(void)
@@ -57,7 +70,7 @@ void handle_signals(void)
 	(void)sigfillset(&action.sa_mask); /* Py_AddPendingCall holds a lock: it must not come upon itself */
 	(void)signal(SIGPIPE, SIG_IGN);
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
-		if (sigaction(numbers[i], NULL, &before) == 0 && before.sa_handler == SIG_DFL)
+		if (sigaction(numbers[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
 			(void)sigaction(numbers[i], &action, NULL);
 }
 

@@ -135,7 +135,7 @@ static PyObject *list_of(int argc, char *const argv[])
 	return list;
 }
 
-static int call_main(int argc, char *const argv[])
+static int call_main(int argc, char *const argv[], bool half)
 {
 	PyObject *module = py.PyImport_ImportModule("ocirt.cli.main");
 	PyObject *arguments = module ? list_of(argc, argv) : NULL;
@@ -143,6 +143,8 @@ static int call_main(int argc, char *const argv[])
 
 	if (!arguments)
 		fail_with_exception("the Python package ocirt does not load");
+	if (half) /* until here there is nothing to undo, and nobody to say so: a signal just ends the process */
+		handle_signals();
 	result = py.PyObject_CallMethod(module, "main", "O", arguments);
 	if (!result)
 		fail_with_exception("internal error");
@@ -197,11 +199,9 @@ void run_python(int argc, char *const argv[], const char *lean, bool early)
 	pack = lean && py.InitializeMain ? map_pack(parent, &size) : NULL;
 	initialize(paths, pack != NULL);
 	py.PyGC_Disable(); /* the process ends before it would pay */
-	if (pack) {
-		handle_signals();
+	if (pack)
 		boot(pack, size, lean, parent, directories);
-	}
-	code = call_main(argc, argv);
+	code = call_main(argc, argv, pack != NULL);
 	discard_init();
 	_exit(code); /* no finalization: the kernel frees faster */
 }

@@ -230,3 +230,26 @@ def test_p6_a_slow_create_keeps_no_other_command_waiting(runtime: Runtime, make_
     create.terminate()
     assert create.wait(10) != 0
     runtime.run("delete", "--force", name, check=True)
+
+
+def test_interrupted_at_random(runtime: Runtime, make_bundle: MakeBundle) -> None:
+    """SIGINT and SIGTERM at any moment of create, also both at once: all of a container or nothing, and one line."""
+    bundle = make_bundle(args=["sleep", "600"], hooks={"createRuntime": [{"path": "/bin/true"}]})
+    interrupted = 0
+    for number in range(80):
+        name = runtime.new_id()
+        stem = runtime.scratch / name
+        process = runtime.popen("create", "--bundle", str(bundle.path), name, stem=stem)
+        time.sleep(number * 0.03 / 80)
+        process.send_signal(signal.SIGINT)
+        if number % 2:
+            process.send_signal(signal.SIGTERM)
+        code, said = process.wait(20), stem.with_suffix(".err").read_text()
+        left = list(runtime.root.iterdir()) if runtime.root.exists() else []
+        if code == 0:
+            runtime.run("delete", "--force", name, check=True)
+            continue
+        assert (code, said) in {(1, "ocirt: interrupted\n"), (-signal.SIGINT, ""), (-signal.SIGTERM, "")}
+        assert left == [], f"after signal {number}"
+        interrupted += code == 1
+    assert interrupted > 0
