@@ -147,14 +147,13 @@ UNSUPPORTED = (
 
 NOTIFY = "SCMP_ACT_NOTIFY"
 
-
 FIRST_STAGE = PHASES.index(namespaces.make) + 1
 
 
 class Compilation:
-    """A plan in two halves: the first stage's can be under way while the other is made.
+    """The plan of a config that config/check has passed, in two halves: one can be under way while the other is made.
 
-    first   the operations up to the one that makes the container's process
+    first   the operations of the first stage; `clone` is the last where the container's process is made new
 
     Raises UnsupportedError, ConfigError; both name the field.
     """
@@ -181,17 +180,6 @@ class Compilation:
         self.context.program = seccomp
         self.context.program_flags = seccomp_flags
         return Plan(self.context, self.first + self.run(PHASES[FIRST_STAGE:]))
-
-
-def compile(
-    config: dict[str, Any],
-    launch: Launch,
-    facts: Facts,
-    seccomp: bytes | None,
-    seccomp_flags: int = 0,
-) -> Plan:
-    """The plan for a config that config/check has passed, in one go. Raises as Compilation."""
-    return Compilation(config, launch, facts).finish(seccomp, seccomp_flags)
 
 
 def refuse_unsupported(config: dict[str, Any]) -> None:

@@ -35,6 +35,7 @@ class Context:
     launch, facts            how it is started; what the host is
     program, program_flags   the seccomp filter (None without one) and its SECCOMP_FILTER_FLAG_…; given late
     namespaces               type → Namespace
+    next_slot                the first slot that nothing uses yet
     trees                    sources that the runtime opens: slot, host path, recursive, pointer
     late_readonly            mounts to make read-only when nothing is put into them any more: target, pointer
     warnings                 lines for the log

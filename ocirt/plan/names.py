@@ -1,4 +1,4 @@
-"""Cold: numbers of operations in the words of the manual pages, for show.py and syscalls.py."""
+"""Cold: numbers of operations in the words of the manual pages, for show.py, failures.py and syscalls.py."""
 
 from __future__ import annotations
 

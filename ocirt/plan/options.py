@@ -126,6 +126,7 @@ class Options:
     propagation                       MS_SHARED … | MS_REC, 0 where none is asked for
     flags                             MOUNT_… of the operation
     bind, recursive, remount          what kind of mount it is
+    writable                          "rw" is asked for: cgroups of v1 are read-only without
     data                              words for the filesystem itself
     """
 

@@ -101,7 +101,13 @@ def tree_fs(_: int, fstype: str, options: list[str], attributes: int) -> list[st
 
 def hook(path: str, argv: list[str], _: list[str], timeout: int, __: int) -> list[str]:
     """A child of the init."""
-    return ["vfork()", f"execve({path!r}, {argv!r})", f"poll(pidfd, {timeout or -1})", "waitid(pidfd)"]
+    return [
+        "clone3(CLONE_PIDFD)",
+        "setsid()",
+        f"execve({path!r}, {argv!r})",
+        f"ppoll(pidfd, {timeout or -1})",
+        "wait4()",
+    ]
 
 
 def caps(effective: int, permitted: int, inheritable: int, ambient: int) -> list[str]:
@@ -173,7 +179,13 @@ TABLE: dict[str, Callable[..., list[str]]] = {
         'umount2(".", MNT_DETACH)',
         'chdir("/")',
     ],
-    "move_root": lambda: ["fchdir(root)", 'mount(".", "/", MS_MOVE)', 'chroot(".")', 'chdir("/")'],
+    "move_root": lambda: [
+        "umount2(each procfs and sysfs, MNT_DETACH)",
+        "fchdir(root)",
+        'mount(".", "/", MS_MOVE)',
+        'chroot(".")',
+        'chdir("/")',
+    ],
     "chroot": lambda: ["fchdir(root)", 'chroot(".")', 'chdir("/")'],
     "root_attr": _setattr,
     "mount_attr": lambda target, *a: [_resolve(target), *_setattr(*a)],

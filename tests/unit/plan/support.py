@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ocirt.plan import ops, show
-from ocirt.plan.compile import Launch, Plan, compile
+from ocirt.plan.compile import Compilation, Launch, Plan
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 DEFINITIONS = Path(__file__).parents[3] / "ocirt" / "spawn" / "init"
@@ -42,7 +42,7 @@ def compiled(config: dict[str, Any], **given: Any) -> Plan:
     """The plan of a config. `given`: launch, seccomp (instructions), and what Host takes."""
     launch = Launch(**{"container_id": "box", "bundle": "/bundle", **given.pop("launch", {})})
     program = b"\6\0\0\0\0\0\377\177" * given.pop("seccomp", 0) or None
-    return compile(config, launch, Host(**given), program)  # type: ignore[arg-type]
+    return Compilation(config, launch, Host(**given)).finish(program)  # type: ignore[arg-type]
 
 
 def config(**changes: Any) -> dict[str, Any]:
