@@ -1,9 +1,10 @@
 """A container on its way into the world: the steps that `create` and `run` share, and their undoing.
 
 The order, and why:
-    read, check, compile       nothing exists yet: every mistake that can be found is found here
+    read, check, compile       the first stage's part; nothing exists yet, a config that is wrong ends here
     claim the id               whoever comes second is refused
-    start the init             it mounts while the rest is done here, and ends when the runtime does
+    start the init             it makes the namespaces while the rest is compiled, and ends when the runtime does
+    hand over the rest         it mounts while the state is written and the cgroups are made here
     record, make cgroups       the state names what outlives the runtime before it exists: delete can undo any crash
     id maps, hooks             when the init asks for them
     record, pid file           whoever reads the pid file finds a complete state
@@ -40,7 +41,17 @@ if TYPE_CHECKING:
 
 
 class Birth:
-    """Used as a context: entering claims the id, an exception inside undoes everything that was done since."""
+    """Used as a context: entering claims the id, an exception inside undoes everything that was done since.
+
+    config, raw          config.json as a document, and its bytes
+    compilation, plan    the plan half made by `read`; and whole, by `compile`
+    paths                the container's cgroup in each hierarchy
+    preserve, keep       how many fds from 3 on the process gets, and which of them are open
+    directory            the container's state directory, whose lock is held
+    record               what state.json says; `recorded` once there is something to undo by it
+    console              socket that gets the terminal's master, -1 for none
+    hooks_ran            whether poststop hooks are due if this fails
+    """
 
     __slots__ = (
         "bundle", "compilation", "config", "console", "container_id", "directory", "hooks_ran", "init", "keep",
@@ -63,12 +74,15 @@ class Birth:
     # -- before anything exists ----------------------------------------------------------------------------------------
 
     def prepare(self, start: str) -> None:
-        """Read, check and compile; no side effect beyond descriptors. `start` is "create" or "run"."""
+        """Read, check and compile the whole, to be looked at. `start` is "create" or "run". Raises as `read`."""
         self.read(start)
         self.compile()
 
     def read(self, start: str) -> None:
-        """Read, check and compile as far as the container's process is made."""
+        """Read, check and compile the first stage's part; no side effect beyond descriptors.
+
+        Raises BundleError, ConfigError, UnsupportedError and, where cgroups cannot be read, SystemCallError.
+        """
         if self.options.manager not in {"cgroupfs", "disabled"}:
             raise UnsupportedError(f'the cgroup manager "{self.options.manager}" is not supported by this version')
         self.config: dict[str, Any]
@@ -94,7 +108,7 @@ class Birth:
         self.compilation = Compilation(self.config, launch, host)
 
     def compile(self) -> None:
-        """Compile the rest."""
+        """Compile the rest. Raises UnsupportedError, ConfigError."""
         self.plan: Plan = self.compilation.finish(*seccomp_program(self.config))
 
     def connect_console(self) -> None:
