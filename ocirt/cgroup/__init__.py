@@ -45,7 +45,7 @@ def paths_for(cgroups_path: str | None, container_id: str, hs: Sequence[Hierarch
 
     An absolute `cgroups_path` starts at the hierarchy's mount, a relative one at the runtime's own cgroup, and None or
     "" is /ocirt/<id> (config-linux.md, "Cgroups Path"). Raises ConfigError for ".." and for a path that names no
-    cgroup of its own, as "/": the container would own everybody's processes.
+    cgroup of its own, as "/" or "/ocirt": the container would own everybody's processes.
     """
     text = cgroups_path or f"/{DEFAULT_PARENT}/{container_id}"
     parts = [part for part in text.split("/") if part not in {"", "."}]
@@ -53,6 +53,8 @@ def paths_for(cgroups_path: str | None, container_id: str, hs: Sequence[Hierarch
         raise ConfigError([Problem("/linux/cgroupsPath", f'"{text}" has a ".." component; name the cgroup without it')])
     if not parts:
         raise ConfigError([Problem("/linux/cgroupsPath", f'"{text}" names no cgroup of the container\'s own')])
+    if text[0] == "/" and parts == [DEFAULT_PARENT]:
+        raise ConfigError([Problem("/linux/cgroupsPath", f'"{text}" is where other containers have their cgroups')])
     tail = "/" + "/".join(parts)
     if text[0] == "/":
         return [h.mount + tail for h in hs]

@@ -19,6 +19,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <termios.h>
@@ -272,6 +273,7 @@ int shim_open_tree(const char *path, int recursive)
 
 int shim_connect(const char *path)
 {
+	const struct timeval patience = { .tv_sec = 5 };
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	int fd;
 
@@ -281,6 +283,9 @@ int shim_connect(const char *path)
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
+	/* for connect too: a listener may accept nobody, and its queue be full (EAGAIN then) */
+	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) < 0)
+		return close_keeping_errno(fd);
 	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
 		return close_keeping_errno(fd);
 	return fd;

@@ -7,6 +7,7 @@ import os
 import pty
 import select
 import signal
+import socket
 import struct
 import subprocess
 import termios
@@ -278,3 +279,16 @@ def test_signals_to_the_runtime_reach_the_container(foreground: Callable[..., Fo
     read_until(run.master, b"term\n")
     assert run.process.wait(10) == 3
     wait_for(lambda: run.id not in runtime.run("list", "--quiet", check=True).stdout, "deleted")
+
+
+def test_a_listener_that_accepts_nobody_holds_create_up_for_seconds_only(
+    runtime: Runtime, make_bundle: MakeBundle
+) -> None:
+    path = str(runtime.scratch / "full.sock")
+    bundle = make_bundle(process={"terminal": True})
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as waiting:
+        listener.bind(path)
+        listener.listen(0)
+        waiting.connect(path)
+        argv = ("create", "--bundle", str(bundle.path), "--console-socket", path, runtime.new_id())
+        assert "connect to the console socket" in runtime.run(*argv, check=False, timeout=15).stderr

@@ -167,5 +167,11 @@ def test_a_path_that_is_everybodys_cgroup_is_refused(path: str) -> None:
         paths_for(path, "id", hs("pids"))
 
 
+@pytest.mark.parametrize("path", ["/ocirt", "/ocirt/", "//./ocirt"])
+def test_the_parent_of_other_containers_cgroups_is_refused(path: str) -> None:
+    with pytest.raises(ConfigError, match="is where other containers have their cgroups"):
+        paths_for(path, "id", hs("pids"))
+
+
 def test_no_hierarchies_means_no_paths() -> None:
     assert paths_for("/a", "id", []) == []
