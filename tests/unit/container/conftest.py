@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -17,6 +18,9 @@ pytest.importorskip("ocirt.linux._kernel", reason="the shim is not built: make b
 
 from ocirt.container import state
 from ocirt.linux._kernel import lib
+
+Make = Callable[..., state.State]
+Sleeper = Callable[[], int]
 
 
 @pytest.fixture
@@ -94,9 +98,7 @@ def waiting(root: str, make: Callable[..., state.State], children: Callable[...,
         pid = children(lambda: stand_in(listener, answer))
         listener.close()
         record.born(pid)
-        directory = state.lock(root, container_id)
-        state.write(directory, record)
-        os.close(directory)
+        rewrite(root, record)
         return record
 
     return start_waiting
@@ -142,3 +144,16 @@ def wait_until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
 def is_zombie(pid: int) -> bool:
     """Whether the process has exited and nobody has reaped it."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+def rewrite(root: str, value: state.State) -> None:
+    """Replace the record of a container."""
+    directory = state.lock(root, value.container_id)
+    state.write(directory, value)
+    os.close(directory)
+
+
+def hooked(root: str, made: state.State, kind: str, script: str) -> None:
+    """Give the recorded config hooks of one kind, one for each line of shell."""
+    entries = [{"path": "/bin/sh", "args": ["sh", "-c", line]} for line in script.split("\n")]
+    Path(root, made.container_id, "config.json").write_text(json.dumps({"hooks": {kind: entries}}))
