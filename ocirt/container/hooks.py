@@ -52,8 +52,7 @@ def run_one(hook: dict[str, Any], state: bytes, pointer: str) -> None:
             if not _ended(pid, timeout):
                 raise HookError(f"{where} did not finish within {timeout} s{_said(output)}", pointer)
         except BaseException:  # and when the runtime is interrupted: the hook does not outlive what it was for
-            posix.killpg(pid, SIGKILL)
-            posix.waitpid(pid, 0)
+            _kill(pid)
             raise
         code = posix.waitstatus_to_exitcode(posix.waitpid(pid, 0)[1])
         if code:
@@ -79,6 +78,15 @@ def _start(hook: dict[str, Any], stdin: int, output: int, where: str) -> int:
         )
     except OSError as error:
         raise HookError(f"{where}: {posix.strerror(error.errno or 0).lower()}") from None
+
+
+def _kill(pid: int) -> None:
+    try:
+        posix.killpg(pid, SIGKILL)
+    except ProcessLookupError:
+        pass  # it has joined another group
+    posix.kill(pid, SIGKILL)
+    posix.waitpid(pid, 0)
 
 
 def _ended(pid: int, timeout: int | None) -> bool:

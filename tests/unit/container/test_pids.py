@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 import ocirt
-from ocirt.container import delete, process, state
-from ocirt.errors import ContainerNotRunning
+from ocirt.container import delete, hooks, process, state
+from ocirt.errors import ContainerNotRunning, HookError
 from tests.unit.container.conftest import is_zombie, wait_until
 
 Make = Callable[..., state.State]
@@ -75,3 +77,11 @@ def test_a_container_whose_pid_is_a_threads_by_now_can_be_deleted(root: str, mak
         over.set()
         thread.join()
     assert os.listdir(root) == []
+
+
+def test_a_hook_that_has_left_its_process_group_is_killed_when_its_time_is_over(tmp_path: Path) -> None:
+    script = f"import os, time; os.setpgid(0, {os.getpgrp()}); open('pid', 'w').write(str(os.getpid())); time.sleep(60)"
+    argv = ["python3", "-c", f"import os; os.chdir('{tmp_path}'); {script}"]
+    with pytest.raises(HookError, match="did not finish within 1 s"):
+        hooks.run_one({"path": sys.executable, "args": argv, "timeout": 1}, b"{}", "/hooks/poststop/0")
+    assert not Path(f"/proc/{(tmp_path / 'pid').read_text()}").exists()
