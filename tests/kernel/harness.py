@@ -367,3 +367,10 @@ def inside(
 ) -> Result:
     """Run a script in a container with these mounts; `after`: operations after pivot."""
     return carry_out([*begin(root, *mounts), op("pivot"), *after, *shell(script)], slots)
+
+
+def refused(result: Result, error: int, detail: str) -> str:
+    """The text of an error that must be this one."""
+    assert result.error is not None, result
+    assert (result.error.error, result.error.detail) == (error, detail), result.error
+    return result.error.text

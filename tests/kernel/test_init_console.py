@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.kernel import harness
-from tests.kernel.harness import WIRE, Init, Op, Result, begin, mount_proc, op, shell
-from tests.kernel.test_init_mounts import refused
+from tests.kernel.harness import WIRE, Init, Op, Result, begin, mount_proc, op, refused, shell
 
 pytestmark = pytest.mark.root
 

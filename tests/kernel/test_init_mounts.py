@@ -14,7 +14,6 @@ from tests.kernel.harness import (
     NONE,
     WIRE,
     Op,
-    Result,
     begin,
     carry_out,
     inside,
@@ -22,33 +21,12 @@ from tests.kernel.harness import (
     mount_fs,
     mount_proc,
     op,
+    refused,
     shell,
 )
+from tests.kernel.mountinfo import INFO, entry
 
 pytestmark = pytest.mark.root
-
-INFO = "cat /proc/self/mountinfo"
-
-
-def entry(output: str, target: str) -> dict[str, str]:
-    """The last mountinfo line of a mount point."""
-    line = [line for line in output.splitlines() if " - " in line and line.split()[4] == target][-1]
-    head, _, tail = line.partition(" - ")
-    fields, after = head.split(), tail.split()
-    return {
-        "root": fields[3],
-        "options": fields[5],
-        "optional": " ".join(fields[6:]),
-        "type": after[0],
-        "super": after[2],
-    }
-
-
-def refused(result: Result, error: int, detail: str) -> str:
-    """The text of an error that must be this one."""
-    assert result.error is not None, result
-    assert (result.error.error, result.error.detail) == (error, detail), result.error
-    return result.error.text
 
 
 def slot(path: str | Path, flags: int = os.O_PATH) -> int:

@@ -24,9 +24,9 @@ from tests.kernel.harness import (
     inside,
     mount_proc,
     op,
+    refused,
     shell,
 )
-from tests.kernel.test_init_mounts import refused
 
 pytestmark = pytest.mark.root
 

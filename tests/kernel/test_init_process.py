@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel.harness import WIRE, Init, begin, carry_out, execute, inside, mount_proc, op, shell
-from tests.kernel.test_init_mounts import refused
+from tests.kernel.harness import WIRE, Init, begin, carry_out, execute, inside, mount_proc, op, refused, shell
 
 pytestmark = pytest.mark.root
 

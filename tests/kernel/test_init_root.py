@@ -27,9 +27,10 @@ from tests.kernel.harness import (
     mount_fs,
     mount_proc,
     op,
+    refused,
     shell,
 )
-from tests.kernel.test_init_mounts import INFO, entry, refused
+from tests.kernel.mountinfo import INFO, entry
 
 pytestmark = pytest.mark.root
 

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel.harness import Op, carry_out, inside, mount_proc, op
-from tests.kernel.test_init_mounts import refused
+from tests.kernel.harness import Op, carry_out, inside, mount_proc, op, refused
 
 pytestmark = pytest.mark.root
 
