@@ -152,11 +152,9 @@ def signalfd(signals: Sequence[int]) -> Fd:
     return Fd(_checked(lib.shim_signalfd(mask), "signalfd"))
 
 
-def read_signal(fd: Fd) -> tuple[int, int]:
-    """The next signal's number (0: none waits) and the pid that sent it (0: the kernel)."""
-    sender = ffi.new("int *")
-    number = _checked(lib.shim_read_signal(fd.number, sender), "read from signalfd")
-    return number, int(sender[0])
+def read_signal(fd: Fd) -> int:
+    """The number of the next signal that waits, 0 where none does (signalfd(2))."""
+    return _checked(lib.shim_read_signal(fd.number), "read from signalfd")
 
 
 def pidfd_send_signal(pidfd: int, number: int) -> None:

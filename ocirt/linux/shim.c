@@ -320,15 +320,14 @@ int shim_signalfd(uint64_t mask)
 	return fd < 0 ? -errno : fd;
 }
 
-/* The next signal's number; 0 where none waits. `ret_sender` is the sender's pid (0: the kernel). */
-int shim_read_signal(int fd, int *ret_sender)
+/* The next signal's number; 0 where none waits. */
+int shim_read_signal(int fd)
 {
 	struct signalfd_siginfo info;
 	ssize_t n = read(fd, &info, sizeof(info));
 
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-	*ret_sender = info.ssi_code == SI_USER ? (int)info.ssi_pid : 0;
 	return (int)info.ssi_signo;
 }
 

@@ -20,7 +20,7 @@ int shim_open_tree(const char *path, int recursive);
 int shim_connect(const char *path);
 int shim_listen(int dirfd, const char *name);
 int shim_signalfd(uint64_t mask);
-int shim_read_signal(int fd, int *ret_sender);
+int shim_read_signal(int fd);
 int shim_pidfd_send_signal(int pidfd, int number);
 int shim_subreaper(void);
 int shim_terminal_raw(int fd, void *saved, size_t size);

@@ -147,7 +147,7 @@ def attend(pid: int, signals: calls.Fd, relay: Relay | None, reap_others: bool) 
 
 def _forward(pidfd: int, signals: calls.Fd, relay: Relay | None) -> None:
     while True:
-        number, _ = calls.read_signal(signals)
+        number = calls.read_signal(signals)
         if not number:
             return
         if number == SIGWINCH and relay:
