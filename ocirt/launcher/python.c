@@ -88,7 +88,7 @@ static void preinitialize(void)
 	check(py.Py_PreInitialize(&config), "start Python");
 }
 
-/* Half: builtin and frozen modules alone, which is enough for packed code and takes a third of the time. */
+/* Half: builtin and frozen modules alone, which is enough for packed code and takes less than half of the time. */
 static void initialize(const char *const paths[], bool half)
 {
 	static const char *const stdlib[] = { OCIRT_STDLIB, OCIRT_DYNLOAD };
