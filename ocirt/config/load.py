@@ -9,6 +9,7 @@ import posix
 from _json import make_scanner
 
 from ocirt.errors import BundleError
+from ocirt.linux.consts import S_IFMT, S_IFREG
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
 
 LIMIT = 64 << 20  # bytes; a config.json of 64 MiB is a mistake or an attack
 BLANK = " \t\n\r"  # RFC 8259, section 2
-
-S_IFMT = 0o170000
-S_IFREG = 0o100000
 
 
 class NotANumber(ValueError):

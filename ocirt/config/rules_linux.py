@@ -8,6 +8,7 @@ from __future__ import annotations
 from ocirt.config.rules import MISSING, absolute, identity, quoted
 from ocirt.errors import step
 from ocirt.linux import sysctl as parameters
+from ocirt.linux.consts import CLOCKS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ NAME_MAX = 64  # uname(2): __NEW_UTS_LEN
 MAPPINGS_MAX = 340  # user_namespaces(7), since Linux 4.15
 MAJOR_MAX, MINOR_MAX = 4095, 1048575  # 12 and 20 bits of the kernel's dev_t: more would be cut to another device
 SECONDS_MAX = 9223372036  # time_namespaces(7): the offset must fit a ktime_t
-CLOCKS = ("boottime", "monotonic")
 
 # libseccomp's seccomp_rule_add(3): how large the value is that an action hands over, SECCOMP_RET_DATA and MAX_ERRNO
 ERRNO_MAX = {"SCMP_ACT_ERRNO": 4095, "SCMP_ACT_TRACE": 65535}

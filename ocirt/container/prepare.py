@@ -7,6 +7,7 @@ import posix
 
 from ocirt.errors import BundleError, ConfigError, Problem, UnsupportedError
 from ocirt.linux import sysctl
+from ocirt.linux.consts import S_IFDIR, S_IFMT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def bundle_path(bundle: str) -> str:
     """The bundle's absolute path. Raises BundleError where it is no directory."""
     path = absolute(bundle)
     try:
-        is_directory = posix.stat(path).st_mode & 0o170000 == 0o040000
+        is_directory = posix.stat(path).st_mode & S_IFMT == S_IFDIR
     except OSError as error:
         raise BundleError(f'bundle "{path}": {posix.strerror(error.errno or 0).lower()}') from None
     if not is_directory:

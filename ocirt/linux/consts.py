@@ -54,9 +54,15 @@ MOUNT_ATTR_NODIRATIME = 0x80
 MOUNT_ATTR_NOSYMFOLLOW = 0x200000
 
 # inode(7)
+S_IFMT = 0o170000
 S_IFIFO = 0o010000
 S_IFCHR = 0o020000
+S_IFDIR = 0o040000
 S_IFBLK = 0o060000
+S_IFREG = 0o100000
+
+# time_namespaces(7): those that have an offset
+CLOCKS = ("monotonic", "boottime")
 
 # wire.h: the slots that have a name, and the first that has none
 SLOT_ROOT = 0

@@ -11,6 +11,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from ocirt.errors import OLD_KERNEL
+from ocirt.linux import consts
 from ocirt.plan import names
 from ocirt.plan.hints import EXEC_HINTS, hint
 
@@ -186,7 +187,7 @@ def mknod(arguments: tuple[Any, ...], errno: int, detail: str, _: str) -> str:
     if detail != "wrong_inode":
         return ""
     path, mode, device = arguments[:3]
-    kind = names.TYPES.get(mode & 0o170000, "?")
+    kind = names.TYPES.get(mode & consts.S_IFMT, "?")
     wanted = "a fifo" if kind == "p" else f"the device {kind} {names.device(device)}"
     return f"make device {path}: there is a file that is not {wanted}: {reason(errno)}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ocirt.errors import step
 from ocirt.linux import sysctl as parameters
 from ocirt.linux.consts import (
+    CLOCKS,
     CLONE_NEWCGROUP,
     CLONE_NEWIPC,
     CLONE_NEWNET,
@@ -37,8 +38,6 @@ KINDS = {
 # Not with clone: a cgroup namespace starts where its maker stands, and the container's cgroup may not be entered yet;
 # a time namespace takes its offsets before the first process is in it.
 UNSHARED_LATER = ("cgroup", "time")
-
-CLOCKS = ("monotonic", "boottime")
 
 
 def join(c: Context) -> list[Op]:

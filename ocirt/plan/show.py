@@ -93,7 +93,7 @@ def change(what: str, *a: int) -> str:
 
 def mknod(path: str, mode: int, device: int, uid: int, gid: int) -> str:
     """A device or fifo."""
-    kind = names.TYPES.get(mode & 0o170000, "?")
+    kind = names.TYPES.get(mode & consts.S_IFMT, "?")
     what = f"fifo {path}" if kind == "p" else f"device {path}, {kind} {names.device(device)}"
     return f"make {what}, mode {mode & 0o7777:04o}{f', owner {uid}:{gid}' if uid or gid else ''}"
 

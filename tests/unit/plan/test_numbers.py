@@ -62,7 +62,9 @@ def test_device_numbers_are_those_of_makedev(major: int, minor: int) -> None:
 
 
 def test_file_types_are_pythons() -> None:
-    assert (consts.S_IFCHR, consts.S_IFBLK, consts.S_IFIFO) == (stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO)
+    for name in ("S_IFBLK", "S_IFCHR", "S_IFDIR", "S_IFIFO", "S_IFREG"):
+        assert getattr(consts, name) == getattr(stat, name)
+        assert getattr(stat, name) & consts.S_IFMT == getattr(stat, name)
 
 
 def test_capabilities_are_numbered_without_a_gap() -> None:
