@@ -150,6 +150,11 @@ class SystemCallError(OcirtError):
         self.errno = errno
 
 
+def failed(what: str, error: OSError) -> SystemCallError:
+    """Return the SystemCallError for an OSError of Python's own; `what` was tried, as of SystemCallError."""
+    return SystemCallError(what, error.errno or 0)
+
+
 class PlanError(OcirtError):
     """An operation of the plan failed inside the new container.
 

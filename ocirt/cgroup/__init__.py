@@ -20,7 +20,7 @@ from errno import ENODEV, ENOENT
 
 from ocirt.cgroup import processes, tree, v1, v2
 from ocirt.cgroup.hierarchies import Hierarchy, hierarchies, layout
-from ocirt.errors import ConfigError, ContainerError, OcirtError, Problem, SystemCallError
+from ocirt.errors import ConfigError, ContainerError, OcirtError, Problem, SystemCallError, failed
 from ocirt.linux.consts import SIGKILL
 
 TYPE_CHECKING = False
@@ -92,7 +92,7 @@ def create(paths: Sequence[str]) -> list[str]:
                 raise ContainerError(f'cgroup "{path}" is frozen, a process in it could not run')
     except OSError as error:
         _remove_empty(made[::-1])
-        raise tree.failed("read the state of the freezer", error) from None
+        raise failed("read the state of the freezer", error) from None
     except OcirtError:
         _remove_empty(made[::-1])
         raise
@@ -111,7 +111,7 @@ def attach(paths: Sequence[str], pid: int) -> None:
             tree.write(procs, text)
         except OSError as error:
             if not (error.errno in {ENOENT, *tree.DENIED} and _not_ours(procs)):
-                raise tree.failed(f'move process {pid} into cgroup "{path}"', error) from None
+                raise failed(f'move process {pid} into cgroup "{path}"', error) from None
 
 
 def pids(paths: Sequence[str]) -> list[int]:
@@ -146,7 +146,7 @@ def kill(paths: Sequence[str], signal: int = SIGKILL) -> None:
     except OSError as error:
         if error.errno in {ENOENT, ENODEV}:
             return  # the last process has gone and somebody removed the cgroup meanwhile
-        raise tree.failed(f'send signal {signal} to the processes of cgroup "{home}"', error) from None
+        raise failed(f'send signal {signal} to the processes of cgroup "{home}"', error) from None
 
 
 def remove(paths: Sequence[str], deadline_s: float = 10.0, made: Sequence[str] = ()) -> None:
@@ -189,7 +189,7 @@ def frozen(paths: Sequence[str]) -> bool:
         except FileNotFoundError:
             return False  # removed since the look-up
         except OSError as error:
-            raise tree.failed(f'read "{path}{version.FREEZER}"', error) from None
+            raise failed(f'read "{path}{version.FREEZER}"', error) from None
     return False
 
 
@@ -200,7 +200,7 @@ def _create_one(path: str, made: list[str]) -> bool:
     except OSError as error:
         if error.errno in tree.DENIED and _not_ours(path):
             return False
-        raise tree.failed(f'mkdir "{path}"', error) from None
+        raise failed(f'mkdir "{path}"', error) from None
     if not new and (found := tree.members(path)):
         raise ContainerError(f'cgroup "{path}" is not empty, it holds {tree.names_of(found)}')
     v1.inherit_cpuset(path)
@@ -263,7 +263,7 @@ def _with_freezer(paths: Sequence[str], action: str, deadline_s: float) -> None:
         try:
             getattr(version, action)(path, deadline_s)
         except OSError as error:
-            raise tree.failed(f'{action} cgroup "{path}"', error) from None
+            raise failed(f'{action} cgroup "{path}"', error) from None
         return
     raise ContainerError(f"can't {action} the container, it has no cgroup with a freezer")
 

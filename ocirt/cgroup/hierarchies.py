@@ -14,6 +14,7 @@ from __future__ import annotations
 import posix
 
 from ocirt.cgroup import tree
+from ocirt.errors import failed
 
 PROC = "/proc/self"
 ROOT = "/sys/fs/cgroup"
@@ -55,7 +56,7 @@ def hierarchies(proc: str = PROC, root: str = ROOT) -> list[Hierarchy]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise tree.failed(f'read "{proc}/cgroup"', error) from None
+        raise failed(f'read "{proc}/cgroup"', error) from None
     found: list[Hierarchy] = []
     for line in text.decode("utf-8", "surrogateescape").split("\n"):
         fields = line.split(":", 2)  # the path may hold colons

@@ -7,7 +7,7 @@ from errno import EBUSY, EINVAL, EMFILE, ENFILE, ENOENT, ESRCH
 from time import monotonic
 
 from ocirt.cgroup import tree
-from ocirt.errors import SystemCallError
+from ocirt.errors import SystemCallError, failed
 from ocirt.linux.calls import pidfd_send_signal
 
 # Below the usual soft limit of 1024 open files.
@@ -48,7 +48,7 @@ def _signal_batch(path: str, pids: list[int], signal: int) -> list[int]:
             if pid in held:
                 _send(held[pid], signal)
     except OSError as error:
-        raise tree.failed(f'send signal {signal} to the processes of cgroup "{path}"', error) from None
+        raise failed(f'send signal {signal} to the processes of cgroup "{path}"', error) from None
     finally:
         for fd in held.values():
             posix.close(fd)

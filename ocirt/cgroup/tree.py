@@ -9,7 +9,7 @@ import posix
 from errno import EACCES, EBUSY, ENODEV, ENOENT, ENOTEMPTY, EOPNOTSUPP, EPERM, EROFS
 from time import monotonic, sleep
 
-from ocirt.errors import SystemCallError
+from ocirt.errors import SystemCallError, failed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,11 +50,6 @@ def write(path: str, data: bytes) -> None:
         posix.write(fd, data)
     finally:
         posix.close(fd)
-
-
-def failed(what: str, error: OSError) -> SystemCallError:
-    """Return `error` as one of the runtime's own, with `what` was tried."""
-    return SystemCallError(what, error.errno or 0)
 
 
 def parent(path: str) -> str:

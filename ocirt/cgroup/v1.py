@@ -7,7 +7,7 @@ from errno import ETIMEDOUT
 from time import monotonic, sleep
 
 from ocirt.cgroup import tree
-from ocirt.errors import SystemCallError
+from ocirt.errors import SystemCallError, failed
 
 FREEZER = "/freezer.state"
 
@@ -26,7 +26,7 @@ def inherit_cpuset(path: str) -> None:
                 _inherit(path, name)
             except OSError as error:
                 if error.errno not in tree.DENIED:
-                    raise tree.failed(f'copy cpuset to "{path}{name}"', error) from None
+                    raise failed(f'copy cpuset to "{path}{name}"', error) from None
 
 
 def _inherit(path: str, name: str) -> None:

@@ -25,7 +25,7 @@ from ocirt.container.prepare import (
     refuse_host_sysctls,
     seccomp_program,
 )
-from ocirt.errors import OcirtError, SystemCallError, UnsupportedError
+from ocirt.errors import OcirtError, SystemCallError, UnsupportedError, failed
 from ocirt.linux import calls, facts
 from ocirt.linux._kernel import lib
 from ocirt.plan.compile import Compilation, Launch
@@ -309,7 +309,7 @@ def write_pid_file(path: str, pid: int) -> None:
         posix.rename(temporary, path)
     except OSError as error:
         unlink(temporary)
-        raise SystemCallError(f'write the pid file "{path}"', error.errno or 0) from None
+        raise failed(f'write the pid file "{path}"', error) from None
 
 
 def send_pidfd(path: str, pid: int) -> None:

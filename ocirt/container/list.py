@@ -5,7 +5,7 @@ from __future__ import annotations
 import posix
 
 from ocirt.container import state
-from ocirt.errors import ContainerError, ContainerNotFound, InvalidID, OcirtError, SystemCallError
+from ocirt.errors import ContainerError, ContainerNotFound, InvalidID, OcirtError, failed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def containers(root: str, note: Callable[[str], None] | None = None) -> list[dic
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise SystemCallError(f'list "{root}"', error.errno or 0) from None
+        raise failed(f'list "{root}"', error) from None
     found = []
     for name in names:
         try:

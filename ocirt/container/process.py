@@ -6,7 +6,7 @@ import posix
 from errno import EINVAL, ENOENT, ESRCH
 
 from ocirt.container import record
-from ocirt.errors import SystemCallError
+from ocirt.errors import failed
 from ocirt.linux.calls import pidfd_send_signal
 
 # EINVAL, ENOENT (Linux 6.13): the id is a thread's now
@@ -22,7 +22,7 @@ def open_process(found: record.State) -> int:
     except OSError as error:
         if error.errno in GONE:
             return -1
-        raise SystemCallError(f"pidfd_open {found.pid}", error.errno or 0) from None
+        raise failed(f"pidfd_open {found.pid}", error) from None
     # The pidfd pins whoever has the pid now; the start time tells whether that is the container's process.
     if found.start_time and record.start_time(found.pid) == found.start_time:
         return pidfd
@@ -37,5 +37,5 @@ def send(pidfd: int, pid: int, signal: int) -> bool:
     except ProcessLookupError:
         return False
     except OSError as error:
-        raise SystemCallError(f"send signal {signal} to process {pid}", error.errno or 0) from None
+        raise failed(f"send signal {signal} to process {pid}", error) from None
     return True

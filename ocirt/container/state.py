@@ -15,7 +15,7 @@ from fcntl import LOCK_EX, LOCK_NB, flock
 from ocirt.container import quick
 from ocirt.container.ids import check_id
 from ocirt.container.record import State, boot_id, decode, document, encode
-from ocirt.errors import ContainerError, ContainerExists, ContainerNotFound, SystemCallError, UnsupportedError
+from ocirt.errors import ContainerError, ContainerExists, ContainerNotFound, UnsupportedError, failed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def claim(root: str, container_id: str) -> int:
         _give_up(path if made else "", fd)
         if fd < 0 and error.errno in {ENOENT, ENOTDIR, ELOOP} and _exists(f"{root}/."):
             raise ContainerExists(container_id) from None  # a foreign file; or somebody is removing it at this moment
-        raise _failed(f'make the state directory "{path}"', error) from None
+        raise failed(f'make the state directory "{path}"', error) from None
     except KeyboardInterrupt:
         _give_up("", fd)
         sweep(root, container_id)
@@ -73,7 +73,7 @@ def write(directory: int, state: State) -> None:
         posix.rename(".state.json.tmp", "state.json", src_dir_fd=directory, dst_dir_fd=directory)
         posix.fchmod(directory, PLAIN)
     except OSError as error:
-        raise _failed(f'write the state of container "{state.container_id}"', error) from None
+        raise failed(f'write the state of container "{state.container_id}"', error) from None
 
 
 def write_file(directory: int, name: str, data: bytes) -> None:
@@ -105,7 +105,7 @@ def read_at(directory: int, container_id: str) -> State:
     except OSError as error:
         if error.errno in {ENOENT, ELOOP}:
             raise ContainerNotFound(container_id) from None
-        raise _failed(f'read the state of container "{container_id}"', error) from None
+        raise failed(f'read the state of container "{container_id}"', error) from None
     except ValueError:
         raise ContainerNotFound(container_id) from None
 
@@ -162,7 +162,7 @@ def remove(root: str, container_id: str, directory: int) -> None:
         _empty(directory, ["state.json"])
         posix.rmdir(f"{root}/{container_id}")
     except OSError as error:
-        raise _failed(f'remove "{root}/{container_id}"', error) from None
+        raise failed(f'remove "{root}/{container_id}"', error) from None
 
 
 def sweep(root: str, container_id: str) -> None:
@@ -190,7 +190,7 @@ def _open(root: str, container_id: str) -> int:
     except OSError as error:
         if error.errno in {ENOENT, ENOTDIR, ELOOP}:
             raise ContainerNotFound(container_id) from None
-        raise _failed(f'open "{path}"', error) from None
+        raise failed(f'open "{path}"', error) from None
     except ValueError:
         raise ContainerError(f"the state root {root!r} has a NUL byte") from None
     # Another user's: its hooks would run, and its pids be killed, with our rights.
@@ -272,7 +272,3 @@ def _exists(path: str) -> bool:
     except OSError:
         return False
     return True
-
-
-def _failed(what: str, error: OSError) -> SystemCallError:
-    return SystemCallError(what, error.errno or 0)

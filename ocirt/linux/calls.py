@@ -10,7 +10,7 @@ import posix
 from errno import EINTR, ETIMEDOUT
 from time import monotonic
 
-from ocirt.errors import SystemCallError
+from ocirt.errors import SystemCallError, failed
 from ocirt.linux._kernel import ffi, lib
 
 TYPE_CHECKING = False
@@ -76,7 +76,7 @@ def doorbell() -> Fd:
     try:
         return Fd(posix.eventfd(0, posix.EFD_CLOEXEC))
     except OSError as error:
-        raise SystemCallError("eventfd", error.errno or 0) from None
+        raise failed("eventfd", error) from None
 
 
 def spawn(program: Fd, socket: Fd, bell: Fd, preserve: int, keep: Sequence[int]) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import posix
 
-from ocirt.errors import PlanError, SystemCallError
+from ocirt.errors import PlanError, failed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,6 +66,6 @@ def _helper(name: str, pid: int, mappings: Sequence[Mapping], pointer: str) -> N
             said = posix.pread(output, 512, 0).decode("utf-8", "replace").strip().replace("\n", "; ")
             raise PlanError(f"config.json: {pointer}: {name}: {said or 'failed'}", pointer, EPERM)
     except OSError as error:
-        raise SystemCallError(path, error.errno or 0) from None
+        raise failed(path, error) from None
     finally:
         posix.close(output)
