@@ -149,6 +149,10 @@ class SystemCallError(OcirtError):
         self.what = what
         self.errno = errno
 
+    def at(self, pointer: str) -> SystemCallError:
+        """The same, with the config field that it is about (JSON pointer)."""
+        return SystemCallError(f"config.json: {pointer}: {self.what}", self.errno)
+
 
 def failed(what: str, error: OSError) -> SystemCallError:
     """Return the SystemCallError for an OSError of Python's own; `what` was tried, as of SystemCallError."""

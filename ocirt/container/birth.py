@@ -173,7 +173,7 @@ class Birth:
         except SystemCallError as error:
             if not (self.config.get("linux") or {}).get("cgroupsPath"):
                 raise
-            raise SystemCallError(f"config.json: /linux/cgroupsPath: {error.what}", error.errno) from None
+            raise error.at("/linux/cgroupsPath") from None
         except KeyboardInterrupt:
             self.record.made = expected
             raise
@@ -191,7 +191,7 @@ class Birth:
                 try:
                     slots.append((slot, calls.open_tree(path, recursive)))
                 except SystemCallError as error:
-                    raise SystemCallError(f"config.json: {pointer}: {error.what}", error.errno) from None
+                    raise error.at(pointer) from None
             self.init.hand_over(self.plan.ops, encoded, [(slot, fd.number) for slot, fd in slots if fd.number >= 0])
         finally:
             for _, fd in slots:
