@@ -79,7 +79,10 @@ def test_shell_scripts_parse() -> None:
 
 
 def test_conformance_knows_nothing_of_ocirt() -> None:
-    for path in (PROJECT / "conformance").rglob("*.py"):
+    files = list((PROJECT / "conformance").rglob("*.py"))
+    if not files:
+        pytest.skip("conformance/ holds nothing yet")
+    for path in files:
         assert not re.search(r"^\s*(from|import) ocirt\b", path.read_text(), re.MULTILINE), path
 
 

@@ -19,14 +19,11 @@ HEAD = Struct("<HHHH")
 MESSAGE = Struct("<IIII")
 
 
-def kinds() -> dict[str, tuple[int, str]]:
-    """Name → (number, kinds of the arguments), as ops.def states them."""
-    pairs = ffi.string(lib.ocirt_operations).decode().split()
-    table = {}
-    for number, pair in enumerate(pairs):
-        name, _, kind = pair.partition(":")
-        table[name] = (number, kind)
-    return table
+# Name → (number, kinds of the arguments), as ops.def states them: "name:kinds name:kinds …".
+KINDS: dict[str, tuple[int, str]] = {
+    pair.partition(":")[0]: (number, pair.partition(":")[2])
+    for number, pair in enumerate(ffi.string(lib.ocirt_operations).decode().split())
+}
 
 
 class Heap:
@@ -74,14 +71,13 @@ def encode(ops: Sequence[Op]) -> bytes:
     Raises UnsupportedError for one that is too large, ValueError for a string with a NUL byte, KeyError for an
     operation that ops.def does not know.
     """
-    table = kinds()
     base = HEADER.size
     for op in ops:
         base += 8 + 8 * len(op[3])
     heap = Heap(base)
     parts: list[bytes] = []
     for name, _, guard, arguments in ops:
-        code, kind = table[name]
+        code, kind = KINDS[name]
         words = []
         for letter, value in zip(kind, arguments, strict=True):
             if letter in "uf":
@@ -124,7 +120,7 @@ def decode(archived: bytes) -> list[Op]:
     """The operations of an archived plan (cold: for the words of an error at start)."""
     _, size, count = HEADER.unpack_from(archived)
     pointers = archived[size:].decode().split("\n")
-    names = list(kinds().items())
+    names = list(KINDS.items())
 
     def text(word: int) -> bytes:
         return archived[word & 0xFFFFFFFF : (word & 0xFFFFFFFF) + (word >> 32)]
