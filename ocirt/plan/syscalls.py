@@ -102,7 +102,7 @@ def tree_fs(_: int, fstype: str, options: list[str], attributes: int) -> list[st
 def hook(path: str, argv: list[str], _: list[str], timeout: int, __: int) -> list[str]:
     """A child of the init."""
     return [
-        "clone3(CLONE_PIDFD)",
+        "clone(CLONE_PIDFD)",
         "setsid()",
         f"execve({path!r}, {argv!r})",
         f"ppoll(pidfd, {timeout or -1})",

@@ -95,6 +95,12 @@ int clone_tree(int fd, const char *path, unsigned int flags);
  */
 void set_dumpable(bool visible); /* op_namespace.c */
 
+/*
+ * close_range(2), op_process.c. Where a filter in force does not know that call, one fd after the other, up to a
+ * number that nothing of ours reaches. flags: 0 or CLOSE_RANGE_CLOEXEC.
+ */
+int close_fds(unsigned int first, unsigned int last, unsigned int flags);
+
 int copy_up(struct init *init, int from, int to);  /* copy.c */
 int write_file(int directory, const char *path, uint64_t resolve, const char *value); /* op_namespace.c */
 

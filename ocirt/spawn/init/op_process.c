@@ -1,9 +1,11 @@
 /* The process itself: limits, directory, program, the wait for `start`, its descriptors, and execve. */
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include "init.h"
 
 #define PATH_LIMIT 4096
+#define FDS_OPENED_MAX 1024
 #define BYTE_DEADLINE 5000 /* ms in which `start` must follow its connection with its byte */
 
 int op_close(struct init *init, const uint64_t *args)
@@ -54,16 +56,24 @@ int op_chdir(struct init *init, const uint64_t *args)
 	return r;
 }
 
+/* A filter that is in force already may be older than a system call (faccessat2: Linux 5.8, close_range: 5.9). */
+static bool unknown_call(int r)
+{
+	return r == -EPERM || r == -ENOSYS;
+}
+
 static int can_execute(const char *path)
 {
-	struct statx s;
+	struct stat s;
 	int r = sys(SYS_faccessat2, AT_FDCWD, path, 1 /* X_OK */, AT_EACCESS);
 
+	if (unknown_call(r))
+		r = sys(SYS_faccessat, AT_FDCWD, path, 1); /* the real ids are the effective ones by now */
 	if (r >= 0)
-		r = sys(SYS_statx, AT_FDCWD, path, 0, STATX_TYPE, &s);
+		r = sys(SYS_newfstatat, AT_FDCWD, path, &s, 0);
 	if (r < 0)
 		return r == -ENOTDIR ? -ENOENT : r;
-	return S_ISREG(s.stx_mode) ? 0 : -EACCES;
+	return S_ISREG(s.st_mode) ? 0 : -EACCES;
 }
 
 /* name as the user wrote it (for the runtime's words), candidates */
@@ -122,18 +132,33 @@ int op_wait_start(struct init *init, const uint64_t *args)
 	}
 }
 
+int close_fds(unsigned int first, unsigned int last, unsigned int flags)
+{
+	int r = sys(SYS_close_range, first, last, flags);
+
+	if (!unknown_call(r))
+		return r;
+	for (unsigned int fd = first; fd <= last && fd < first + FDS_OPENED_MAX; fd++) {
+		if (flags)
+			(void)sys(SYS_fcntl, fd, F_SETFD, FD_CLOEXEC);
+		else
+			(void)sys(SYS_close, fd);
+	}
+	return 0;
+}
+
 /* Number of fds to keep, from 3 on. The report channel stays open until execve closes it. */
 int op_close_fds(struct init *init, const uint64_t *args)
 {
-	unsigned int first = 3 + (unsigned int)args[0];
+	unsigned int first = 3 + (unsigned int)args[0], channel = (unsigned int)init->channel;
 	int r = 0;
 
-	if (args[0] > 1U << 20 || (unsigned int)init->channel < first) /* see fill_holes */
+	if (args[0] > 1U << 20 || channel < first) /* see fill_holes */
 		return -EINVAL;
-	if ((unsigned int)init->channel > first)
-		r = sys(SYS_close_range, first, init->channel - 1, 0);
+	if (channel > first)
+		r = close_fds(first, channel - 1, 0);
 	if (r >= 0)
-		r = sys(SYS_close_range, init->channel + 1, ~0U, 0);
+		r = close_fds(channel + 1, ~0U, 0);
 	memset(init->slots, 0xff, sizeof(init->slots));
 	return r;
 }
