@@ -3,14 +3,15 @@
     hs = hierarchies()                                   where cgroups are mounted
     paths = paths_for(cgroups_path, container_id, hs)    pure; hs[i] and paths[i] belong together
     made = missing(paths)                                what create is about to make: recorded before it does
-    create(paths); attach(paths, pid)
+    create(paths); apply(paths, hs, resources); attach(paths, pid)
     …
     kill(paths); remove(paths, made=made)
 
 The list of paths is all that later commands need; it is in the container's state. v2, where it is mounted, comes
 first: a v2 cgroup can be killed and frozen with one write, so it is preferred for everything but limits.
 Which hierarchies there are is left to hierarchies.py, walking and removing to tree.py, the two versions' own files to
-v1.py and v2.py. A hierarchy that can't be written (rootless, read-only) is passed over: nothing was asked of it.
+v1.py and v2.py, limits to resources.py. A hierarchy that can't be written (rootless, read-only) is passed over, as long
+as nothing is asked of it.
 """
 
 from __future__ import annotations
@@ -27,9 +28,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import ModuleType
+    from typing import Any
 
 __all__ = [
-    "Hierarchy", "attach", "create", "freeze", "freezer", "frozen", "hierarchies", "kill", "layout", "missing",
+    "Hierarchy", "apply", "attach", "create", "freeze", "freezer", "frozen", "hierarchies", "kill", "layout", "missing",
     "paths_for", "pids", "remove", "thaw",
 ]  # fmt: skip
 
@@ -100,6 +102,18 @@ def create(paths: Sequence[str]) -> list[str]:
     for path in usable:
         _claim_default_parent(path, made)
     return made
+
+
+def apply(paths: Sequence[str], hs: Sequence[Hierarchy], resources: dict[str, Any]) -> None:
+    """Set the limits of linux.resources on the container's cgroups in `hs`, before any process is in them.
+
+    Raises UnsupportedError for what the host or the caller's rights do not allow, SystemCallError for what the kernel
+    refuses; both name the field.
+    """
+    if any(value for part, value in resources.items() if part != "devices"):
+        from ocirt.cgroup import resources as limited
+
+        limited.apply(paths, hs, resources)
 
 
 def attach(paths: Sequence[str], pid: int) -> None:

@@ -6,6 +6,7 @@ The order, and why:
     start the init             it makes the namespaces while the rest is compiled, and ends when the runtime does
     hand over the rest         it mounts while the state is written and the cgroups are made here
     record, make cgroups       the state names what outlives the runtime before it exists: delete can undo any crash
+    limits                     before the process is attached: no cgroup lets a real-time one in without time for it
     id maps, hooks             when the init asks for them
     record, pid file           whoever reads the pid file finds a complete state
 """
@@ -45,7 +46,7 @@ class Birth:
 
     config, raw          config.json as a document, and its bytes
     compilation, plan    the plan half made by `read`; and whole, by `compile`
-    paths                the container's cgroup in each hierarchy
+    hierarchies, paths   where cgroups are mounted; the container's cgroup in each
     preserve, keep       how many fds from 3 on the process gets, and which of them are open
     directory            the container's state directory, whose lock is held
     record               what state.json says; `recorded` once there is something to undo by it
@@ -54,8 +55,8 @@ class Birth:
     """
 
     __slots__ = (
-        "bundle", "compilation", "config", "console", "container_id", "directory", "hooks_ran", "init", "keep",
-        "options", "paths", "pid_file_written", "plan", "preserve", "raw", "record", "recorded", "root",
+        "bundle", "compilation", "config", "console", "container_id", "directory", "hierarchies", "hooks_ran", "init",
+        "keep", "options", "paths", "pid_file_written", "plan", "preserve", "raw", "record", "recorded", "root",
     )  # fmt: skip
 
     def __init__(self, root: str, container_id: str, bundle: str, options: Options) -> None:
@@ -101,10 +102,10 @@ class Birth:
             preserve_fds=self.preserve,
             console=bool(process.get("terminal")),
         )
-        hierarchies = [] if self.options.manager == "disabled" else cgroup.hierarchies()
+        self.hierarchies = [] if self.options.manager == "disabled" else cgroup.hierarchies()
         cgroups_path = (self.config.get("linux") or {}).get("cgroupsPath")
-        self.paths = cgroup.paths_for(cgroups_path, self.container_id, hierarchies)
-        host = facts.Facts(hierarchies, cgroup.layout(hierarchies), self.paths)
+        self.paths = cgroup.paths_for(cgroups_path, self.container_id, self.hierarchies)
+        host = facts.Facts(self.hierarchies, cgroup.layout(self.hierarchies), self.paths)
         self.compilation = Compilation(self.config, launch, host)
 
     def compile(self) -> None:
@@ -156,6 +157,7 @@ class Birth:
         self.recorded = True
         state.write(self.directory.number, self.record)
         self.make_cgroups()
+        cgroup.apply(self.paths, self.hierarchies, (self.config.get("linux") or {}).get("resources") or {})
         self.record.freezer = cgroup.freezer(self.paths) or ""
         state.write_file(self.directory.number, "config.json", self.raw)
         state.write_file(self.directory.number, "plan.bin", wire.archive(wire.encode(self.plan.ops), self.plan.ops))

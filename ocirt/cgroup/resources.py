@@ -1,0 +1,125 @@
+"""Carries out linux.resources: writes what limits.py says, and finds the words when the kernel says no."""
+
+from __future__ import annotations
+
+import posix
+from errno import EBUSY, EINVAL, ENOENT
+
+from ocirt.cgroup import limits, tree
+from ocirt.errors import OcirtError, UnsupportedError, failed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from ocirt.cgroup.hierarchies import Hierarchy
+    from ocirt.cgroup.limits import Write
+
+    Homes = dict[str, str]
+
+
+def in_config(pointer: str) -> str:
+    """Where a limit of config.json stands."""
+    return f"config.json: /linux/resources{pointer}"
+
+
+def apply(
+    paths: Sequence[str],
+    hs: Sequence[Hierarchy],
+    resources: dict[str, Any],
+    name: Callable[[str], str] = in_config,
+) -> None:
+    """Write all that `resources` ask for, devices excepted. `paths` are the container's cgroups in `hs`, which exist.
+
+    name    the words for a JSON pointer below /linux/resources, for errors
+    Raises UnsupportedError for what the host or the caller's rights do not allow, SystemCallError for what the kernel
+    refuses; what was written until then stays.
+    """
+    homes = homes_of(paths, hs)
+    try:
+        todo = limits.writes(resources, homes, "" in homes)
+    except limits.Unmet as unmet:
+        raise UnsupportedError(f"{name(unmet.pointer)}: {unmet.reason}") from None
+    for unified in (False, True):  # these take precedence, so they come last
+        _write_all([write for write in todo if write[4].startswith("/unified/") is unified], homes, name)
+
+
+def homes_of(paths: Sequence[str], hs: Sequence[Hierarchy]) -> Homes:
+    """The container's cgroup by v1 controller; by "" that of v2."""
+    homes: Homes = {}
+    for hierarchy, path in zip(hs, paths, strict=True):
+        for controller in hierarchy.controllers.split(","):
+            homes[controller] = path
+    return homes
+
+
+def _write_all(todo: list[Write], homes: Homes, name: Callable[[str], str]) -> None:
+    """Write in order; what is refused as EINVAL is tried again after the others, as long as any of them goes through.
+
+    Values depend on each other: memory with swap, quota with period and burst, idle with weight. Which has to be
+    changed first depends on what is set now, and the kernel knows.
+    """
+    while todo:
+        refused: list[Write] = []
+        first: OcirtError | None = None
+        for write in todo:
+            directory = homes["" if write[0] == 2 else write[1]]
+            try:
+                _write(directory, write)
+            except OSError as error:
+                explained = _explained(directory, write, error, name)
+                if error.errno != EINVAL:
+                    raise explained from None
+                first = first or explained
+                refused.append(write)
+        if first and len(refused) == len(todo):
+            raise first
+        todo = refused
+
+
+def _write(directory: str, write: Write) -> None:
+    _, _, file, text, _, otherwise = write
+    try:
+        tree.write(f"{directory}/{file}", text.encode("utf-8", "surrogateescape"))
+    except FileNotFoundError:
+        for other, text_ in otherwise:
+            if not other:
+                return
+            tree.write(f"{directory}/{other}", text_.encode())
+            return
+        raise
+
+
+def _explained(directory: str, write: Write, error: OSError, name: Callable[[str], str]) -> OcirtError:
+    """The error for a write that failed."""
+    version, controller, file, text, pointer, _ = write
+    denied = error.errno in tree.DENIED
+    if error.errno == ENOENT or denied:
+        if not posix.access(directory, posix.F_OK):
+            reason = f'needs the cgroup "{directory}", which this user may not make: limits need root or delegation'
+            return UnsupportedError(f"{name(pointer)}: {reason}")
+        if version == 2 and controller != "cgroup" and controller not in available(directory):
+            reason = f'needs the cgroup controller "{controller}", which "{directory}" does not have'
+            return UnsupportedError(f"{name(pointer)}: {reason}")
+        if not denied:
+            return UnsupportedError(f'{name(pointer)}: this kernel has no "{file}" in "{directory}"')
+    what = f'{name(pointer)}: write "{text}" to "{directory}/{file}"'
+    if error.errno == EBUSY and controller == "memory":
+        what += f" while {_usage(directory)} bytes are in use"
+    return failed(what, error)
+
+
+def available(directory: str) -> list[str]:
+    """The controllers of a v2 cgroup; [] where they can't be read."""
+    try:
+        return tree.read(f"{directory}/cgroup.controllers").decode().split()
+    except OSError:
+        return []
+
+
+def _usage(directory: str) -> str:
+    try:
+        return tree.read(f"{directory}/memory.usage_in_bytes").decode().strip()
+    except OSError:
+        return "more"
