@@ -101,8 +101,6 @@ def mount_namespace(doc: Doc, kinds: Kinds, found: list[Found]) -> None:
     """Without a mount namespace any mount would be one of the host."""
     linux = doc.get("linux", {})
     if "mount" not in kinds:
-        if doc.get("mounts"):
-            need("mount", kinds, "/mounts", found)
         if doc.get("root", {}).get("readonly"):
             need("mount", kinds, "/root/readonly", found)
         for name in ("maskedPaths", "readonlyPaths", "rootfsPropagation"):

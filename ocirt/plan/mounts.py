@@ -74,10 +74,12 @@ class Mount:
 def mounts(c: Context) -> list[Op]:
     """Everything of `mounts`. Raises ConfigError, UnsupportedError."""
     found: list[Op] = []
-    for index, entry in enumerate(c.config.get("mounts") or ()):
-        mount = Mount(entry, f"/mounts/{index}")
-        c.need_mount_namespace(mount.pointer, "a mount")
-        found += one(c, mount)
+    entries = c.config.get("mounts") or ()
+    if entries and "mount" not in c.namespaces:
+        c.warnings.append("/mounts: none is made, for without a mount namespace they would be the host's")
+        return found
+    for index, entry in enumerate(entries):
+        found += one(c, Mount(entry, f"/mounts/{index}"))
     return found
 
 
@@ -105,7 +107,7 @@ def remount(mount: Mount) -> list[Op]:
 
 def bind(c: Context, mount: Mount) -> list[Op]:
     """A bind mount: of a tree that the runtime opens where the init could not reach it."""
-    refuse_data(mount, "a bind mount has the options of the filesystem that is there already")
+    ignore_data(c, mount)
     source = mount.entry.get("source")
     if not source:
         raise ConfigError([Problem(f"{mount.pointer}/source", "is missing, a bind mount needs it")])
@@ -119,6 +121,14 @@ def bind(c: Context, mount: Mount) -> list[Op]:
         propagation = MS_SLAVE | MS_REC
     flags = mount.flags() | (MOUNT_RECURSIVE if wanted.recursive else 0)
     return [ops.mount_bind(mount.pointer, mount.target, host, slot, wanted.attributes, propagation, flags)]
+
+
+def ignore_data(c: Context, mount: Mount) -> None:
+    """Pass over what is meant for a filesystem, as mount(2) does; a word without a value is a misspelt option."""
+    mount.options.data, ignored = [word for word in mount.options.data if "=" not in word], mount.options.data
+    refuse_data(mount, "a bind mount has the options of the filesystem that is there already")
+    for word in ignored:
+        c.warnings.append(f'{mount.pointer}/options: "{word}" is ignored, {mount.target} is a bind mount')
 
 
 def refuse_data(mount: Mount, reason: str) -> None:

@@ -81,8 +81,8 @@ FAIL_AT_CREATE: dict[str, tuple[Change, str]] = {
     "unknown option": (filesystem("tmpfs", options=["nosiud"]), '/mounts/6: .*: option "nosiud": invalid argument'),
     "bad value of option": (filesystem("tmpfs", options=["size=lots"]), '/mounts/6: .*: option "size=lots": invalid'),
     "option of a bind": (
-        add("mounts", destination="/mnt", type="bind", source="/tmp", options=["bind", "size=3"]),
-        '/mounts/6/options/1: unknown option "size=3": a bind mount has the options of the filesystem',
+        add("mounts", destination="/mnt", type="bind", source="/tmp", options=["bind", "nosiud"]),
+        '/mounts/6/options/1: unknown option "nosiud": a bind mount has the options of the filesystem',
     ),
     "bind of nothing": (add("mounts", destination="/mnt", type="bind"), "/mounts/6/source: is missing"),
     "mount of no type": (add("mounts", destination="/mnt"), "/mounts/6/type: is missing"),

@@ -220,7 +220,7 @@ def test_no_mountns_host_propagation(runtime: Runtime, make_bundle: MakeBundle) 
     """Without a mount namespace of its own a container changes nothing about the host's mounts."""
 
     def change(config: Json) -> None:
-        config["mounts"] = []
+        config["mounts"] = [{"destination": "/mnt", "type": "tmpfs", "source": "tmpfs"}]
         config["linux"] = {"namespaces": [{"type": "pid"}]}
         del config["hostname"]
 

@@ -181,18 +181,6 @@ MOUNTS: list[Case] = [
         "/mounts/0/uidMappings/0/size",
         "must be at least 1",
     ),
-    (
-        "mounts without a mount namespace",
-        both(
-            without_namespace("mount"),
-            drop("/linux/maskedPaths"),
-            drop("/linux/readonlyPaths"),
-            drop("/root/readonly"),
-            mount(destination="/tmp", type="tmpfs"),
-        ),
-        "/mounts",
-        "needs a namespace of type mount",
-    ),
     ("options in one text", mount(destination="/a", options="ro"), "/mounts/0/options", "must be an array"),
 ]
 

@@ -75,7 +75,7 @@ def test_nothing_else_may_be_mounted_inside_proc() -> None:
     [
         ({"options": ["ro"]}, "/mounts/0/type", "bind"),
         ({"type": "bind"}, "/mounts/0/source", "needs"),
-        ({"type": "bind", "source": "/s", "options": ["ro", "size=1"]}, "/mounts/0/options/1", "size=1"),
+        ({"type": "bind", "source": "/s", "options": ["ro", "nosiud"]}, "/mounts/0/options/1", "nosiud"),
         ({"options": ["remount", "size=1"]}, "/mounts/0/options/1", "size=1"),
         ({"type": "overlay", "options": ["lowerdir=" + "/x" * 3000]}, "/mounts/0/options", "4095"),
     ],
@@ -86,10 +86,16 @@ def test_what_cannot_be_mounted_is_refused_by_its_field(mount: dict[str, Any], p
     assert caught.value.pointer == pointer
 
 
-def test_a_mount_without_a_mount_namespace_is_refused() -> None:
-    with pytest.raises(UnsupportedError, match="mount namespace") as caught:
-        plan({"destination": "/x", "type": "tmpfs"}, linux={"namespaces": [{"type": "pid"}]})
-    assert caught.value.pointer == "/mounts/0"
+def test_without_a_mount_namespace_nothing_is_mounted_and_the_log_says_so() -> None:
+    found = plan({"destination": "/x", "type": "tmpfs"}, linux={"namespaces": [{"type": "pid"}]})
+    assert not named(found, "mount_fs")
+    assert found.warnings == ["/mounts: none is made, for without a mount namespace they would be the host's"]
+
+
+def test_a_filesystem_option_of_a_bind_mount_is_passed_over_and_the_log_says_so() -> None:
+    found = plan({"destination": "/x", "type": "bind", "source": "/s", "options": ["mode=755", "ro"]})
+    assert named(found, "mount_bind")[0][3] == k.MOUNT_ATTR_RDONLY
+    assert found.warnings == ['/mounts/0/options: "mode=755" is ignored, /x is a bind mount']
 
 
 def test_a_value_of_more_than_255_bytes_goes_by_mount_2_and_a_shorter_one_does_not() -> None:
