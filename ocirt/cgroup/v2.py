@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import posix
 import select
-from errno import EOPNOTSUPP, ETIMEDOUT
+from errno import ENOENT, EOPNOTSUPP, ETIMEDOUT
 from time import monotonic
 
 from ocirt.cgroup import tree
 from ocirt.errors import SystemCallError
+from ocirt.linux import calls
 
 FREEZER = "/cgroup.events"
 
@@ -77,3 +78,29 @@ def _set(path: str, value: bytes, deadline_s: float) -> None:
             poll.poll(left * 1000)
     finally:
         posix.close(fd)
+
+
+def replace_device_program(path: str, code: bytes) -> None:
+    """Make `code` the one device program of `path`; there is no moment without any. Raises OSError, SystemCallError."""
+    with calls.Fd(posix.open(path, tree.DIRECTORY)) as cgroup, calls.load_device_program(code) as program:
+        while not _swap(cgroup, program):
+            pass  # somebody else has changed them meanwhile
+
+
+def _swap(cgroup: calls.Fd, program: calls.Fd) -> bool:
+    """A single program is replaced in one step; several are taken off when the new one is there, for all must agree."""
+    before = calls.device_programs(cgroup)
+    try:
+        if len(before) == 1:
+            with calls.open_program(before[0]) as old:
+                calls.attach_device_program(cgroup, program, old)
+            return True
+        calls.attach_device_program(cgroup, program, None)
+        for number in before:
+            with calls.open_program(number) as old:
+                calls.detach_device_program(cgroup, old)
+    except SystemCallError as error:
+        if error.errno != ENOENT:
+            raise
+        return False
+    return True

@@ -64,7 +64,7 @@ def kernel() -> FFI:
         static const char *const ocirt_operations = "{operations()}";
         static const uint64_t ocirt_plan_magic = PLAN_MAGIC;
         """,
-        sources=["ocirt/linux/shim.c", *(f"ocirt/launcher/{name}" for name in QUICK)],
+        sources=["ocirt/linux/shim.c", "ocirt/linux/bpf.c", *(f"ocirt/launcher/{name}" for name in QUICK)],
         include_dirs=["ocirt"],
         depends=[str(path) for directory in (HERE, LAUNCHER, INIT) for path in directory.glob("*.[hd]*")],
         extra_compile_args=FLAGS,

@@ -204,3 +204,31 @@ def default_root() -> str:
     buffer = ffi.new("char[4096]")
     lib.default_root(buffer, 4096)
     return str(ffi.string(buffer).decode())
+
+
+def load_device_program(code: bytes) -> Fd:
+    """A program of BPF_PROG_TYPE_CGROUP_DEVICE (bpf(2)). EPERM without CAP_BPF and CAP_SYS_ADMIN."""
+    return Fd(_checked(lib.shim_bpf_load_device(code, len(code)), "load an eBPF program with the device rules"))
+
+
+def device_programs(cgroup: Fd) -> list[int]:
+    """The ids of the device programs of this very cgroup (BPF_PROG_QUERY of bpf(2)); it can have 64."""
+    ids = ffi.new("uint32_t[64]")
+    count = _checked(lib.shim_bpf_query_device(cgroup.number, ids, 64), "list the device programs of the cgroup")
+    return [int(number) for number in ids[0:count]]
+
+
+def open_program(number: int) -> Fd:
+    """The program with this id (BPF_PROG_GET_FD_BY_ID of bpf(2))."""
+    return Fd(_checked(lib.shim_bpf_open(number), "open a device program of the cgroup"))
+
+
+def attach_device_program(cgroup: Fd, program: Fd, replaced: Fd | None) -> None:
+    """Add a device program to those of the cgroup, or put it in the place of one (BPF_F_REPLACE of bpf(2))."""
+    place = replaced.number if replaced else -1
+    _checked(lib.shim_bpf_attach_device(cgroup.number, program.number, place), "attach a device program to the cgroup")
+
+
+def detach_device_program(cgroup: Fd, program: Fd) -> None:
+    """Take a device program off the cgroup (BPF_PROG_DETACH of bpf(2))."""
+    _checked(lib.shim_bpf_detach_device(cgroup.number, program.number), "detach a device program from the cgroup")

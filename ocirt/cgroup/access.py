@@ -1,0 +1,85 @@
+"""Carries out what devices.py makes of linux.resources.devices, in whichever hierarchy decides about devices."""
+
+from __future__ import annotations
+
+import posix
+from errno import EINVAL, ENOENT, ENOSYS
+
+from ocirt.cgroup import devices, tree, v2
+from ocirt.errors import SystemCallError, UnsupportedError, failed
+from ocirt.linux import facts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from ocirt.cgroup.hierarchies import Hierarchy
+
+# bpf(2) of a kernel without eBPF for cgroups, or behind a filter of system calls
+LACKING = (EINVAL, ENOSYS)
+
+
+def apply(paths: Sequence[str], hs: Sequence[Hierarchy], listed: Sequence[dict[str, Any]]) -> None:
+    """Let the members of the container's cgroups, paths[i] in hs[i], use the devices that `listed` allows, and no other.
+
+    v1's files are used where there are any, else a program of v2. Who is not allowed to restrict devices in the first
+    place (rootless, in a user namespace) does without: no node that they make opens a device of the host.
+    Raises UnsupportedError and SystemCallError, which name the rule.
+    """
+    if not paths:
+        return  # no cgroups, as the caller wished
+    default, kept = devices.rules(listed)
+    try:
+        for path, hierarchy in zip(paths, hs, strict=True):
+            if "devices" in hierarchy.controllers.split(","):
+                _write(path, default, kept)
+                return
+        if hs[0].version != 2:
+            raise UnsupportedError('needs the cgroup controller "devices", which this host lacks', devices.POINTER)
+        _load(paths[0], default, kept)
+    except UnsupportedError:
+        if asked(listed):
+            raise
+    except SystemCallError as error:
+        if not (error.errno in {ENOENT, *tree.DENIED} and unprivileged()):
+            raise
+
+
+def asked(listed: Sequence[dict[str, Any]]) -> bool:
+    """Whether the config denies anything."""
+    return not all([entry["allow"] for entry in listed])
+
+
+def unprivileged() -> bool:
+    """Whether the caller is not the host's root, so that the kernel refuses (devices.rst; CAP_BPF of capabilities(7))."""
+    return posix.geteuid() != 0 or facts.read("/proc/self/uid_map").split() != ["0", "0", str(devices.U32_MAX)]
+
+
+def _write(path: str, default: bool, kept: Sequence[devices.Rule]) -> None:
+    """The files of v1. Raises as `apply`."""
+    for pointer in devices.holes(default, kept):
+        raise UnsupportedError("takes back a part of a rule with a wildcard, which cgroup v1 cannot", pointer)
+    for name, lines in devices.writes(default, kept):
+        text, pointer = b"", devices.POINTER
+        try:
+            fd = posix.open(f"{path}/{name}", posix.O_WRONLY | posix.O_CLOEXEC)
+            try:
+                for text, pointer in lines:  # noqa: B007 - the last one is the one that failed
+                    posix.write(fd, text)
+            finally:
+                posix.close(fd)
+        except OSError as error:
+            raise failed(f'write "{text.decode()}" to "{path}/{name}"', error).at(pointer) from None
+
+
+def _load(path: str, default: bool, kept: Sequence[devices.Rule]) -> None:
+    """The program of v2. Raises as `apply`."""
+    try:
+        v2.replace_device_program(path, devices.program(default, kept))
+    except OSError as error:
+        raise failed(f'open "{path}"', error).at(devices.POINTER) from None
+    except SystemCallError as error:
+        if error.errno in LACKING:
+            raise UnsupportedError(f"the kernel lacks eBPF programs for devices ({error})", devices.POINTER) from None
+        raise error.at(devices.POINTER) from None
