@@ -10,8 +10,8 @@
 The list of paths is all that later commands need; it is in the container's state. v2, where it is mounted, comes
 first: a v2 cgroup can be killed and frozen with one write, so it is preferred for everything but limits.
 Which hierarchies there are is left to hierarchies.py, walking and removing to tree.py, the two versions' own files to
-v1.py and v2.py, limits to resources.py. A hierarchy that can't be written (rootless, read-only) is passed over, as long
-as nothing is asked of it.
+v1.py and v2.py, limits to resources.py, devices to access.py. A hierarchy that can't be written (rootless, read-only)
+is passed over, as long as nothing is asked of it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from __future__ import annotations
 import posix
 from errno import ENODEV, ENOENT
 
-from ocirt.cgroup import processes, tree, v1, v2
+from ocirt.cgroup import access, processes, tree, v1, v2
 from ocirt.cgroup.hierarchies import Hierarchy, hierarchies, layout
 from ocirt.errors import ConfigError, ContainerError, OcirtError, Problem, SystemCallError, failed
 from ocirt.linux.consts import SIGKILL
@@ -105,11 +105,12 @@ def create(paths: Sequence[str]) -> list[str]:
 
 
 def apply(paths: Sequence[str], hs: Sequence[Hierarchy], resources: dict[str, Any]) -> None:
-    """Set the limits of linux.resources on the container's cgroups in `hs`, before any process is in them.
+    """Set the limits and device rules of linux.resources on the container's cgroups in `hs`, before any process is in.
 
-    Raises UnsupportedError for what the host or the caller's rights do not allow, SystemCallError for what the kernel
-    refuses; both name the field.
+    Devices are restricted whether the config has rules or not. Raises UnsupportedError for what the host or the
+    caller's rights do not allow, SystemCallError for what the kernel refuses; both name the field.
     """
+    access.apply(paths, hs, resources.get("devices") or ())
     if any(value for part, value in resources.items() if part != "devices"):
         from ocirt.cgroup import resources as limited
 

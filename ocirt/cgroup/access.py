@@ -21,7 +21,7 @@ LACKING = (EINVAL, ENOSYS)
 
 
 def apply(paths: Sequence[str], hs: Sequence[Hierarchy], listed: Sequence[dict[str, Any]]) -> None:
-    """Let the members of the container's cgroups, paths[i] in hs[i], use the devices that `listed` allows, and no other.
+    """Let the members of the container's cgroups, paths[i] in hs[i], use the devices that `listed` allows and no other.
 
     v1's files are used where there are any, else a program of v2. Who is not allowed to restrict devices in the first
     place (rootless, in a user namespace) does without: no node that they make opens a device of the host.
@@ -48,11 +48,11 @@ def apply(paths: Sequence[str], hs: Sequence[Hierarchy], listed: Sequence[dict[s
 
 def asked(listed: Sequence[dict[str, Any]]) -> bool:
     """Whether the config denies anything."""
-    return not all([entry["allow"] for entry in listed])
+    return not all(entry["allow"] for entry in listed)
 
 
 def unprivileged() -> bool:
-    """Whether the caller is not the host's root, so that the kernel refuses (devices.rst; CAP_BPF of capabilities(7))."""
+    """Whether the caller is not the host's root, and is refused (devices.rst; CAP_BPF of capabilities(7))."""
     return posix.geteuid() != 0 or facts.read("/proc/self/uid_map").split() != ["0", "0", str(devices.U32_MAX)]
 
 

@@ -67,7 +67,8 @@ def effective(found: Iterable[Rule]) -> tuple[bool, list[Rule]]:
     Types are "b" and "c" in the result, "a" is both in `found`. No rule is left that a later one covers, none that says
     what goes without saying.
     """
-    default, kept = False, []
+    default = False
+    kept: list[Rule] = []
     for allow, kind, major, minor, access, pointer in found:
         if (kind, major, minor, access) == ("a", ANY, ANY, ALL):
             default, kept = allow, []
@@ -75,9 +76,9 @@ def effective(found: Iterable[Rule]) -> tuple[bool, list[Rule]]:
         for each in "cb" if kind == "a" else kind:
             rule = (allow, each, major, minor, access, pointer)
             kept = _uncovered(kept, rule)
-            if access and (allow is not default or any([_overlap(old, rule) for old in kept if old[0] is not allow])):
+            if access:
                 kept.append(rule)
-    return default, kept
+    return default, _telling(default, kept)
 
 
 def _uncovered(old_rules: list[Rule], new: Rule) -> list[Rule]:
@@ -94,6 +95,15 @@ def _uncovered(old_rules: list[Rule], new: Rule) -> list[Rule]:
     return found
 
 
+def _telling(default: bool, kept: list[Rule]) -> list[Rule]:
+    """Without those that say what the default says, unless a rule before them says otherwise."""
+    found: list[Rule] = []
+    for rule in kept:
+        if rule[0] is not default or any(_overlap(old, rule) for old in found if old[0] is not default):
+            found.append(rule)
+    return found
+
+
 def _overlap(one: Rule, other: Rule) -> bool:
     """Whether there is a request that both are about."""
     return (
@@ -104,7 +114,7 @@ def _overlap(one: Rule, other: Rule) -> bool:
     )
 
 
-# -- cgroup v1 ----------------------------------------------------------------------------------------------------------
+# -- cgroup v1 --------------------------------------------------------------------------------------------------------
 
 
 def holes(default: bool, kept: Sequence[Rule]) -> list[str]:
@@ -133,7 +143,7 @@ def _letters(access: int) -> str:
     return "".join([letter for bit, letter in LETTERS if access & bit])
 
 
-# -- cgroup v2 ----------------------------------------------------------------------------------------------------------
+# -- cgroup v2 --------------------------------------------------------------------------------------------------------
 
 # struct bpf_insn: code, registers (the source's in the upper four bits), offset, immediate (bpf/instruction-set.rst)
 INSTRUCTION = Struct("<BBhi")

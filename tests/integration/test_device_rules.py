@@ -1,0 +1,132 @@
+"""Which devices a container may open: linux.resources.devices, by files of cgroup v1 and by a program of v2."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from ocirt import cgroup
+from tests.integration.support import Json, Runtime
+from tests.integration.views import HostView, MakeBundle
+
+DENY_ALL: Json = {"allow": False, "access": "rwm"}
+ALLOW_ALL: Json = {"allow": True, "access": "rwm"}
+# A device of every kernel that is no default one; opening it only for writing takes no capability.
+KMSG: Json = {"path": "/dev/kmsg", "type": "c", "major": 1, "minor": 11}
+NUMBERS: Json = {"type": "c", "major": 1, "minor": 11}
+
+Layout = Callable[[], None]
+
+
+def show_v2(view: HostView) -> None:
+    """In the view the host's cgroups are v2 alone, where they are not so anyway."""
+    hs = cgroup.hierarchies()
+    if not hs or hs[0].version != 2:
+        pytest.skip("needs cgroup v2 mounted")
+    if hs[0].mount != "/sys/fs/cgroup":
+        view.run("mount", "--bind", hs[0].mount, "/sys/fs/cgroup")
+
+
+@pytest.fixture(params=["v1", "v2"])
+def layout(request: pytest.FixtureRequest, host_view: HostView) -> str:
+    """The tests run with the device rules of each cgroup version that the host has."""
+    if request.param == "v2":
+        show_v2(host_view)
+    elif not any(h.controllers == "devices" for h in cgroup.hierarchies()):
+        pytest.skip("needs the v1 hierarchy of the devices controller")
+    return str(request.param)
+
+
+@pytest.fixture
+def tried(runtime: Runtime, make_bundle: MakeBundle, layout: str) -> Callable[..., str]:
+    """tried(script, rules, **delta) → what the script said in a container with these rules and /dev/kmsg."""
+
+    def run(script: str, rules: list[Json] | None, **delta: Any) -> str:
+        linux = {"devices": [KMSG], **delta.pop("linux", {})}
+        if rules is not None:
+            linux["resources"] = {"devices": rules}
+        bundle = make_bundle(args=["sh", "-c", f"exec 2>&1; {script}"], linux=linux, **delta)
+        return runtime.run_container(bundle, check=True).stdout
+
+    return run
+
+
+WRITE = "(: >/dev/kmsg) && echo opened"
+READ_ZERO = "head -c3 /dev/zero | wc -c"
+DENIED = "Operation not permitted"
+
+CASES = {
+    "everything is denied": ([DENY_ALL], DENIED),
+    "there are no rules": (None, DENIED),
+    "the list is empty": ([], DENIED),
+    "it is allowed again": ([DENY_ALL, {"allow": True, **NUMBERS, "access": "w"}], "opened"),
+    "its major number is": ([DENY_ALL, {"allow": True, "type": "c", "major": 1, "access": "rw"}], "opened"),
+    "the minor number is any, as -1": (
+        [DENY_ALL, {"allow": True, "type": "c", "major": 1, "minor": -1, "access": "rwm"}],
+        "opened",
+    ),
+    "only reading is allowed": ([DENY_ALL, {"allow": True, **NUMBERS, "access": "r"}], DENIED),
+    "another is allowed": ([DENY_ALL, {"allow": True, "type": "c", "major": 1, "minor": 12, "access": "rwm"}], DENIED),
+    "a block device is allowed": ([DENY_ALL, {"allow": True, **NUMBERS, "type": "b", "access": "rwm"}], DENIED),
+    "everything is allowed": ([ALLOW_ALL], "opened"),
+    "all others are allowed": ([ALLOW_ALL, {"allow": False, **NUMBERS, "access": "rwm"}], DENIED),
+    "it is allowed and denied again": ([{"allow": True, **NUMBERS}, {"allow": False, **NUMBERS}], DENIED),
+}
+
+
+@pytest.mark.parametrize(("rules", "expected"), CASES.values(), ids=CASES)
+def test_a_device_that_is_denied_cannot_be_opened_and_default_ones_can(
+    tried: Callable[..., str], rules: list[Json] | None, expected: str
+) -> None:
+    said = tried(f"{WRITE}; {READ_ZERO}", rules)
+    assert expected in said
+    assert said.endswith("3\n")
+
+
+def test_terminals_work_and_nodes_can_be_made_whatever_is_denied(tried: Callable[..., str]) -> None:
+    script = f"exec 3<>/dev/ptmx && echo terminal; mknod /tmp/b b 7 7 && echo made; head -c1 /tmp/b; {READ_ZERO}"
+    said = tried(script, [DENY_ALL])
+    assert "terminal\nmade\n" in said
+    assert DENIED in said
+
+
+def test_a_process_that_is_executed_later_is_held_to_the_rules_by_its_cgroup(
+    runtime: Runtime, make_bundle: MakeBundle, layout: str
+) -> None:
+    linux = {"devices": [KMSG], "resources": {"devices": [DENY_ALL]}}
+    bundle = make_bundle(args=["sh", "-c", f"sh -c '{WRITE}'"], linux=linux)
+    result = runtime.run_container(bundle)
+    assert DENIED in result.stderr
+
+
+def test_the_rules_are_set_in_a_cgroup_that_was_there_before(
+    runtime: Runtime, make_bundle: MakeBundle, layout: str
+) -> None:
+    """Whatever rules it had: they are replaced."""
+    mount = next(
+        h.mount for h in cgroup.hierarchies() if h.version == int(layout[1]) and h.controllers in {"devices", ""}
+    )
+    before = f"/{runtime.prefix}-before"
+    os.mkdir(mount + before)
+    linux = {"devices": [KMSG], "cgroupsPath": before}
+    bundle = make_bundle(args=["sh", "-c", WRITE], linux=linux)
+    try:
+        for rules, code in (([ALLOW_ALL], 0), ([DENY_ALL], 1)):
+            bundle.config["linux"]["resources"] = {"devices": rules}
+            assert runtime.run_container(bundle.write()).code == code
+            if not os.path.exists(mount + before):
+                os.mkdir(mount + before)
+    finally:
+        os.rmdir(mount + before)
+
+
+def test_a_rule_that_v1_cannot_keep_is_refused_by_its_name(
+    runtime: Runtime, make_bundle: MakeBundle, layout: str
+) -> None:
+    rules = [{"allow": True, "type": "c", "major": 1}, {"allow": False, **NUMBERS}]
+    bundle = make_bundle(args=["sh", "-c", WRITE], linux={"devices": [KMSG], "resources": {"devices": rules}})
+    result = runtime.run_container(bundle, check=False)
+    assert ("/linux/resources/devices/1" if layout == "v1" else DENIED) in result.stderr

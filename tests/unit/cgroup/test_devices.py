@@ -1,0 +1,226 @@
+"""Device rules: what is allowed in the end, the same for v1's files and v2's program as for the list itself."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ocirt.cgroup import devices
+
+Json = dict[str, Any]
+Request = tuple[str, int, int, int]  # type, major, minor, access bits
+
+READ, WRITE, MKNOD = 2, 4, 1
+DENY_ALL: Json = {"allow": False, "access": "rwm"}
+ALLOW_ALL: Json = {"allow": True, "access": "rwm"}
+
+
+def run(code: bytes, request: Request) -> int:
+    """What the kernel would: an interpreter of the instructions that the programs have, in words of bpf(2)."""
+    kind, major, minor, access = request
+    context = struct.pack("<III", access << 16 | {"b": 1, "c": 2}[kind], major, minor)
+    registers: list[int | None] = [None] * 11
+    registers[1] = 0
+    at, end = 0, len(code) // 8
+    while True:
+        assert at < end, "the program runs past its end"
+        opcode, both, offset, value = struct.unpack_from("<BBhi", code, at * 8)
+        target, source = both & 15, both >> 4
+        at += 1
+        if opcode == 0x95:  # exit
+            assert registers[0] in {0, 1}
+            return int(registers[0] or 0)
+        if opcode == 0x61:  # load a word
+            assert registers[source] == 0
+            (registers[target],) = struct.unpack_from("<I", context, offset)
+        elif opcode == 0xBC:  # copy
+            assert registers[source] is not None
+            registers[target] = registers[source]
+        elif opcode == 0xB4:  # move
+            registers[target] = value & 0xFFFFFFFF
+        else:
+            old = registers[target]
+            assert old is not None, "a register is used before it has a value"
+            if opcode == 0x54:  # and
+                registers[target] = old & value & 0xFFFFFFFF
+            elif opcode == 0x74:  # shift right
+                registers[target] = old >> value
+            elif opcode in {0x56, 0x16}:  # jump if not equal, if equal, 32 bits
+                assert offset >= 0
+                at += offset if (old == value & 0xFFFFFFFF) == (opcode == 0x16) else 0
+            else:
+                raise AssertionError(f"instruction {opcode:#x}")
+
+
+def reference(listed: list[Json], request: Request) -> int:
+    """The list read as the specification says it: for each bit the last rule that matches, else no."""
+    defaults = [
+        {"allow": True, "type": kind, "major": major, "minor": minor, "access": "m" if access == MKNOD else "rwm"}
+        for kind, major, minor, access in devices.DEFAULTS
+    ]
+    kind, major, minor, access = request
+    verdicts = []
+    for letter, bit in (("r", READ), ("w", WRITE), ("m", MKNOD)):
+        if access & bit:
+            verdict = False
+            for rule in [*listed, *defaults]:
+                matches = (
+                    rule.get("type", "a") in {"a", kind}
+                    and rule.get("major", -1) in {-1, major}
+                    and rule.get("minor", -1) in {-1, minor}
+                    and letter in rule.get("access", "rwm")
+                )
+                verdict = rule["allow"] if matches else verdict
+            verdicts.append(verdict)
+    return int(all(verdicts))
+
+
+class V1:
+    """The files of the kernel's devices controller (security/device_cgroup.c, devices.rst)."""
+
+    def __init__(self) -> None:
+        self.default = True
+        self.exceptions: dict[tuple[str, str, str], int] = {}
+
+    def write(self, name: str, text: str) -> None:
+        allow = name == "devices.allow"
+        if text == "a":
+            self.default, self.exceptions = allow, {}
+            return
+        kind, numbers, letters = text.split(" ")
+        key = (kind, *numbers.split(":"))
+        bits = sum({"r": READ, "w": WRITE, "m": MKNOD}[letter] for letter in letters)
+        if allow is not self.default:
+            self.exceptions[key] = self.exceptions.get(key, 0) | bits
+        else:
+            self.exceptions[key] = self.exceptions.get(key, 0) & ~bits
+
+    def allows(self, request: Request) -> int:
+        kind, major, minor, access = request
+        found = [
+            bits
+            for (of, x, y), bits in self.exceptions.items()
+            if of == kind and x in {"*", str(major)} and y in {"*", str(minor)}
+        ]
+        if self.default:
+            return int(not any(bits & access for bits in found))
+        return int(any(bits & access == access for bits in found))
+
+
+NUMBERS = (1, 3, 5)
+numbers = st.one_of(st.none(), st.just(-1), st.sampled_from(NUMBERS))
+listed_rules = st.lists(
+    st.builds(
+        lambda allow, kind, major, minor, access: {
+            "allow": allow,
+            **({"type": kind} if kind else {}),
+            **({} if major is None else {"major": major}),
+            **({} if minor is None else {"minor": minor}),
+            **({} if access is None else {"access": access}),
+        },
+        st.booleans(),
+        st.sampled_from([None, "a", "b", "c"]),
+        numbers,
+        numbers,
+        st.sampled_from([None, "rwm", "r", "w", "m", "rw", "wm", ""]),
+    ),
+    max_size=6,
+)
+REQUESTS = [
+    (kind, major, minor, access)
+    for kind in "bc"
+    for major in (*NUMBERS, 7)
+    for minor in (*NUMBERS, 7)
+    for access in (READ, WRITE, MKNOD, READ | WRITE)
+]
+
+
+@given(listed_rules)
+def test_the_program_decides_as_the_list_does(listed: list[Json]) -> None:
+    code = devices.program(*devices.rules(listed))
+    assert [run(code, request) for request in REQUESTS] == [reference(listed, request) for request in REQUESTS]
+
+
+@given(listed_rules)
+def test_v1_never_allows_more_than_the_list_and_bit_by_bit_the_same(listed: list[Json]) -> None:
+    default, kept = devices.rules(listed)
+    if devices.holes(default, kept):
+        return
+    kernel = V1()
+    for name, lines in devices.writes(default, kept):
+        for text, _ in lines:
+            kernel.write(name, text.decode())
+    for request in REQUESTS:
+        allowed, wanted = kernel.allows(request), reference(listed, request)
+        # What two rules allow between them, the kernel allows in neither's name.
+        assert allowed == wanted if request[3] in {READ, WRITE, MKNOD} else allowed <= wanted, request
+
+
+@given(listed_rules)
+def test_what_makes_no_difference_is_not_kept(listed: list[Json]) -> None:
+    default, kept = devices.rules(listed)
+    assert (default, kept) == devices.effective([(default, "a", devices.ANY, devices.ANY, devices.ALL, ""), *kept])
+
+
+CASES: dict[str, tuple[list[Json], list[tuple[str, str]]]] = {
+    "no rules": ([], [("devices.deny", "a")]),
+    "a rule without a type, as docker writes it": ([DENY_ALL], [("devices.deny", "a")]),
+    "everything": ([DENY_ALL, ALLOW_ALL], [("devices.allow", "a")]),
+    "one more device": (
+        [DENY_ALL, {"allow": True, "type": "c", "major": 10, "minor": 229, "access": "rw"}],
+        [("devices.deny", "a"), ("devices.allow", "c 10:229 rw")],
+    ),
+    "both types": (
+        [{"allow": True, "type": "a", "major": 7, "access": "r"}],
+        [("devices.deny", "a"), ("devices.allow", "c 7:* r"), ("devices.allow", "b 7:* r")],
+    ),
+    "all but one": (
+        [ALLOW_ALL, {"allow": False, "type": "b", "major": 8, "minor": 0, "access": "rw"}],
+        [("devices.allow", "a"), ("devices.deny", "b 8:0 rw")],
+    ),
+    "a rule taken back": (
+        [{"allow": True, "type": "c", "major": 10}, {"allow": False, "type": "c", "access": "w"}],
+        [("devices.deny", "a"), ("devices.allow", "c 10:* r")],
+    ),
+    "a number that no device has": (
+        [{"allow": True, "type": "c", "major": 1 << 32, "minor": 0}],
+        [("devices.deny", "a")],
+    ),
+}
+
+
+@pytest.mark.parametrize(("listed", "expected"), CASES.values(), ids=CASES)
+def test_v1_gets_few_writes(listed: list[Json], expected: list[tuple[str, str]]) -> None:
+    defaults = [text for name, lines in devices.writes(*devices.rules([])) for text, _ in lines if name[8:] == "allow"]
+    found = [
+        (name, text.decode())
+        for name, lines in devices.writes(*devices.rules(listed))
+        for text, _ in lines
+        if text not in defaults
+    ]
+    assert found == expected
+
+
+def test_a_rule_keeps_its_place_in_the_config() -> None:
+    listed = [DENY_ALL, {"allow": True, "type": "c", "major": 10, "minor": 229, "access": "rw"}]
+    ((_, _), (_, lines)) = devices.writes(*devices.rules(listed))
+    assert lines[0] == (b"c 10:229 rw", "/linux/resources/devices/1")
+
+
+def test_v1_cannot_take_back_a_part_of_a_wildcard() -> None:
+    listed = [
+        {"allow": True, "type": "c", "major": 10, "access": "rw"},
+        {"allow": False, "type": "c", "major": 10, "minor": 229, "access": "rw"},
+    ]
+    assert devices.holes(*devices.rules(listed)) == ["/linux/resources/devices/1"]
+    assert devices.holes(*devices.rules(listed[::-1])) == []
+
+
+def test_large_numbers_are_compared_as_they_are() -> None:
+    code = devices.program(*devices.rules([{"allow": True, "type": "c", "major": 0xFFFFFFFF, "minor": 0x80000000}]))
+    assert run(code, ("c", 0xFFFFFFFF, 0x80000000, READ)) == 1
+    assert run(code, ("c", 0xFFFFFFFF, 0x80000001, READ)) == 0
