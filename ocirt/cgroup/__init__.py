@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 __all__ = [
-    "Hierarchy", "apply", "attach", "create", "freeze", "freezer", "frozen", "hierarchies", "kill", "layout", "missing",
-    "paths_for", "pids", "remove", "thaw",
+    "Hierarchy", "apply", "attach", "create", "freeze", "freezers", "frozen", "hierarchies", "kill", "layout",
+    "missing", "paths_for", "pids", "remove", "thaw",
 ]  # fmt: skip
 
 # The parent of containers without a cgroupsPath: every container's and nobody's, removed by whoever leaves it empty.
@@ -149,15 +149,15 @@ def kill(paths: Sequence[str], signal: int = SIGKILL) -> None:
     try:
         if not found:
             return
-        if signal == SIGKILL and v2.kill(home):
+        if signal != SIGKILL or not v2.kill(home):
+            # The runtime itself among them could not thaw what it froze; signal 0 is none that could be escaped.
+            usable = _freezers(paths)[:1] if signal and posix.getpid() not in found else []
+            if usable:
+                _signal_frozen(home, signal, *usable[0])
+            else:
+                processes.signal_all(home, signal, SIGNAL_DEADLINE_S)
+        if signal == SIGKILL:
             _thaw_v1(paths)
-            return
-        # The runtime itself among them could not thaw what it froze; nothing needs to be kept from escaping signal 0.
-        freezers = _freezers(paths)[:1] if signal and posix.getpid() not in found else []
-        if freezers:
-            _signal_frozen(home, signal, *freezers[0])
-        else:
-            processes.signal_all(home, signal, SIGNAL_DEADLINE_S)
     except OSError as error:
         if error.errno in {ENOENT, ENODEV}:
             return  # the last process has gone and somebody removed the cgroup meanwhile
@@ -176,35 +176,52 @@ def remove(paths: Sequence[str], deadline_s: float = 10.0, made: Sequence[str] =
     _remove_empty([path for path in made if path not in paths])
 
 
-def freezer(paths: Sequence[str]) -> str:
-    """Return the file that tells whether the container is frozen, "" where there is none; valid after `create`.
+def freezers(paths: Sequence[str]) -> list[str]:
+    """Return the files that tell whether the container is frozen; valid after `create`.
 
-    v2: cgroup.events, with a line "frozen 1"; v1: freezer.state, which says FROZEN.
+    v2: cgroup.events, with a line "frozen 1"; v1: freezer.state, which says FROZEN. A hybrid host has both, and who
+    freezes a container by hand may take either.
     """
-    for path, version in _freezers(paths):
-        return str(path + version.FREEZER)
-    return ""
+    return [path + version.FREEZER for path, version in _freezers(paths)]
 
 
 def freeze(paths: Sequence[str], deadline_s: float = FREEZE_DEADLINE_S) -> None:
     """Stop every member; on failure they run as before. Raises ContainerError without a freezer, SystemCallError."""
-    _with_freezer(paths, "freeze", deadline_s)
+    path, version = _first_freezer(paths, "freeze")
+    try:
+        version.freeze(path, deadline_s)
+    except OSError as error:
+        raise failed(f'freeze cgroup "{path}"', error) from None
 
 
 def thaw(paths: Sequence[str], deadline_s: float = FREEZE_DEADLINE_S) -> None:
-    """Let every member run again. Raises ContainerError without a freezer, SystemCallError."""
-    _with_freezer(paths, "thaw", deadline_s)
+    """Let every member run again, whichever freezer holds it.
+
+    Raises ContainerError without a freezer and where a cgroup above is frozen, SystemCallError.
+    """
+    _first_freezer(paths, "thaw")
+    for path, version in _freezers(paths):
+        try:
+            if not version.thawed(path):
+                version.thaw(path, deadline_s)
+            above = not version.thawed(path)
+        except SystemCallError:  # v2 has waited for it in vain
+            above = True
+        except OSError as error:
+            raise failed(f'thaw cgroup "{path}"', error) from None
+        if above:
+            raise ContainerError(f'cgroup "{path}" stays frozen, for a cgroup above it is')
 
 
 def frozen(paths: Sequence[str]) -> bool:
     """Whether the members are stopped by a freezer; False where there is none or no cgroup. Raises SystemCallError."""
-    for path, version in _freezers(paths)[:1]:
+    for path, version in _freezers(paths):
         try:
-            return bool(version.frozen(path))
-        except FileNotFoundError:
-            return False  # removed since the look-up
+            if version.frozen(path):
+                return True
         except OSError as error:
-            raise failed(f'read "{path}{version.FREEZER}"', error) from None
+            if error.errno not in {ENOENT, ENODEV}:  # removed since the look-up
+                raise failed(f'read "{path}{version.FREEZER}"', error) from None
     return False
 
 
@@ -273,13 +290,9 @@ def _thaw_v1(paths: Sequence[str]) -> None:
             v1.thaw(path, 0)
 
 
-def _with_freezer(paths: Sequence[str], action: str, deadline_s: float) -> None:
-    for path, version in _freezers(paths)[:1]:
-        try:
-            getattr(version, action)(path, deadline_s)
-        except OSError as error:
-            raise failed(f'{action} cgroup "{path}"', error) from None
-        return
+def _first_freezer(paths: Sequence[str], action: str) -> tuple[str, ModuleType]:
+    for found in _freezers(paths):
+        return found
     raise ContainerError(f"can't {action} the container, it has no cgroup with a freezer")
 
 

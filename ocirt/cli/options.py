@@ -110,6 +110,8 @@ VERBS: dict[str, Verb] = {
         ),
         ("ID", "[SIGNAL]"),
     ),
+    "pause": ("ocirt.cli.pause", "stop every process of a container where it stands", (), ("ID",)),
+    "resume": ("ocirt.cli.resume", "let the processes of a paused container go on", (), ("ID",)),
     "delete": ("ocirt.cli.delete", "remove a stopped container and all that it held", (_FORCE, _REGEX), ("ID",)),
     "list": (
         "ocirt.cli.list",

@@ -16,7 +16,7 @@ import select
 from typing import TYPE_CHECKING, Any
 
 from ocirt.config import check, explain, load
-from ocirt.container import create, delete, kill, process, start, state
+from ocirt.container import create, delete, kill, pause, process, resume, start, state
 from ocirt.container import list as listing
 from ocirt.container import run as running
 from ocirt.container.prepare import Options, bundle_path
@@ -137,6 +137,17 @@ class Container:
         """Send a signal, by number or name, to the process or to `all` of the container. Raises ContainerNotRunning."""
         number = kill.signal_number(signal) if isinstance(signal, str) else signal
         kill.kill(self.runtime.root, self.id, number, all=all)
+
+    def pause(self) -> None:
+        """Stop every process of the container where it stands, until `resume`.
+
+        Raises ContainerNotRunning unless it is created or running, ContainerError without a freezer, SystemCallError.
+        """
+        pause.pause(self.runtime.root, self.id)
+
+    def resume(self) -> None:
+        """Let the processes of a paused container go on. Raises ContainerError unless it is paused, SystemCallError."""
+        resume.resume(self.runtime.root, self.id)
 
     def wait(self, timeout: float | None = None) -> int:
         """Wait for the process, a child of this program, to end; its exit code, 128+n where signal n killed it.

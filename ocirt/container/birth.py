@@ -158,7 +158,7 @@ class Birth:
         state.write(self.directory.number, self.record)
         self.make_cgroups()
         cgroup.apply(self.paths, self.hierarchies, (self.config.get("linux") or {}).get("resources") or {})
-        self.record.freezer = cgroup.freezer(self.paths) or ""
+        self.record.freezers = cgroup.freezers(self.paths)
         state.write_file(self.directory.number, "config.json", self.raw)
         state.write_file(self.directory.number, "plan.bin", wire.archive(wire.encode(self.plan.ops), self.plan.ops))
         if last == lib.SYNC_CREATED:

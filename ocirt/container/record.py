@@ -31,12 +31,12 @@ class State:
     manager         "cgroupfs", "systemd" or "disabled"
     pid_namespace   whether the process is the first of a pid namespace made for it
     python          why a verb is not quick: "poststart", "poststop", "noprocess", separated by spaces
-    freezer         the file that tells whether the container is frozen, "" for none
+    freezers        the files that tell whether the container is frozen: one, two on a hybrid host
     cgroups, made   its cgroup directories; all directories that create made for them, deepest first
     """
 
     __slots__ = (
-        "annotations", "boot_id", "bundle", "cgroups", "container_id", "created", "freezer", "made", "manager",
+        "annotations", "boot_id", "bundle", "cgroups", "container_id", "created", "freezers", "made", "manager",
         "oci_version", "owner", "phase", "pid", "pid_namespace", "python", "rootfs", "start_time",
     )  # fmt: skip
 
@@ -55,7 +55,7 @@ class State:
         self.manager = "cgroupfs"
         self.pid_namespace = False
         self.python = ""
-        self.freezer = ""
+        self.freezers: list[str] = []
         self.cgroups: list[str] = []
         self.made: list[str] = []
 
@@ -85,7 +85,7 @@ def encode(state: State) -> bytes:
         f'"manager": {quoted(state.manager)}',
         f'"pidNamespace": {"true" if state.pid_namespace else "false"}',
         f'"python": {quoted(state.python)}',
-        f'"freezer": {quoted(state.freezer)}',
+        f'"freezers": {_list(state.freezers)}',
         f'"cgroups": {_list(state.cgroups)}',
         f'"made": {_list(state.made)}',
     )
@@ -128,7 +128,7 @@ MEMBERS = {
     "manager": (True, "manager", str),
     "pid_namespace": (True, "pidNamespace", bool),
     "python": (True, "python", str),
-    "freezer": (True, "freezer", str),
+    "freezers": (True, "freezers", list),
     "cgroups": (True, "cgroups", list),
     "made": (True, "made", list),
 }

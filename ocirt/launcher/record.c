@@ -19,7 +19,7 @@ static const char *const heads[MEMBER_COUNT] = {
 	"  \"ociVersion\": ", "  \"id\": ", "  \"pid\": ", "  \"status\": ", "  \"bundle\": ", "  \"rootfs\": ",
 	"  \"created\": ", "  \"annotations\": ", "  \"owner\": ", "  \"ocirt\": ", "    \"phase\": ",
 	"    \"startTime\": ", "    \"bootId\": ", "    \"manager\": ", "    \"pidNamespace\": ", "    \"python\": ",
-	"    \"freezer\": ", "    \"cgroups\": ", "    \"made\": ",
+	"    \"freezers\": ", "    \"cgroups\": ", "    \"made\": ",
 };
 
 static bool valid_id(const char *id)
@@ -254,13 +254,17 @@ int container_process(const struct container *c)
 
 bool container_frozen(const struct container *c)
 {
-	struct slice rest = c->members[MEMBER_FREEZER];
+	struct slice rest = c->members[MEMBER_FREEZERS];
 	char path[PATH_SIZE], text[256];
 
-	if (slice_next(&rest, path, sizeof(path)) <= 0 || read_text(AT_FDCWD, path, text, sizeof(text)) < 0)
-		return false;
-	/* freezer.state of v1 is one word, cgroup.events of v2 has a line of its own */
-	return strcmp(text, "FROZEN\n") == 0 || strstr(text, "frozen 1") != NULL;
+	while (slice_next(&rest, path, sizeof(path)) > 0) {
+		if (read_text(AT_FDCWD, path, text, sizeof(text)) < 0)
+			continue;
+		/* freezer.state of v1 is one word, cgroup.events of v2 has a line of its own */
+		if (strcmp(text, "FROZEN\n") == 0 || strstr(text, "frozen 1") != NULL)
+			return true;
+	}
+	return false;
 }
 
 int container_connect(const struct container *c)

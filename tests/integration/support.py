@@ -255,6 +255,12 @@ class Container:
     def delete(self, *flags: str, check: bool | None = True) -> Result:
         return self.runtime.run("delete", *flags, self.id, check=check)
 
+    def pause(self, check: bool | None = True) -> Result:
+        return self.runtime.run("pause", self.id, check=check)
+
+    def resume(self, check: bool | None = True) -> Result:
+        return self.runtime.run("resume", self.id, check=check)
+
     def state(self) -> Json:
         """What `state` prints."""
         document = self.runtime.run("state", self.id, check=True).json()

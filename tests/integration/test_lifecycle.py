@@ -67,38 +67,6 @@ def test_every_status_has_a_state_of_the_specification(
     assert abs(time.time() - created.timestamp()) < 60
 
 
-def freezers(pid: int) -> dict[str, tuple[Path, str]]:
-    """Version → the file that freezes the process's cgroup, and the word that does."""
-    paths = host_cgroups(pid)
-    files = {
-        "v2": (Path(f"/sys/fs/cgroup/unified{paths.get('', '')}/cgroup.freeze"), "1"),
-        "v1": (Path(f"/sys/fs/cgroup/freezer{paths.get('freezer', '')}/freezer.state"), "FROZEN"),
-    }
-    return {version: (file, word) for version, (file, word) in files.items() if file.exists()}
-
-
-def test_a_frozen_container_is_paused_and_deleted_only_by_force(sleeper: Container) -> None:
-    sleeper.start()
-    found = freezers(sleeper.pid)
-    if not found:
-        pytest.skip("needs a freezer at a known place")
-    file, word = found.get("v2") or found["v1"]
-    file.write_text(word)
-    wait_for(lambda: sleeper.status == "paused", "paused")
-    assert "cannot delete" in sleeper.delete(check=False).stderr
-    sleeper.delete("--force")
-
-
-def test_delete_by_force_frees_who_is_frozen_by_the_other_freezer_of_a_hybrid_host(sleeper: Container) -> None:
-    sleeper.start()
-    found = freezers(sleeper.pid)
-    if set(found) != {"v1", "v2"}:
-        pytest.skip("needs a hybrid host")
-    file, word = found["v1"]
-    file.write_text(word)
-    sleeper.delete("--force")
-
-
 def test_a_container_whose_process_was_killed_before_start_is_stopped(sleeper: Container) -> None:
     sleeper.kill("KILL")
     sleeper.wait_stopped()

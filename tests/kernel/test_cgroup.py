@@ -69,7 +69,7 @@ class Cgroup:
     def clean(self) -> None:
         for path in self.paths:  # each hierarchy alone, whatever a test froze or left where
             cgroup.kill([path])
-            if cgroup.freezer([path]):
+            if cgroup.freezers([path]):
                 cgroup.thaw([path])
         for process in self.processes:
             process.kill()
@@ -278,7 +278,7 @@ def test_frozen_processes_stand_still_until_thawed(freezable: Cgroup) -> None:
 
 
 def test_the_freezer_file_says_what_frozen_says(freezable: Cgroup) -> None:
-    file = Path(cgroup.freezer(freezable.paths))
+    file = Path(cgroup.freezers(freezable.paths)[0])
     freezable.run("sleep", "60")
     told = []
     for act in (cgroup.freeze, cgroup.thaw):

@@ -221,7 +221,7 @@ def test_a_filled_cpuset_is_kept_and_a_v2_one_is_left_empty(tmp_path: Path) -> N
 
 def test_v1_freezes_and_thaws_by_its_state_file(tmp_path: Path) -> None:
     path = cgroup_at(tmp_path / "f", freezer_state="THAWED\n")
-    assert cgroup.freezer([str(path)]) == f"{path}/freezer.state"
+    assert cgroup.freezers([str(path)]) == [f"{path}/freezer.state"]
     cgroup.freeze([str(path)])
     assert cgroup.frozen([str(path)])
     cgroup.thaw([str(path)])
@@ -241,7 +241,7 @@ def test_v2_is_preferred_for_freezing_and_thaws_again_when_it_takes_too_long(tmp
     two = cgroup_at(tmp_path / "two", cgroup_events="populated 1\nfrozen 0\n", cgroup_freeze="0\n")
     one = cgroup_at(tmp_path / "one", freezer_state="THAWED\n")
     paths = [str(two), str(one)]
-    assert cgroup.freezer(paths) == f"{two}/cgroup.events"
+    assert cgroup.freezers(paths) == [f"{two}/cgroup.events", f"{one}/freezer.state"]
     with pytest.raises(SystemCallError, match=f'^freeze cgroup "{two}"'):
         cgroup.freeze(paths, 0.005)
     assert (two / "cgroup.freeze").read_text() == "0\n"
@@ -249,7 +249,7 @@ def test_v2_is_preferred_for_freezing_and_thaws_again_when_it_takes_too_long(tmp
 
 
 def test_freezing_without_a_freezer_is_refused_in_words(tmp_path: Path) -> None:
-    assert cgroup.freezer([str(tmp_path)]) == ""
+    assert cgroup.freezers([str(tmp_path)]) == []
     with pytest.raises(ContainerError, match=r"^can't freeze the container, it has no cgroup with a freezer$"):
         cgroup.freeze([str(tmp_path)])
 

@@ -45,7 +45,7 @@ def test_what_is_written_is_read_again(
     annotations: dict[str, str], path: str, cgroups: list[str], pid: int, pid_namespace: bool
 ) -> None:
     written = state.State("web", "1.3.0-dev", path, path)
-    written.annotations, written.cgroups, written.made, written.freezer = annotations, cgroups, cgroups[:1], path
+    written.annotations, written.cgroups, written.made, written.freezers = annotations, cgroups, cgroups[:1], [path]
     written.pid, written.start_time, written.pid_namespace = pid, 2**40, pid_namespace
     assert members(record.decode(record.encode(written))) == members(written)
 

@@ -102,7 +102,7 @@ def test_a_container_is_paused_when_its_freezer_says_so(
     root: str, make: Make, sleeper: Sleeper, tmp_path: Path, text: str
 ) -> None:
     freezer = tmp_path / 'a "freezer"\\\n'
-    made = make("web", pid=sleeper(), freezer=str(freezer))
+    made = make("web", pid=sleeper(), freezers=[str(tmp_path / "gone"), str(freezer)])
     assert quick.status(root, "web")[0] == "running"
     freezer.write_text(text)
     assert quick.status(root, "web") == ("paused", made.pid)
