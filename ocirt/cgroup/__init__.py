@@ -38,6 +38,9 @@ __all__ = [
 # The parent of containers without a cgroupsPath: every container's and nobody's, removed by whoever leaves it empty.
 DEFAULT_PARENT = "ocirt"
 
+# Parts of linux.resources whose controllers a hybrid host may have on v2
+ON_V2_ALONE = frozenset(("hugepageLimits", "rdma", "unified"))
+
 FREEZE_DEADLINE_S = 2.0
 SIGNAL_DEADLINE_S = 10.0
 
@@ -89,6 +92,8 @@ def create(paths: Sequence[str]) -> list[str]:
     made: list[str] = []
     try:
         usable = [path for path in paths if _create_one(path, made)]
+        if usable:
+            v2.refuse_threaded(usable[0])
         for path, version in _freezers(usable):
             if not version.thawed(path):
                 raise ContainerError(f'cgroup "{path}" is frozen, a process in it could not run')
@@ -110,6 +115,8 @@ def apply(paths: Sequence[str], hs: Sequence[Hierarchy], resources: dict[str, An
     Devices are restricted whether the config has rules or not. Raises UnsupportedError for what the host or the
     caller's rights do not allow, SystemCallError for what the kernel refuses; both name the field.
     """
+    if hs and hs[0].version == 2 and (layout(hs) == "v2" or not ON_V2_ALONE.isdisjoint(resources)):
+        v2.enable_controllers(hs[0].mount, paths[0])
     access.apply(paths, hs, resources.get("devices") or ())
     if any(value for part, value in resources.items() if part != "devices"):
         from ocirt.cgroup import resources as limited

@@ -16,6 +16,10 @@ import posix
 from ocirt.cgroup import tree
 from ocirt.errors import failed
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 PROC = "/proc/self"
 ROOT = "/sys/fs/cgroup"
 
@@ -69,7 +73,7 @@ def hierarchies(proc: str = PROC, root: str = ROOT) -> list[Hierarchy]:
     return found
 
 
-def layout(hs: list[Hierarchy]) -> str:
+def layout(hs: Sequence[Hierarchy]) -> str:
     """Return "v1", "v2", "hybrid" (v1 controllers beside v2) or "none".
 
     A named v1 hierarchy without controllers beside v2 does not make a host hybrid.

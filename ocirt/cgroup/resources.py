@@ -5,7 +5,7 @@ from __future__ import annotations
 import posix
 from errno import EBUSY, EINVAL, ENOENT
 
-from ocirt.cgroup import limits, tree
+from ocirt.cgroup import limits, tree, v2
 from ocirt.errors import OcirtError, UnsupportedError, failed
 
 TYPE_CHECKING = False
@@ -101,6 +101,7 @@ def _explained(directory: str, write: Write, error: OSError, name: Callable[[str
             return UnsupportedError(f"{name(pointer)}: {reason}")
         if version == 2 and controller != "cgroup" and controller not in available(directory):
             reason = f'needs the cgroup controller "{controller}", which "{directory}" does not have'
+            reason += f": {v2.why_lacking(directory, controller)}"
             return UnsupportedError(f"{name(pointer)}: {reason}")
         if not denied:
             return UnsupportedError(f'{name(pointer)}: this kernel has no "{file}" in "{directory}"')

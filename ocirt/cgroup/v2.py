@@ -1,15 +1,22 @@
-"""What only cgroup v2 has: one write that kills a cgroup whole, and a freezer with events (cgroup-v2.rst)."""
+"""What only cgroup v2 has (cgroup-v2.rst): one write that kills a cgroup whole, and a freezer with events.
+
+And controllers that are handed down from parent to child, threaded cgroups, programs that decide about devices.
+"""
 
 from __future__ import annotations
 
 import posix
 import select
-from errno import ENOENT, EOPNOTSUPP, ETIMEDOUT
+from errno import EBUSY, EINVAL, ENOENT, EOPNOTSUPP, ETIMEDOUT
 from time import monotonic
 
 from ocirt.cgroup import tree
-from ocirt.errors import SystemCallError
+from ocirt.errors import ContainerError, SystemCallError
 from ocirt.linux import calls
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 FREEZER = "/cgroup.events"
 
@@ -78,6 +85,76 @@ def _set(path: str, value: bytes, deadline_s: float) -> None:
             poll.poll(left * 1000)
     finally:
         posix.close(fd)
+
+
+def refuse_threaded(path: str) -> None:
+    """Raise ContainerError where the cgroup `path` can take no processes of its own; nothing where `path` isn't v2's.
+
+    "threaded" and "domain invalid" belong to the threaded cgroup above them (cgroup-v2.rst, "Threads").
+    """
+    try:
+        kind = tree.read(path + "/cgroup.type").decode().strip()
+    except OSError:
+        return
+    if not kind.startswith("domain") or kind == "domain invalid":
+        raise ContainerError(f'cgroup "{path}" is "{kind}": as a part of a threaded cgroup it can hold threads alone')
+
+
+def enable_controllers(mount: str, path: str) -> None:
+    """Hand all controllers of the hierarchy at `mount` down to `path`.
+
+    All, not those alone that a limit asks for: engines read what a container uses from each. What cannot be enabled is
+    missed by the limit that needs it, if there is one; why_lacking has the words.
+    """
+    try:
+        wanted = tree.read(mount + "/cgroup.controllers").split()
+        if not set(wanted).difference(tree.read(path + "/cgroup.controllers").split()):
+            return
+        for directory in _above(mount, path):
+            _enable(directory)
+    except OSError:
+        pass  # a hierarchy that is not the runtime's to read has no limits to be set
+
+
+def why_lacking(path: str, controller: str) -> str:
+    """Return, in words, what keeps `controller` from the cgroup `path`, which lacks it."""
+    directory = path
+    while posix.access(directory + "/cgroup.controllers", posix.F_OK):
+        if controller in tree.read(directory + "/cgroup.controllers").decode().split():
+            break
+        directory = tree.parent(directory)
+    else:
+        return "the hierarchy has none, for the kernel lacks it or it is in use by cgroup v1"
+    try:
+        tree.write(directory + "/cgroup.subtree_control", b"+" + controller.encode())
+    except OSError as error:
+        if error.errno == EBUSY:
+            return f'"{directory}" may not hand it down while it holds processes itself'
+        if error.errno in {EOPNOTSUPP, EINVAL}:
+            return f'"{directory}" cannot hand it down to threaded cgroups'
+        return f'"{directory}" does not hand it down, and this user may not change that'
+    return f'"{directory}" did not hand it down'
+
+
+def _above(mount: str, path: str) -> Iterator[str]:
+    """The cgroups above `path`, from the root of the hierarchy on."""
+    directory = mount
+    for name in path[len(mount) + 1 :].split("/"):
+        yield directory
+        directory += "/" + name
+
+
+def _enable(directory: str) -> None:
+    """Hand down what `directory` has; each by itself where all at once are refused."""
+    enabled = tree.read(directory + "/cgroup.subtree_control").split()
+    lacking = [b"+" + name for name in tree.read(directory + "/cgroup.controllers").split() if name not in enabled]
+    for text in (b" ".join(lacking), *lacking) if lacking else ():
+        try:
+            tree.write(directory + "/cgroup.subtree_control", text)
+        except OSError:
+            continue
+        if text == b" ".join(lacking):
+            return
 
 
 def replace_device_program(path: str, code: bytes) -> None:
