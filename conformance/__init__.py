@@ -1,0 +1,1 @@
+"""Black-box conformance of any OCI runtime; imports nothing of ocirt."""
