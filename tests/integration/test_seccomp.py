@@ -63,6 +63,13 @@ def test_a_profile_older_than_a_system_call_lets_the_container_start(
     assert result.stdout.split() == ["0", "1", "2", "3"]  # the last is the listing's own
 
 
+@pytest.mark.parametrize("cwd", ["/", "/tmp"])
+def test_a_profile_that_refuses_getcwd_lets_the_container_start(inside: Inside, cwd: str) -> None:
+    linux = profile(rule(["getcwd"], ERRNO))
+    process = {"noNewPrivileges": False, "cwd": cwd}
+    assert inside("stat", "-c", "%N", "/proc/self/cwd", process=process, linux=linux).endswith(f"{cwd}'\n")
+
+
 def test_a_filter_works_in_a_user_namespace(inside: Inside) -> None:
     linux = {**user_namespace(), **profile(rule(MKDIR, ERRNO))}
     assert inside(*TRY, linux=linux) == complaint(errno.EPERM)
