@@ -27,12 +27,17 @@ def run(globals_: Global, options: Options, arguments: list[str]) -> int:
     take_bundle(options, arguments, "explain")
     plan = plan_of(globals_, options, bundle_option(options))
     steps = [step_of(number, op) for number, op in enumerate(plan.ops, 1)]
+    errands = errands_of(plan)
     if options.get("json"):
-        say_json({"steps": steps, "warnings": list(plan.warnings)})
+        say_json({"steps": steps, "errands": errands, "warnings": list(plan.warnings)})
         return 0
     lines = [f"warning: {printable(warning)}" for warning in plan.warnings]
     for step in steps:
         lines += paragraph(step)
+    if errands:
+        lines.append("By the runtime, when the process is in its cgroup:")
+    for errand in errands:
+        lines += paragraph({"step": "*", "skips": 0, **errand})
     say("\n".join(lines))
     return 0
 
@@ -44,6 +49,15 @@ def plan_of(globals_: Global, options: Options, bundle: str) -> Plan:
     birth = Birth(globals_.root, EXAMPLE_ID, bundle, create_options(globals_, options))
     birth.prepare("create")
     return birth.plan
+
+
+def errands_of(plan: Plan) -> list[dict[str, Any]]:
+    """Return what the runtime does at SYNC_CGROUP as JSON objects: words, syscalls, pointer."""
+    if not plan.errands:
+        return []
+    from ocirt.plan import errand_words
+
+    return errand_words.lines(plan.errands)
 
 
 def step_of(number: int, op: Op) -> dict[str, Any]:
@@ -66,7 +80,7 @@ def step_of(number: int, op: Op) -> dict[str, Any]:
 
 def paragraph(step: dict[str, Any]) -> list[str]:
     """Return the lines of one step for people; no control character reaches a terminal."""
-    lines = [f"{step['step']:3}. {step['words']}"]
+    lines = [f"{step['step']:>3}. {step['words']}"]
     if step["syscalls"]:
         lines.append(f"       {step['syscalls']}")
     if step["skips"]:

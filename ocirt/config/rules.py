@@ -144,6 +144,24 @@ def rlimits(doc: Doc, found: list[Found]) -> None:
             found.append((f"{pointer}/soft", f"found {limit['soft']}, must not exceed hard, {limit['hard']}", ()))
 
 
+def scheduler(doc: Doc, found: list[Found]) -> None:
+    """sched_setattr(2): the kernel would cut a nice value, and pass over what is not of the policy."""
+    wanted = doc.get("process", {}).get("scheduler")
+    if wanted is None:
+        return
+    policy, nice, pointer = wanted["policy"], wanted.get("nice", 0), "/process/scheduler"
+    if not -20 <= nice <= 19:
+        found.append((f"{pointer}/nice", f"found {nice}, must be from -20 to 19", ()))
+    priority = wanted.get("priority", 0)
+    if priority and policy not in ("SCHED_FIFO", "SCHED_RR"):
+        found.append((f"{pointer}/priority", f"is for SCHED_FIFO and SCHED_RR, not for {policy}", ()))
+    elif not 0 <= priority <= 99:
+        found.append((f"{pointer}/priority", f"found {priority}, must be from 1 to 99", ()))
+    for name in ("runtime", "deadline", "period"):
+        if wanted.get(name) and policy != "SCHED_DEADLINE":
+            found.append((f"{pointer}/{name}", f"is for SCHED_DEADLINE, not for {policy}", ()))
+
+
 def user(doc: Doc, found: list[Found]) -> None:
     """config.md, POSIX user: uid and gid are required where there is a user."""
     user = doc.get("process", {}).get("user")
@@ -200,4 +218,4 @@ def virtual_machine(doc: Doc, found: list[Found]) -> None:
             absolute(machine[section][name], f"/vm/{section}/{name}", found)
 
 
-RULES = (oci_version, root, arguments, surroundings, rlimits, user, mounts, hooks, virtual_machine)
+RULES = (oci_version, root, arguments, surroundings, rlimits, scheduler, user, mounts, hooks, virtual_machine)

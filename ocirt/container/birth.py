@@ -164,7 +164,11 @@ class Birth:
         if last == lib.SYNC_CREATED:
             with calls.listen(self.directory.number, "start.sock") as listener:
                 self.init.lend(lib.SLOT_START, listener)
-        actions = {lib.SYNC_MAPPED: self.write_maps, lib.SYNC_RUNTIME_HOOKS: self.run_hooks}
+        actions = {
+            lib.SYNC_MAPPED: self.write_maps,
+            lib.SYNC_CGROUP: self.run_errands,
+            lib.SYNC_RUNTIME_HOOKS: self.run_hooks,
+        }
         self.init.until(last, actions, self.born)
 
     def make_cgroups(self) -> None:
@@ -226,6 +230,14 @@ class Birth:
     def write_maps(self) -> Slots:
         """Map the ids of the new user namespace."""
         idmap.write(self.init.pid, self.plan.uid_map, self.plan.gid_map, self.plan.setgroups)
+        return ()
+
+    def run_errands(self) -> Slots:
+        """What can only be done from here for a process that is in its cgroup."""
+        if self.plan.errands:
+            from ocirt.container import errands
+
+            errands.run(self.plan.errands, self.init.pid)
         return ()
 
     def run_hooks(self) -> Slots:

@@ -134,6 +134,16 @@ def open_tree(path: str, recursive: bool) -> Fd:
     return Fd(_checked(lib.shim_open_tree(_path(path), recursive), f'open_tree "{path}"'))
 
 
+def sched_setattr(pid: int, attributes: bytes) -> None:
+    """Scheduling policy and parameters of a process, as struct sched_attr (sched_setattr(2))."""
+    _checked(lib.shim_sched_setattr(pid, attributes), "sched_setattr")
+
+
+def ioprio_set(pid: int, value: int) -> None:
+    """I/O class and priority of a process (ioprio_set(2))."""
+    _checked(lib.shim_ioprio_set(pid, value), "ioprio_set")
+
+
 def connect(path: str, what: str) -> Fd:
     """A stream connected to the unix socket at `path`; `what` it is, for the error (connect(2), unix(7))."""
     return Fd(_checked(lib.shim_connect(_path(path)), f'connect to {what} "{path}"'))

@@ -16,6 +16,8 @@ int shim_socketpair(int ret_fds[2]);
 int shim_send(int socket, const void *data, size_t size, const int *fds, size_t count);
 int shim_poll(int fd, int timeout_ms);
 int shim_receive(int socket, void *data, size_t size, int *ret_fd);
+int shim_sched_setattr(int pid, const void *attributes);
+int shim_ioprio_set(int pid, int value);
 int shim_open_tree(const char *path, int recursive);
 int shim_connect(const char *path);
 int shim_listen(int dirfd, const char *name);

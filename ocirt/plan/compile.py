@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from ocirt.linux.facts import Facts
     from ocirt.plan.context import Tree
+    from ocirt.plan.errands import Errand
     from ocirt.plan.ids import Map
     from ocirt.plan.ops import Op
 
@@ -64,15 +65,17 @@ class Plan:
     uid_map, gid_map    (inside, outside, count), empty without a new user namespace
     setgroups           False: "deny" goes to /proc/PID/setgroups before the gid map
     syncs               the points (SYNC_…) at which the init waits, in order
+    errands             what the runtime does when the process is in its cgroup
     own_pid_namespace   the process is pid 1 of a pid namespace of its own
     warnings            lines for the log
     """
 
-    __slots__ = ("gid_map", "ops", "own_pid_namespace", "setgroups", "syncs", "trees", "uid_map", "warnings")
+    __slots__ = ("errands", "gid_map", "ops", "own_pid_namespace", "setgroups", "syncs", "trees", "uid_map", "warnings")
 
     def __init__(self, c: Context, found: list[Op]) -> None:
         self.ops = found
         self.trees: list[Tree] = c.trees
+        self.errands: list[Errand] = c.errands
         self.uid_map: Map = ids.id_map(c, "uidMappings")
         self.gid_map: Map = ids.id_map(c, "gidMappings")
         self.setgroups = not ids.setgroups_denied(c)
@@ -89,6 +92,7 @@ def session(_: Context) -> list[Op]:
 PHASES: tuple[Phase, ...] = (
     security.check_capabilities,
     security.check_mount_label,
+    process.errands,
     # -- the first stage: in the host's namespaces, with the host's /proc
     ids.oom_score_adj,  # before the process loses the right to lower it
     process.hard_limits,  # before a user namespace takes the right to raise them
@@ -121,6 +125,8 @@ PHASES: tuple[Phase, ...] = (
     security.keyring_label,
     process.keyring,  # before the ids change: its permissions are set with the owner's rights
     process.limits,  # before capabilities are dropped
+    process.memory_policy,
+    process.personality,  # before a filter, which may know neither call
     security.bounding,  # takes CAP_SETPCAP
     security.early_seccomp,  # takes CAP_SYS_ADMIN
     ids.user,
@@ -138,10 +144,7 @@ PHASES: tuple[Phase, ...] = (
 
 # What the specification knows and this version does not; {} and [] ask for nothing.
 UNSUPPORTED = (
-    ("process", "scheduler"),
-    ("process", "ioPriority"),
     ("linux", "netDevices"),
-    ("linux", "memoryPolicy"),
     ("linux", "intelRdt"),
 )
 
@@ -188,9 +191,6 @@ def refuse_unsupported(config: dict[str, Any]) -> None:
         if (config.get(section) or {}).get(name):
             raise UnsupportedError("is not supported by this version", f"/{section}/{name}")
     linux = config.get("linux") or {}
-    personality = linux.get("personality")
-    if personality and (personality["domain"] != "LINUX" or personality.get("flags")):
-        raise UnsupportedError("is not supported by this version", "/linux/personality")
     seccomp = linux.get("seccomp") or {}
     if seccomp.get("defaultAction") == NOTIFY:
         raise UnsupportedError(f"{NOTIFY} is not supported by this version", "/linux/seccomp/defaultAction")

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from ocirt.linux.facts import Facts
     from ocirt.plan.compile import Launch
+    from ocirt.plan.errands import Errand
 
     Config = dict[str, Any]
     Tree = tuple[int, str, bool, str]
@@ -40,10 +41,12 @@ class Context:
     late_readonly            mounts to make read-only when nothing is put into them any more: target, pointer
     warnings                 lines for the log
     in_cgroup                the wait for the cgroup is in the plan already
+    errands                  what the runtime does at that wait (errands.py)
     """
 
     __slots__ = (
         "config",
+        "errands",
         "facts",
         "in_cgroup",
         "late_readonly",
@@ -75,6 +78,7 @@ class Context:
         self.late_readonly: list[tuple[str, str]] = []
         self.warnings: list[str] = []
         self.in_cgroup = False
+        self.errands: list[Errand] = []
 
     def new(self, kind: str) -> bool:
         """True where the container gets a new namespace of this type."""

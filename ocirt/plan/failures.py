@@ -117,6 +117,8 @@ ACTIONS: dict[str, Callable[..., str]] = {
     "rlimit": lambda resource, soft, hard: (
         f"set {names.RLIMITS.get(resource, resource)} to {names.limit(soft)}:{names.limit(hard)}"
     ),
+    "memory_policy": lambda mode, nodes: f"set memory policy {names.memory_policy(mode, nodes)}",
+    "personality": lambda persona: f"set execution domain {names.DOMAINS.get(persona, persona)}",
     "bounding": lambda _: "drop capabilities from the bounding set",
     "groups": lambda gids: f"set additional groups {names.gids(gids)}",
     "ids": lambda uid, gid: f"become user {uid} and group {gid}",

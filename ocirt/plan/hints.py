@@ -55,6 +55,8 @@ HINTS: tuple[tuple[str, str, str, str], ...] = (
     ("console", "ENOSPC", "", "the devpts has no terminal left: see its option max"),
     ("keyring", "EDQUOT", "", "the user has too many keys: raise kernel.keys.maxkeys, or use --no-new-keyring"),
     ("rlimit", "EPERM", "", "raising a hard limit takes CAP_SYS_RESOURCE on the host"),
+    ("memory_policy", "EINVAL", "", "no such node here, none that the cpuset allows, or a mode or flag that is newer"),
+    ("memory_policy", "ENOSYS", "", "the kernel is built without NUMA"),
     ("oom_score_adj", "EACCES", "", "lowering the score takes CAP_SYS_RESOURCE"),
     ("groups", "EPERM", "", "setgroups is denied in this user namespace"),
     ("groups", "EINVAL", "", "a group has no mapping in the user namespace, or there are more than 65536"),

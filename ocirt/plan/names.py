@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ocirt.linux import consts
+from ocirt.plan import scheduling
 from ocirt.plan.namespaces import KINDS
 
 ATTRIBUTES = {
@@ -41,6 +42,7 @@ MS = {
 LEGACY_WORDS = {"MS_RDONLY": "ro", "MS_SYNCHRONOUS": "sync", "MS_MANDLOCK": "mand", "MS_I_VERSION": "iversion"}
 RLIMITS = {number: name for name, number in consts.RLIMITS.items()}
 CAPABILITIES = {number: name for name, number in consts.CAPABILITIES.items()}
+DOMAINS = {number: name for name, number in scheduling.DOMAINS.items()}
 TYPES = {consts.S_IFCHR: "c", consts.S_IFBLK: "b", consts.S_IFIFO: "p"}
 
 
@@ -103,3 +105,12 @@ def gids(data: bytes) -> list[int]:
 def limit(value: int) -> str:
     """A limit; RLIM_INFINITY is all ones."""
     return "unlimited" if value == (1 << 64) - 1 else str(value)
+
+
+def memory_policy(mode: int, nodes: bytes) -> str:
+    """A mode of set_mempolicy(2) with its flags, and the nodes."""
+    flags = [name for name, bit in scheduling.MEMORY_FLAGS.items() if mode & bit]
+    words = [name for name, number in scheduling.MEMORY_MODES.items() if number == mode & 0xFFF] + flags
+    bits = int.from_bytes(nodes, "little")
+    listed = ",".join(str(number) for number in range(bits.bit_length()) if bits >> number & 1)
+    return "|".join(words) + (f" on nodes {listed}" if listed else "")

@@ -84,8 +84,8 @@ def cgroup(c: Context) -> list[Op]:
 
 
 def cgroup_at_last(c: Context) -> list[Op]:
-    """The same for a container without a cgroup mount."""
-    return cgroup(c) if c.new("cgroup") else []
+    """The same for a container without a cgroup mount; and where the runtime has errands, or a cpuset counts."""
+    return cgroup(c) if c.new("cgroup") or c.errands or c.linux.get("memoryPolicy") else []
 
 
 def proc(c: Context) -> list[Op]:

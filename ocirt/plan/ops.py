@@ -275,6 +275,16 @@ def rlimit(pointer: str, resource: int, soft: int, hard: int) -> Op:
     return ("rlimit", pointer, 0, (resource, soft, hard))
 
 
+def memory_policy(pointer: str, mode: int, nodes: bytes) -> Op:
+    """set_mempolicy(2); `mode` with its flags, `nodes` a mask, b"" for none."""
+    return ("memory_policy", pointer, 0, (mode, nodes))
+
+
+def personality(pointer: str, persona: int) -> Op:
+    """personality(2)."""
+    return ("personality", pointer, 0, (persona,))
+
+
 def bounding(pointer: str, mask: int) -> Op:
     """Drop every capability outside `mask` from the bounding set."""
     return ("bounding", pointer, 0, (mask,))

@@ -123,6 +123,33 @@ def _limits(c: Context) -> list[Op]:
     ]
 
 
+def errands(c: Context) -> list[Op]:
+    """Scheduling, by the runtime: no operation of the init."""
+    if c.process.get("scheduler") or c.process.get("ioPriority"):
+        from ocirt.plan import scheduling
+
+        c.errands += scheduling.errands_of(c.process)
+    return []
+
+
+def memory_policy(c: Context) -> list[Op]:
+    """The NUMA policy, for the memory that the process is going to take."""
+    if not (c.process and c.linux.get("memoryPolicy")):
+        return []
+    from ocirt.plan import scheduling
+
+    return scheduling.memory_policy(c)
+
+
+def personality(c: Context) -> list[Op]:
+    """The execution domain, which is what uname(2) tells from here on."""
+    if not (c.process and c.linux.get("personality")):
+        return []
+    from ocirt.plan import scheduling
+
+    return scheduling.personality(c)
+
+
 # ---- the program -----------------------------------------------------------------------------------------------------
 
 

@@ -180,6 +180,8 @@ TABLE: dict[str, Words] = {
     "rlimit": lambda resource, soft, hard: (
         f"set {names.RLIMITS.get(resource, resource)} to {names.limit(soft)}, at most {names.limit(hard)}"
     ),
+    "memory_policy": lambda mode, nodes: f"set the memory policy {names.memory_policy(mode, nodes)}",
+    "personality": lambda persona: f"set the execution domain {names.DOMAINS.get(persona, persona)}",
     "bounding": lambda mask: f"keep capabilities in the bounding set: {names.capabilities(mask)}",
     "groups": lambda gids: f"set additional groups: {', '.join(map(str, names.gids(gids))) or 'none'}",
     "ids": lambda uid, gid: f"become user {uid}, group {gid}",

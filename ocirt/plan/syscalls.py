@@ -201,6 +201,10 @@ TABLE: dict[str, Callable[..., list[str]]] = {
     "rlimit": lambda resource, soft, hard: [
         f"prlimit64({names.RLIMITS.get(resource, resource)}, {{{names.limit(soft)}, {names.limit(hard)}}})"
     ],
+    "memory_policy": lambda mode, nodes: [
+        f"set_mempolicy({mode:#x}, {hex(int.from_bytes(nodes, 'little')) if nodes else 'NULL'})"
+    ],
+    "personality": lambda persona: [f"personality({persona:#x})"],
     "bounding": lambda mask: [f"prctl(PR_CAPBSET_DROP, all but {mask:#x})"],
     "groups": lambda gids: [f"setgroups({names.gids(gids)})"],
     "ids": lambda uid, gid: [

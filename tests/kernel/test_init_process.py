@@ -203,3 +203,19 @@ def test_after_close_fds_only_the_report_channel_is_left(root: Path) -> None:
 def test_more_descriptors_to_keep_than_the_init_was_started_with_are_refused() -> None:
     refused(carry_out([op("close_fds", 2)]), errno.EINVAL, "NONE")
     refused(carry_out([op("close_fds", 1 << 32)]), errno.EINVAL, "NONE")
+
+
+def test_the_execution_domain_outlives_execve(root: Path) -> None:
+    assert inside(root, "cat /proc/self/personality", mount_proc(), after=(op("personality", 8),)).ok() == "00000008\n"
+
+
+def test_the_memory_policy_is_set_with_and_without_nodes(root: Path) -> None:
+    script = "cut -d' ' -f2 /proc/self/numa_maps | sort -u"
+    (root / "bin/cut").symlink_to("busybox")
+    (root / "bin/sort").symlink_to("busybox")
+    if not Path("/proc/self/numa_maps").exists():
+        pytest.skip("the kernel is built without NUMA")
+    one = op("memory_policy", 2, bytes([1, *bytes(7)]))
+    assert inside(root, script, mount_proc(), after=(one,)).ok() == "bind:0\n"
+    assert inside(root, script, mount_proc(), after=(one, op("memory_policy", 4, b""))).ok() == "local\n"
+    refused(inside(root, "true", after=(op("memory_policy", 99, b""),)), errno.EINVAL, "NONE")

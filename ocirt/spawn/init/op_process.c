@@ -36,6 +36,24 @@ int op_rlimit(struct init *init, const uint64_t *args)
 	return sys(SYS_prlimit64, 0, args[0], args + 1, NULL); /* struct rlimit64 is soft, hard */
 }
 
+/* MPOL_…, mask of nodes. The kernel wants the number of bits and one more. */
+int op_memory_policy(struct init *init, const uint64_t *args)
+{
+	uint32_t length = plan_length(args[1]);
+
+	if (length == 0)
+		return sys(SYS_set_mempolicy, args[0], NULL, 0);
+	return sys(SYS_set_mempolicy, args[0], plan_bytes(&init->plan, args[1]), (unsigned long)length * 8 + 1);
+}
+
+int op_personality(struct init *init, const uint64_t *args)
+{
+	int r = sys(SYS_personality, args[0]);
+
+	(void)init;
+	return r < 0 ? r : 0;
+}
+
 int op_umask(struct init *init, const uint64_t *args)
 {
 	init->umask = (unsigned int)args[0];

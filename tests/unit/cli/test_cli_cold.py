@@ -167,7 +167,7 @@ def test_validate_prints_each_problem_on_standard_error_and_exits_1(config, tmp_
 @pytest.fixture
 def plan(monkeypatch):
     """Stands in for the compiler; `plan.ops` are what it returns."""
-    made = types.SimpleNamespace(ops=[], warnings=[], asked=[])
+    made = types.SimpleNamespace(ops=[], errands=[], warnings=[], asked=[])
 
     class Birth:
         def __init__(self, root, container_id, bundle, options):

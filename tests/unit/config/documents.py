@@ -74,7 +74,7 @@ def process() -> Doc:
         "scheduler": {
             "policy": "SCHED_DEADLINE",
             "nice": 1,
-            "priority": 2,
+            "priority": 0,
             "flags": ["SCHED_FLAG_RECLAIM"],
             "runtime": 1,
             "deadline": 2,

@@ -129,6 +129,30 @@ PROCESS: list[Case] = [
         'did you mean "SCHED_FIFO"?',
     ),
     (
+        "a nice value that the kernel would cut",
+        put("/process/scheduler", {"policy": "SCHED_OTHER", "nice": 20}),
+        "/process/scheduler/nice",
+        "found 20, must be from -20 to 19",
+    ),
+    (
+        "a priority for a policy without",
+        put("/process/scheduler", {"policy": "SCHED_OTHER", "priority": 1}),
+        "/process/scheduler/priority",
+        "is for SCHED_FIFO and SCHED_RR, not for SCHED_OTHER",
+    ),
+    (
+        "too high a priority",
+        put("/process/scheduler", {"policy": "SCHED_RR", "priority": 100}),
+        "/process/scheduler/priority",
+        "found 100, must be from 1 to 99",
+    ),
+    (
+        "a deadline for a policy without",
+        put("/process/scheduler", {"policy": "SCHED_FIFO", "priority": 1, "deadline": 5}),
+        "/process/scheduler/deadline",
+        "is for SCHED_DEADLINE, not for SCHED_FIFO",
+    ),
+    (
         "an I/O priority without priority",
         put("/process/ioPriority", {"class": "IOPRIO_CLASS_BE"}),
         "/process/ioPriority/priority",

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ocirt.plan import ops, show
+from ocirt.plan import errand_words, ops, show
 from ocirt.plan.compile import Compilation, Launch, Plan
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -82,6 +82,7 @@ def rendered(plan: Plan) -> str:
     lines += [f"tree {slot}: {host}{' (recursive)' if deep else ''}  {where}" for slot, host, deep, where in plan.trees]
     if plan.uid_map:
         lines.append(f"uids {plan.uid_map}, gids {plan.gid_map}, setgroups {'kept' if plan.setgroups else 'denied'}")
+    lines += [f"errand {where}: {errand_words.describe((name, where, given))}" for name, where, given in plan.errands]
     lines.append(f"syncs {plan.syncs}{', pid 1' if plan.own_pid_namespace else ''}")
     for index, op in enumerate(plan.ops):
         lines.append(f"{index:3} {op[1] or '-':<26} {show.describe(op)}  [{raw(op)}]")

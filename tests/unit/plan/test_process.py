@@ -215,12 +215,8 @@ def test_seccomp_is_last_with_no_new_privileges_and_before_the_ids_without() -> 
     [
         ("process", {"apparmorProfile": "p"}, "/process/apparmorProfile"),
         ("process", {"selinuxLabel": "l"}, "/process/selinuxLabel"),
-        ("process", {"scheduler": {"policy": "SCHED_FIFO"}}, "/process/scheduler"),
-        ("process", {"ioPriority": {"class": "IOPRIO_CLASS_IDLE", "priority": 0}}, "/process/ioPriority"),
         ("linux", {"netDevices": {"eth0": {}}}, "/linux/netDevices"),
-        ("linux", {"memoryPolicy": {"mode": "MPOL_BIND"}}, "/linux/memoryPolicy"),
         ("linux", {"intelRdt": {"closID": "x"}}, "/linux/intelRdt"),
-        ("linux", {"personality": {"domain": "LINUX32"}}, "/linux/personality"),
         ("linux", {"mountLabel": "l"}, "/linux/mountLabel"),
         ("linux", {"seccomp": {"defaultAction": "SCMP_ACT_NOTIFY"}}, "/linux/seccomp/defaultAction"),
         (
@@ -247,7 +243,7 @@ def test_what_this_host_or_version_lacks_is_refused_by_its_field(member: str, va
         ("process", {"apparmorProfile": ""}),
         ("process", {"apparmorProfile": "unconfined"}),
         ("process", {"execCPUAffinity": {"initial": "0"}}),
-        ("linux", {"netDevices": {}, "intelRdt": {}, "personality": {"domain": "LINUX", "flags": []}}),
+        ("linux", {"netDevices": {}, "intelRdt": {}}),
     ],
 )
 def test_what_asks_for_nothing_is_granted(member: str, value: Any) -> None:

@@ -1,0 +1,74 @@
+"""Cold: the runtime's errands in words, for `ocirt explain` and for errors."""
+
+from __future__ import annotations
+
+import errno as numbers
+from typing import TYPE_CHECKING, Any
+
+from ocirt.plan import scheduling
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ocirt.plan.errands import Errand
+
+POLICY_NAMES = {number: name for name, number in scheduling.POLICIES.items()}
+IO_CLASS_NAMES = {number: name for name, number in scheduling.IO_CLASSES.items()}
+
+
+def describe(errand: Errand) -> str:
+    """One line that says what the runtime does."""
+    return WORDS[errand[0]][0](*errand[2])
+
+
+def syscalls(errand: Errand) -> str:
+    """The calls that it takes."""
+    return WORDS[errand[0]][1](*errand[2])
+
+
+def scheduler(attributes: bytes) -> str:
+    """The policy with what is set for it."""
+    _, policy, flags, nice, priority, runtime, deadline, period, _, _ = scheduling.SCHED_ATTR.unpack(attributes)
+    given = {"nice": nice, "priority": priority, "runtime": runtime, "deadline": deadline, "period": period}
+    words = [f"{name} {value}" for name, value in given.items() if value]
+    words += [name for name, bit in scheduling.SCHED_FLAGS.items() if flags & bit]
+    more = f" ({', '.join(words)})" if words else ""
+    return f"set the scheduling policy {POLICY_NAMES[policy]}{more}"
+
+
+def io_priority(value: int) -> str:
+    """The class and the level."""
+    name = IO_CLASS_NAMES[value >> scheduling.IO_CLASS_SHIFT]
+    return f"set the I/O priority {name}, {value & (1 << scheduling.IO_CLASS_SHIFT) - 1}"
+
+
+WORDS: dict[str, tuple[Callable[..., str], Callable[..., str]]] = {
+    "scheduler": (scheduler, lambda attributes: f"sched_setattr(pid, {len(attributes)} bytes, 0)"),
+    "io_priority": (io_priority, lambda value: f"ioprio_set(IOPRIO_WHO_PROCESS, pid, {value:#x})"),
+}
+
+# Errand, errno → words that help, or a function of the arguments that finds them
+HINTS: dict[tuple[str, str], str] = {
+    ("scheduler", "EPERM"): "a real-time policy and a lower nice value take CAP_SYS_NICE on the host; where the kernel "
+    "schedules real-time tasks by cgroup, also /linux/resources/cpu/realtimeRuntime",
+    ("scheduler", "EINVAL"): "the kernel does not know this policy or these values together",
+    ("scheduler", "EBUSY"): "the CPUs have no time left for another deadline task",
+    ("scheduler", "EOPNOTSUPP"): "the kernel is built without utilization clamping",
+    ("io_priority", "EPERM"): "IOPRIO_CLASS_RT takes CAP_SYS_NICE on the host",
+}
+
+
+def hint(errand: Errand, errno: int) -> str:
+    """What is known to help, "" where nothing is."""
+    return HINTS.get((errand[0], numbers.errorcode.get(errno, "")), "")
+
+
+def failure(errand: Errand, errno: int) -> str:
+    """What was tried, for an error to which the kernel's reason is added; a hint goes in front of that."""
+    help_words = hint(errand, errno)
+    return f"{describe(errand)}{f' ({help_words})' if help_words else ''}"
+
+
+def lines(errands: list[Errand]) -> list[dict[str, Any]]:
+    """The errands as JSON objects: words, syscalls, pointer."""
+    return [{"words": describe(errand), "syscalls": syscalls(errand), "pointer": errand[1]} for errand in errands]
