@@ -6,7 +6,7 @@ import posix
 from errno import EBUSY, EINVAL, ENOENT
 
 from ocirt.cgroup import limits, tree, v2
-from ocirt.errors import OcirtError, UnsupportedError, failed
+from ocirt.errors import ContainerError, OcirtError, UnsupportedError, failed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,13 +34,16 @@ def apply(
 
     name    the words for a JSON pointer below /linux/resources, for errors
     Raises UnsupportedError for what the host or the caller's rights do not allow, SystemCallError for what the kernel
-    refuses; what was written until then stays.
+    refuses, ContainerError for what checkBeforeUpdate does; what was written until then stays.
     """
     homes = homes_of(paths, hs)
     try:
         todo = limits.writes(resources, homes, "" in homes)
     except limits.Unmet as unmet:
         raise UnsupportedError(f"{name(unmet.pointer)}: {unmet.reason}") from None
+    memory = resources.get("memory") or {}
+    if memory.get("checkBeforeUpdate") and "" in homes and "memory" not in homes:
+        _check_usage(memory, homes[""], name)
     for unified in (False, True):  # these take precedence, so they come last
         _write_all([write for write in todo if write[4].startswith("/unified/") is unified], homes, name)
 
@@ -52,6 +55,20 @@ def homes_of(paths: Sequence[str], hs: Sequence[Hierarchy]) -> Homes:
         for controller in hierarchy.controllers.split(","):
             homes[controller] = path
     return homes
+
+
+def _check_usage(memory: dict[str, int], directory: str, name: Callable[[str], str]) -> None:
+    """Refuse a limit below what is in use, as v1 does by itself; v2 would kill (config-linux.md, checkBeforeUpdate)."""
+    try:
+        usage = int(tree.read(f"{directory}/memory.current"))
+    except (OSError, ValueError):
+        return  # the file is missing with the controller, and then the limit is refused for that
+    for member in ("swap", "limit"):
+        limit = memory.get(member) or 0
+        if 0 < limit <= usage:
+            raise ContainerError(
+                f"{name('/memory/' + member)}: rejecting memory limit {limit}, {usage} bytes are in use"
+            )
 
 
 def _write_all(todo: list[Write], homes: Homes, name: Callable[[str], str]) -> None:

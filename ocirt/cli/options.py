@@ -95,6 +95,32 @@ _CREATE: tuple[Flag, ...] = (
 _RUN: tuple[Flag, ...] = (_DETACH, ("keep", "", False, "keep", "keep the container after its process has exited", ""))
 _FORCE: Flag = ("force", "f", False, "force", "kill what still runs; succeed if there is no such container", "")
 
+# The key is the property of linux.resources, "part.name".
+_LIMITS = (
+    ("blkio-weight", "blockIO.weight", "weight of block I/O, 10 to 1000"),
+    ("cpu-burst", "cpu.burst", "microseconds that may be saved up beyond the quota"),
+    ("cpu-idle", "cpu.idle", "1: run only when nobody else wants the processors; 0: as others"),
+    ("cpu-period", "cpu.period", "microseconds over which the quota is counted"),
+    ("cpu-quota", "cpu.quota", "microseconds of CPU time in each period, -1 for no limit"),
+    ("cpu-rt-period", "cpu.realtimePeriod", "as the period, for real-time processes (cgroup v1)"),
+    ("cpu-rt-runtime", "cpu.realtimeRuntime", "as the quota, for real-time processes (cgroup v1)"),
+    ("cpu-share", "cpu.shares", "share of the CPU time in relation to other cgroups, 2 to 262144"),
+    ("cpuset-cpus", "cpu.cpus", "processors to use, such as 0-3,7"),
+    ("cpuset-mems", "cpu.mems", "memory nodes to use, such as 0-1"),
+    ("kernel-memory", "memory.kernel", "bytes of kernel memory (cgroup v1, ignored since Linux 6.1)"),
+    ("kernel-memory-tcp", "memory.kernelTCP", "bytes of TCP buffers (cgroup v1)"),
+    ("memory", "memory.limit", "bytes of memory, such as 50M, -1 for no limit"),
+    ("memory-reservation", "memory.reservation", "bytes of memory to leave to the container when there is little"),
+    ("memory-swap", "memory.swap", "bytes of memory and swap together, -1 for no limit"),
+    ("pids-limit", "pids.limit", "number of processes and threads, -1 for no limit"),
+)
+_UPDATE: tuple[Flag, ...] = (
+    ("resources", "r", True, "resources", "read limits from FILE, - for stdin, as in linux.resources: JSON", "FILE"),
+    *((flag, "", True, key, help, "LIMIT") for flag, key, help in _LIMITS),
+    ("l3-cache-schema", "", True, "l3_cache_schema", "line for the L3 cache of Intel RDT", "SCHEMA"),
+    ("mem-bw-schema", "", True, "mem_bw_schema", "line for the memory bandwidth of Intel RDT", "SCHEMA"),
+)
+
 VERBS: dict[str, Verb] = {
     "create": ("ocirt.cli.create", "create a container; its process waits for start", _CREATE, ("ID",)),
     "start": ("ocirt.cli.start", "execute the process of a created container", (), ("ID",)),
@@ -112,6 +138,7 @@ VERBS: dict[str, Verb] = {
     ),
     "pause": ("ocirt.cli.pause", "stop every process of a container where it stands", (), ("ID",)),
     "resume": ("ocirt.cli.resume", "let the processes of a paused container go on", (), ("ID",)),
+    "update": ("ocirt.cli.update", "change the limits of a container", _UPDATE, ("ID",)),
     "delete": ("ocirt.cli.delete", "remove a stopped container and all that it held", (_FORCE, _REGEX), ("ID",)),
     "list": (
         "ocirt.cli.list",

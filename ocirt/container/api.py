@@ -16,7 +16,7 @@ import select
 from typing import TYPE_CHECKING, Any
 
 from ocirt.config import check, explain, load
-from ocirt.container import create, delete, kill, pause, process, resume, start, state
+from ocirt.container import create, delete, kill, pause, process, resume, start, state, update
 from ocirt.container import list as listing
 from ocirt.container import run as running
 from ocirt.container.prepare import Options, bundle_path
@@ -169,6 +169,13 @@ class Container:
             except ChildProcessError:
                 raise ContainerNotRunning(self.id) from None
         return int(ended.si_status if ended.si_code == posix.CLD_EXITED else 128 + ended.si_status)
+
+    def update(self, resources: dict[str, Any]) -> None:
+        """Change limits: a part of config.json's linux.resources; devices, and what it leaves out, stay as they are.
+
+        Raises ContainerNotRunning, UnsupportedError, SystemCallError, and OcirtError for what is no resource.
+        """
+        update.update(self.runtime.root, self.id, resources)
 
     def delete(self, *, force: bool = False) -> None:
         """Remove all that `create` made; `force` kills first, and a container that is gone is no error.

@@ -54,6 +54,7 @@ def layer(monkeypatch):
         "start": module("start", start=layer.note),
         "state": module("state", public=layer.note),
         "kill": module("kill", kill=layer.note, signal_number=signal_number),
+        "update": module("update", update=layer.note),
         "delete": module("delete", delete=layer.note),
         "list": module("list", containers=layer.listed),
     }.items():

@@ -21,6 +21,10 @@ PEERS = [
     ("runc", "delete", "--force -f --help -h", ""),
     ("runc", "pause", "--help -h", ""),
     ("runc", "resume", "--help -h", ""),
+    ("runc", "update", "--help -h",
+     "--resources -r --blkio-weight --cpu-period --cpu-quota --cpu-burst --cpu-share --cpu-rt-period --cpu-rt-runtime "
+     "--cpuset-cpus --cpuset-mems --kernel-memory --kernel-memory-tcp --memory --cpu-idle --memory-reservation "
+     "--memory-swap --pids-limit --l3-cache-schema --mem-bw-schema"),
     ("runc", "list", "--quiet -q --help -h", "--format -f"),
     ("runc", "spec", "--rootless --help -h", "--bundle -b"),
     ("runc", "features", "--help -h", ""),
@@ -36,6 +40,11 @@ PEERS = [
     ("crun", "delete", "--force -f --regex -r --help -? --usage", ""),
     ("crun", "pause", "--help -? --usage", ""),
     ("crun", "resume", "--help -? --usage", ""),
+    ("crun", "update", "--help -? --usage",
+     "--resources -r --blkio-weight --cpu-period --cpu-quota --cpu-share --cpu-rt-period --cpu-rt-runtime "
+     "--cpuset-cpus --cpuset-mems --kernel-memory --kernel-memory-tcp --memory --memory-reservation --memory-swap "
+     "--pids-limit "
+     "--l3-cache-schema --mem-bw-schema"),
     ("crun", "list", "--quiet -q --help -? --usage", "--format -f"),
     ("crun", "spec", "--rootless --help -? --usage", "--bundle -b --file -f"),
     ("crun", "features", "--help -? --usage", ""),

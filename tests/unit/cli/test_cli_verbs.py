@@ -118,6 +118,47 @@ def test_kill_sends_the_signal_and_term_by_default(words, signal, layer):
     assert layer.calls == [(("/r", "web", signal), {"all": False})]
 
 
+UPDATES = [
+    ([], {}),
+    (["--memory", "50M", "--memory-swap=-1"], {"memory": {"limit": 52428800, "swap": -1}}),
+    (["--memory", "1.5GiB"], {"memory": {"limit": 1610612736}}),
+    (["--memory=512", "--memory-reservation=1k"], {"memory": {"limit": 512, "reservation": 1024}}),
+    (["--cpuset-cpus", "0-1", "--cpuset-mems", ""], {"cpu": {"cpus": "0-1"}}),
+    (["--cpu-share=7", "--cpu-quota=-1"], {"cpu": {"shares": 7, "quota": -1}}),
+    (["--pids-limit", "0", "--blkio-weight", "10"], {"pids": {"limit": 0}, "blockIO": {"weight": 10}}),
+]
+
+
+@pytest.mark.parametrize(("words", "resources"), UPDATES, ids=str)
+def test_update_makes_resources_of_its_flags(words, resources, layer):
+    assert main(["--root", "/r", "update", *words, "web"]) == 0
+    assert layer.calls[0][0][:3] == ("/r", "web", resources)
+
+
+BAD_UPDATES = [
+    (["--memory", "much"], 'flag --memory: "much" is not a number of bytes, such as 50M or -1'),
+    (["--memory", "-2M"], 'flag --memory: "-2M" is not a number of bytes, such as 50M or -1'),
+    (["--pids-limit", "1k"], 'flag --pids-limit: "1k" is not a number'),
+    (["--cpu-quota", "1.5"], 'flag --cpu-quota: "1.5" is not a number'),
+    (["--l3-cache-schema", "L3:0=f"], "flag --l3-cache-schema: the container has no linux.intelRdt to be changed"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), BAD_UPDATES, ids=str)
+def test_update_refuses_values_that_are_none(words, message, layer, capfd):
+    assert main(["--root", "/r", "update", *words, "web"]) == 2
+    assert capfd.readouterr().err.startswith(f"ocirt: update: {message}\n")
+    assert layer.calls == []
+
+
+def test_update_reads_resources_from_a_file_and_names_one_that_is_not_there(layer, tmp_path, capfd):
+    (tmp_path / "limits").write_text('{"pids": {"limit": 3}}')
+    assert main(["--root", "/r", "update", "-r", f"{tmp_path}/limits", "web"]) == 0
+    assert layer.calls == [(("/r", "web", {"pids": {"limit": 3}}), {})]
+    assert main(["--root", "/r", "update", "--resources", f"{tmp_path}/none", "web"]) == 1
+    assert capfd.readouterr().err == f'ocirt: cannot read "{tmp_path}/none": no such file or directory\n'
+
+
 def test_kill_all_is_told_wherever_the_flag_stands(layer):
     assert main(["--root", "/r", "kill", "--all", "web", "9"]) == 0
     assert main(["--root", "/r", "kill", "web", "9", "-a"]) == 0

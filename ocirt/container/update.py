@@ -1,0 +1,75 @@
+"""Update: other limits for a container that exists. Its devices stay as they are, whatever is said of them."""
+
+from __future__ import annotations
+
+from ocirt import cgroup
+from ocirt.cgroup import changes
+from ocirt.config import check
+from ocirt.container import quick, state
+from ocirt.container.ids import check_id
+from ocirt.errors import ConfigError, ContainerNotRunning, OcirtError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from ocirt.cgroup import Hierarchy
+
+IN_CONFIG = "/linux/resources"
+
+
+def in_resources(pointer: str) -> str:
+    """Where a limit stands in a document of resources alone."""
+    return f"resources: {pointer or '/'}"
+
+
+def update(root: str, container_id: str, resources: dict[str, Any], name: Callable[[str], str] = in_resources) -> None:
+    """Change the limits that `resources`, as linux.resources, has; what it leaves out, or has as null, stays.
+
+    Engines send all of linux.resources: as with runc, `devices` are passed over.
+    name    the words for a JSON pointer into `resources`, for errors
+    Raises ContainerNotFound, ContainerNotRunning, InvalidID, OcirtError for a document that is wrong, UnsupportedError
+    for a limit that the host lacks, SystemCallError for what the kernel refuses.
+    """
+    check_id(container_id)
+    record = state.read(root, container_id)
+    status, _ = quick.status(root, container_id)
+    if status in {"creating", "stopped"}:
+        raise ContainerNotRunning(container_id, status)
+    wanted = {
+        part: without_nulls(value) for part, value in resources.items() if part != "devices" and value is not None
+    }
+    check_resources(wanted, name)
+    hs, paths = located(record.cgroups)
+    changes.change(paths, hs, wanted, name)
+
+
+def located(cgroups: list[str]) -> tuple[list[Hierarchy], list[str]]:
+    """The hierarchies that the directories `cgroups` are in, and these, in the same order."""
+    # The longest mount first: with v2 at the top of the others' mounts, its own is the start of every path.
+    by_mount = sorted(cgroup.hierarchies(), key=lambda hierarchy: -len(hierarchy.mount))
+    hs, paths = [], []
+    for path in cgroups:
+        for hierarchy in by_mount:
+            if path.startswith(hierarchy.mount + "/"):
+                hs.append(hierarchy)
+                paths.append(path)
+                break
+    return hs, paths
+
+
+def check_resources(wanted: dict[str, Any], name: Callable[[str], str]) -> None:
+    """Raise OcirtError, a line for each problem, where a config with these resources would be refused."""
+    try:
+        check.check({"ociVersion": "1.3.0", "root": {"path": "/"}, "linux": {"resources": wanted}})
+    except ConfigError as error:
+        lines = [f"{name(problem.pointer.removeprefix(IN_CONFIG))}: {problem.message}" for problem in error.problems]
+        raise OcirtError("\n".join(lines)) from None
+
+
+def without_nulls(value: Any) -> Any:
+    """`value` without members that are null: engines in Go mean absent ones by them."""
+    if isinstance(value, dict):
+        return {name: without_nulls(member) for name, member in value.items() if member is not None}
+    return value

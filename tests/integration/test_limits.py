@@ -1,0 +1,143 @@
+"""linux.resources: each limit as the kernel shows it, set at create and by update; and limits that bite."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration import limits
+from tests.integration.limits import Refused, Row, Shown, at_the_top, cgroups, read, shows
+from tests.integration.support import Bundle, Container, Runtime
+
+MakeBundle = Callable[..., Bundle]
+MIB = 1 << 20
+
+pytestmark = pytest.mark.cgroup
+
+IDS = [f"{row.pointer}-{index}" for index, row in enumerate(limits.ROWS)]
+ASLEEP = ["sleep", "600"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def scheduler() -> Iterator[None]:
+    """The device that the rows limit has the scheduler that knows weights."""
+    device = limits.loop()
+    if not device:
+        yield
+        return
+    file = device / "queue/scheduler"
+    before = file.read_text().split("[")[1].split("]")[0]
+    file.write_text("bfq")
+    yield
+    file.write_text(before)
+
+
+def expected(row: Row) -> Shown | Refused:
+    """What is to be seen on this host; skips where the host lacks a disk."""
+    if "DISK" in str(row.resources) and not limits.disk():
+        pytest.skip("no block device that could be limited")
+    version = limits.version(row)
+    if version == 0:
+        return Refused(f'needs the cgroup controller "{row.controllers[0] or row.controllers[1]}"')
+    return row.v1 if version == 1 else row.v2
+
+
+def judge(row: Row, error: str, words: str) -> None:
+    """A refusal is one line that names the field and the reason."""
+    pointer = row.pointer.split("*")[0].rstrip("/")
+    assert pointer in error, error
+    assert words in error, error
+    assert error.count("\n") == 1, error
+
+
+def test_the_table_has_every_limit_of_the_schema(project: Path) -> None:
+    rows = {row.pointer for row in limits.ROWS}
+    assert rows == limits.properties(project)
+    for file in limits.ELSEWHERE.values():
+        assert (Path(__file__).parent / file).exists()
+
+
+@pytest.mark.parametrize("row", limits.ROWS, ids=IDS)
+def test_create_sets_the_limit(row: Row, runtime: Runtime, make_bundle: MakeBundle) -> None:
+    want = expected(row)
+    name = runtime.new_id()
+    resources = limits.with_disk(row.resources)
+    bundle = make_bundle(args=ASLEEP, linux={**at_the_top(name), "resources": resources})
+    if isinstance(want, Shown):
+        shows(runtime, runtime.create(bundle, container_id=name), want)
+        return
+    failed = runtime.run("create", "--bundle", str(bundle.path), name, check=False)
+    judge(row, failed.stderr, want.words)
+    assert "config.json: /linux/resources" in failed.stderr
+
+
+@pytest.mark.parametrize("row", limits.ROWS, ids=IDS)
+def test_update_sets_the_limit(row: Row, runtime: Runtime, make_bundle: MakeBundle) -> None:
+    want = expected(row)
+    name = runtime.new_id()
+    container = runtime.create(make_bundle(args=ASLEEP, linux=at_the_top(name)), container_id=name)
+    document = json.dumps(limits.with_disk(row.resources)).encode()
+    if isinstance(want, Shown):
+        runtime.run("update", "--resources", "-", name, stdin=document, check=True)
+        shows(runtime, container, want)
+        return
+    failed = runtime.run("update", "--resources=-", name, stdin=document, check=False)
+    judge(row, failed.stderr, want.words)
+    assert "ocirt: resources: /" in failed.stderr
+
+
+# -- limits that bite --------------------------------------------------------------------------------------------------
+
+
+def test_a_container_over_its_number_of_tasks_cannot_fork(runtime: Runtime, make_bundle: MakeBundle) -> None:
+    script = "sleep 9 & sleep 9 & sleep 9 & sleep 9 & echo all"
+    bundle = make_bundle(args=["sh", "-c", script], linux={"resources": {"pids": {"limit": 3}}})
+    done = runtime.run_container(bundle)
+    assert done.code != 0
+    assert "can't fork" in done.stderr
+    assert "all" not in done.stdout
+
+
+def test_a_container_over_its_memory_is_killed(runtime: Runtime, make_bundle: MakeBundle) -> None:
+    resources = {"memory": {"limit": 16 * MIB, "swap": 16 * MIB}}
+    bundle = make_bundle(
+        args=["dd", "if=/dev/zero", "of=/dev/null", "bs=64M", "count=1"], linux={"resources": resources}
+    )
+    container = runtime.create(bundle)
+    container.start()
+    container.wait_stopped()
+    counts = read(runtime, container, "memory.oom_control") or read(runtime, container, "memory.events")
+    assert "oom_kill 1" in counts.splitlines()
+
+
+def cpu_seconds(container: Container) -> float:
+    """CPU time that its processes have had."""
+    if text := read(container.runtime, container, "cpuacct.usage"):
+        return int(text) / 1e9
+    lines = dict(line.split() for line in read(container.runtime, container, "cpu.stat").splitlines())
+    return int(lines["usage_usec"]) / 1e6
+
+
+def test_a_quota_holds_cpu_time_to_its_share(runtime: Runtime, make_bundle: MakeBundle) -> None:
+    resources = {"cpu": {"quota": 2000, "period": 20000}}
+    loop = ["sh", "-c", "while :; do :; done"]
+    container = runtime.create(make_bundle(args=loop, linux={"resources": resources}))
+    container.start()
+    begin, begin_cpu = time.monotonic(), cpu_seconds(container)
+    time.sleep(1)
+    share = (cpu_seconds(container) - begin_cpu) / (time.monotonic() - begin)
+    assert share < 0.15  # a tenth, and what a period more or less makes
+    statistics = "".join(
+        (path / "cpu.stat").read_text() for path in cgroups(runtime, container) if (path / "cpu.stat").exists()
+    )
+    assert int(statistics.split("nr_throttled ")[1].split()[0]) > 0
+
+
+def test_a_container_with_one_mebibyte_runs_true(runtime: Runtime, make_bundle: MakeBundle) -> None:
+    """The runtime's own memory must not be charged to the container."""
+    resources = {"memory": {"limit": MIB, "swap": MIB}}
+    runtime.run_container(make_bundle(args=["true"], linux={"resources": resources}), check=True)
