@@ -4,6 +4,7 @@ Executes the packed modules in their order (pack.py). Whatever else is imported 
 or a person is reading, completes the interpreter first. The launcher gives
 
     common, own    entries of every verb, {verb: its own}
+    demanded       {module: entry} of those that are imported when a container asks for them
     verb           the verb
     parent         directory of the package
     search         directories of extension modules
@@ -14,7 +15,9 @@ or a person is reading, completes the interpreter first. The launcher gives
 from __future__ import annotations
 
 import _codecs
+import _frozen_importlib
 import _imp
+import marshal
 import posix
 import sys
 
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     # What the launcher gives.
     common: Sequence[Entry] = ()
     own: dict[str, Sequence[Entry]] = {}
+    demanded: dict[str, Entry] = {}
     verb: str = ""
     parent: str = ""
     search: list[str] = []
@@ -56,6 +60,31 @@ def search_codec(name: str) -> Any:
     import encodings
 
     return encodings.search_function(name)
+
+
+class Demanded:
+    """Finder and loader of packed modules that a container asks for."""
+
+    @staticmethod
+    def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> Any:
+        """None where the module is not packed or its source is newer: then the next finder looks for the source."""
+        _, kind, _, mtime = demanded.get(name, ("", "", "", 0))
+        if not kind or (mtime and posix.stat(f"{parent}/{name.replace('.', '/')}.py").st_mtime_ns != mtime):
+            return None
+        return _frozen_importlib.ModuleSpec(name, Demanded)  # type: ignore[arg-type]
+
+    @staticmethod
+    def create_module(spec: Any) -> ModuleType:
+        """The module, executed already where it is a shared object."""
+        name, kind, body, _ = demanded[spec.name]
+        return load_extension(name, body) if kind == "extension" else make_module(name, kind)
+
+    @staticmethod
+    def exec_module(module: ModuleType) -> None:
+        """Execute a packed module."""
+        _, kind, body, _ = demanded[module.__name__]
+        if kind != "extension":
+            exec(marshal.loads(body), module.__dict__)  # noqa: S102, S302 - our own code, packed by our build
 
 
 class Completer:
@@ -121,7 +150,7 @@ def load(entries: Sequence[Entry]) -> None:
 
 def boot() -> None:
     """Load what the verb needs; where that fails, start afresh, in the way of every interpreter."""
-    sys.meta_path.append(Completer)
+    sys.meta_path += [Demanded, Completer]
     try:
         load(common)
         load(own[verb])
@@ -129,6 +158,7 @@ def boot() -> None:
     except Exception:
         for name in [name for name in sys.modules if name.partition(".")[0] == "ocirt"]:
             del sys.modules[name]
+        sys.meta_path.remove(Demanded)
         if Completer in sys.meta_path:
             sys.meta_path.remove(Completer)
             complete()

@@ -4,11 +4,13 @@
 
 PARENT holds the package ocirt, SITE-PACKAGES its dependencies. The output is one marshalled tuple:
 
-    (code of boot.py, entries of every verb, {verb: entries of its own})
+    (code of boot.py, entries of every verb, {verb: entries of its own}, {module: entry, its code marshalled})
 
     entry: (module, kind, body, source's mtime), in the order of import; kind and body are
         "module" | "package"    code object
         "extension"             name of the shared object, relative to a directory of the search path
+
+The last are imported by a container that asks for what they do; to the others they cost nothing but their bytes.
 
 It fits the interpreter that packed it and no other: the launcher beside it is built for that one. With --in-tree the
 modification times are kept, and boot.py takes a pack that is older than a source for none.
@@ -25,6 +27,9 @@ from pathlib import Path
 from types import CodeType, ModuleType
 
 COMMON = ("ocirt.cli.main", "ocirt.cli.create", "ocirt.container.create")
+ON_DEMAND = (
+    "ocirt.cgroup.resources", "ocirt.container.errands", "ocirt.linux.seccomp", "ocirt.plan.scheduling",
+)  # fmt: skip
 OWN = {"create": (), "run": ("ocirt.cli.run", "ocirt.container.run", "ocirt.spawn.console")}
 
 Entry = tuple[str, str, "CodeType | str", int]
@@ -119,8 +124,13 @@ def main() -> None:
     recorder = Recorder(sys.path, "--in-tree" in flags)
     common = recorder.take(COMMON)
     own = {verb: recorder.take(names) for verb, names in OWN.items()}
+    demanded = {
+        name: (name, kind, body if isinstance(body, str) else marshal.dumps(body), mtime)
+        for name, kind, body, mtime in recorder.take(ON_DEMAND)
+        if name.startswith("ocirt.")
+    }
     boot = compiled(Path(__file__).with_name("boot.py"))
-    Path(output + ".new").write_bytes(marshal.dumps((boot, common, own)))
+    Path(output + ".new").write_bytes(marshal.dumps((boot, common, own, demanded)))
     Path(output + ".new").replace(output)
 
 

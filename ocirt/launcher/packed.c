@@ -118,6 +118,7 @@ void boot(const char *pack, size_t size, const char *verb, const char *parent, c
 		{ "__builtins__", py.PyEval_GetBuiltins() },
 		{ "common", parts ? py.PyTuple_GetItem(parts, 1) : NULL },
 		{ "own", parts ? py.PyTuple_GetItem(parts, 2) : NULL },
+		{ "demanded", parts ? py.PyTuple_GetItem(parts, 3) : NULL },
 		{ "verb", text(verb) },
 		{ "parent", text(parent) },
 		{ "search", search_list(directories) },

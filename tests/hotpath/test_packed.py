@@ -71,6 +71,24 @@ def test_create_and_run_look_for_no_module_and_no_codec(traced: Traced, verb: st
     assert len(calls) <= BUDGET, "more system calls than budgeted"
 
 
+DEMANDS = {
+    "resources": {"pids": {"limit": 9}, "cpu": {"shares": 100}},
+    "seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["acct"], "action": "SCMP_ACT_ERRNO"}]},
+}
+
+
+@pytest.mark.parametrize("part", DEMANDS)
+def test_what_a_container_asks_for_is_packed_too(traced: Traced, bundle: Path, part: str) -> None:
+    if not fresh():
+        pytest.skip("the sources are newer than the build: make build")
+    config = json.loads((bundle / "config.json").read_text())
+    config["linux"][part] = DEMANDS[part]
+    (bundle / "config.json").write_text(json.dumps(config))
+    code, calls = traced("create")
+    assert code == 0
+    assert not [call for call in calls if call.startswith("openat") and (".py" in call or "encodings" in call)]
+
+
 def test_an_error_completes_the_interpreter_and_is_told(traced: Traced, bundle: Path) -> None:
     (bundle / "config.json").write_text('{"ociVersion": "1.0.2", "rooot": {}}')
     code, calls = traced("create")
