@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 __all__ = [
-    "Hierarchy", "apply", "attach", "create", "freeze", "freezers", "frozen", "hierarchies", "kill", "layout",
-    "missing", "paths_for", "pids", "remove", "thaw",
+    "Hierarchy", "apply", "attach", "create", "delegate", "freeze", "freezers", "frozen", "hierarchies", "kill",
+    "layout", "missing", "opened", "paths_for", "pids", "remove", "thaw",
 ]  # fmt: skip
 
 # The parent of containers without a cgroupsPath: every container's and nobody's, removed by whoever leaves it empty.
@@ -122,6 +122,29 @@ def apply(paths: Sequence[str], hs: Sequence[Hierarchy], resources: dict[str, An
         from ocirt.cgroup import resources as limited
 
         limited.apply(paths, hs, resources)
+
+
+def delegate(path: str, uid: int) -> None:
+    """Give the v2 cgroup `path` to a user of the host, to make cgroups below it. Raises SystemCallError."""
+    try:
+        v2.delegate(path, uid)
+    except OSError as error:
+        # Who is not root gives away nothing, and what create passed over is not there.
+        if not posix.geteuid() or error.errno not in {ENOENT, *tree.DENIED}:
+            raise failed(f'give cgroup "{path}" to user {uid}', error) from None
+
+
+def opened(path: str) -> int:
+    """Open a v2 cgroup for clone3(2) to make a process in, the caller's to close; -1 for one that `create` passed over.
+
+    Raises SystemCallError.
+    """
+    try:
+        return posix.open(path, tree.DIRECTORY)
+    except OSError as error:
+        if error.errno in {ENOENT, *tree.DENIED} and _not_ours(path):
+            return -1
+        raise failed(f'open cgroup "{path}"', error) from None
 
 
 def attach(paths: Sequence[str], pid: int) -> None:

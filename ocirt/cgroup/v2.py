@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FREEZER = "/cgroup.events"
+DELEGATE = "/sys/kernel/cgroup/delegate"  # cgroups(7), Linux 4.15
 
 
 def kill(path: str) -> bool:
@@ -98,6 +99,20 @@ def refuse_threaded(path: str) -> None:
         return
     if not kind.startswith("domain") or kind == "domain invalid":
         raise ContainerError(f'cgroup "{path}" is "{kind}": as a part of a threaded cgroup it can hold threads alone')
+
+
+def delegate(path: str, uid: int) -> None:
+    """Let user `uid` of the host own `path` and those files in it that the kernel says may be. Raises OSError."""
+    try:
+        names = tree.read(DELEGATE).decode().split()
+    except FileNotFoundError:
+        names = ["cgroup.procs", "cgroup.subtree_control", "cgroup.threads"]  # config-linux.md "Cgroup ownership"
+    posix.chown(path, uid, -1)
+    for name in names:
+        try:
+            posix.chown(f"{path}/{name}", uid, -1)
+        except FileNotFoundError:
+            pass  # of a controller that is not there
 
 
 def enable_controllers(mount: str, path: str) -> None:

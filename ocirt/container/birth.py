@@ -47,6 +47,7 @@ class Birth:
     config, raw          config.json as a document, and its bytes
     compilation, plan    the plan half made by `read`; and whole, by `compile`
     hierarchies, paths   where cgroups are mounted; the container's cgroup in each
+    to_enter             those of paths that the process is not born in
     preserve, keep       how many fds from 3 on the process gets, and which of them are open
     directory            the container's state directory, whose lock is held
     record               what state.json says; `recorded` once there is something to undo by it
@@ -57,6 +58,7 @@ class Birth:
     __slots__ = (
         "bundle", "compilation", "config", "console", "container_id", "directory", "hierarchies", "hooks_ran", "init",
         "keep", "options", "paths", "pid_file_written", "plan", "preserve", "raw", "record", "recorded", "root",
+        "to_enter",
     )  # fmt: skip
 
     def __init__(self, root: str, container_id: str, bundle: str, options: Options) -> None:
@@ -105,6 +107,7 @@ class Birth:
         self.hierarchies = [] if self.options.manager == "disabled" else cgroup.hierarchies()
         cgroups_path = (self.config.get("linux") or {}).get("cgroupsPath")
         self.paths = cgroup.paths_for(cgroups_path, self.container_id, self.hierarchies)
+        self.to_enter = self.paths
         host = facts.Facts(self.hierarchies, cgroup.layout(self.hierarchies), self.paths)
         self.compilation = Compilation(self.config, launch, host)
 
@@ -145,19 +148,16 @@ class Birth:
     def bring_up(self, last: int) -> None:
         """Start the init on its plan, do meanwhile what it does not wait for, and follow it to the point `last`."""
         self.init = parent.spawn(self.root, self.preserve, self.keep)
-        first = self.compilation.first
         # The kernel takes its time for namespaces: half a millisecond, in which the rest is compiled.
-        begun = len(first) if first and first[-1][0] == "clone" else 0
-        if begun:
-            self.init.begin(first)
+        begun = self.begin()
         self.compile()
         self.hand_over(wire.encode(self.plan.ops[begun:]))
         # All that the init does up to its first question is gone with it, and it is gone when we are.
-        self.record = self.new_record()
-        self.recorded = True
-        state.write(self.directory.number, self.record)
-        self.make_cgroups()
+        if not self.recorded:
+            self.make_cgroups()
         cgroup.apply(self.paths, self.hierarchies, (self.config.get("linux") or {}).get("resources") or {})
+        if self.plan.cgroup_owner not in {-1, self.compilation.context.facts.euid}:
+            cgroup.delegate(self.paths[0], self.plan.cgroup_owner)
         self.record.freezers = cgroup.freezers(self.paths)
         state.write_file(self.directory.number, "config.json", self.raw)
         state.write_file(self.directory.number, "plan.bin", wire.archive(wire.encode(self.plan.ops), self.plan.ops))
@@ -171,8 +171,32 @@ class Birth:
         }
         self.init.until(last, actions, self.born)
 
+    def begin(self) -> int:
+        """Let the init make the container's process, where that is made new; how many operations it was sent.
+
+        On v2 the process is born in its cgroup, which has to be there before it. On v1 a process can only be moved, and
+        the cgroups are made while the kernel is busy with the namespaces.
+        """
+        first = self.compilation.first
+        if not first or first[-1][0] != "clone":
+            return 0
+        if self.options.manager != "cgroupfs" or cgroup.layout(self.hierarchies) != "v2":
+            self.init.begin(first)
+            return len(first)
+        self.make_cgroups()
+        with calls.Fd(cgroup.opened(self.paths[0])) as home:
+            if home.number >= 0:
+                self.init.begin(first, [(lib.SLOT_CGROUP, home.number)])
+                self.to_enter = self.paths[1:]
+            else:
+                self.init.begin(first)
+        return len(first)
+
     def make_cgroups(self) -> None:
-        """Make them; an error names the field that has the path."""
+        """Make them, once the state names them; an error names the field that has the path."""
+        self.record = self.new_record()
+        self.recorded = True
+        state.write(self.directory.number, self.record)
         expected, self.record.made = self.record.made, []  # if it fails: it removes what it made, no more is ours
         try:
             self.record.made = cgroup.create(self.paths)
@@ -213,7 +237,7 @@ class Birth:
         record = state.State(self.container_id, self.config["ociVersion"], self.bundle, rootfs)
         record.annotations = self.config.get("annotations") or {}
         record.manager = self.options.manager
-        record.pid_namespace = self.plan.own_pid_namespace
+        record.pid_namespace = self.compilation.context.new("pid")
         record.python = " ".join(words)
         record.cgroups = self.paths
         record.made = cgroup.missing(self.paths)
@@ -224,7 +248,7 @@ class Birth:
 
         On disk it is from the next point on at which it could outlive us: hooks, or the end.
         """
-        cgroup.attach(self.paths, pid)
+        cgroup.attach(self.to_enter, pid)
         self.record.born(pid)
 
     def write_maps(self) -> Slots:

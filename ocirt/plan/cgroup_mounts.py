@@ -11,7 +11,7 @@ from __future__ import annotations
 from errno import EBUSY, ENOENT, EPERM
 
 from ocirt.linux.consts import MOUNT_ATTR_RDONLY, MOUNT_RECURSIVE, SLOT_NONE
-from ocirt.plan import ops
+from ocirt.plan import ids, ops
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,12 +28,21 @@ def cgroup(c: Context, mount: Mount) -> list[Op]:
     pairs = list(zip(c.facts.hierarchies, c.facts.cgroup_paths, strict=False))
     unified = [(hierarchy, own) for hierarchy, own in pairs if hierarchy.version == 2]
     attributes = mount.options.single
+    if c.facts.layout == "v2" and delegated(c, mount):
+        user = (c.process.get("user") or {}).get("uid") or 0
+        c.cgroup_owner = ids.host_uid(c, user)
     if unified and (c.facts.layout == "v2" or mount.fstype == "cgroup2"):
         return hierarchy_at(c, mount, mount.target, unified[0], attributes)
     if not pairs:
         c.warnings.append(f"{mount.pointer}: no cgroup hierarchy is in use, {mount.target} is empty")
         return [empty(mount)]
     return v1(c, mount, pairs)
+
+
+def delegated(c: Context, mount: Mount) -> bool:
+    """Whether the process's user shall own the container's cgroup (config-linux.md "Cgroup ownership")."""
+    conventional = mount.source == "cgroup" and mount.target == "/sys/fs/cgroup"
+    return conventional and c.new("cgroup") and not mount.options.single & MOUNT_ATTR_RDONLY
 
 
 def empty(mount: Mount) -> Op:

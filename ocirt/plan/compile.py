@@ -67,10 +67,14 @@ class Plan:
     syncs               the points (SYNC_…) at which the init waits, in order
     errands             what the runtime does when the process is in its cgroup
     own_pid_namespace   the process is pid 1 of a pid namespace of its own
+    cgroup_owner        the host's uid that shall own the container's cgroup on v2, -1 for the runtime's own
     warnings            lines for the log
     """
 
-    __slots__ = ("errands", "gid_map", "ops", "own_pid_namespace", "setgroups", "syncs", "trees", "uid_map", "warnings")
+    __slots__ = (
+        "cgroup_owner", "errands", "gid_map", "ops", "own_pid_namespace", "setgroups", "syncs", "trees", "uid_map",
+        "warnings",
+    )  # fmt: skip
 
     def __init__(self, c: Context, found: list[Op]) -> None:
         self.ops = found
@@ -81,6 +85,7 @@ class Plan:
         self.setgroups = not ids.setgroups_denied(c)
         self.syncs = tuple(op[3][0] for op in found if op[0] == "sync")
         self.own_pid_namespace = c.new("pid")
+        self.cgroup_owner = c.cgroup_owner
         self.warnings = c.warnings
 
 

@@ -42,9 +42,11 @@ class Context:
     warnings                 lines for the log
     in_cgroup                the wait for the cgroup is in the plan already
     errands                  what the runtime does at that wait (errands.py)
+    cgroup_owner             the host's uid that shall own the container's cgroup, -1 for the runtime's own
     """
 
     __slots__ = (
+        "cgroup_owner",
         "config",
         "errands",
         "facts",
@@ -79,6 +81,7 @@ class Context:
         self.warnings: list[str] = []
         self.in_cgroup = False
         self.errands: list[Errand] = []
+        self.cgroup_owner = -1
 
     def new(self, kind: str) -> bool:
         """True where the container gets a new namespace of this type."""

@@ -25,6 +25,13 @@ def id_map(c: Context, name: str) -> Map:
     return [(entry["containerID"], entry["hostID"], entry["size"]) for entry in c.linux.get(name) or ()]
 
 
+def host_uid(c: Context, uid: int) -> int:
+    """The host's number for a user of the container; -1 where nothing is known of its mapping, or there is none."""
+    if "user" not in c.namespaces:
+        return uid
+    return next(iter(_host_ids(id_map(c, "uidMappings"), uid)), -1)
+
+
 def setgroups_denied(c: Context) -> bool:
     """True where the kernel takes the gid map only after "deny" (user_namespaces(7)).
 

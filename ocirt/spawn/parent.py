@@ -72,12 +72,12 @@ class Init:
             self.pid, self.first = self.first, 0
         self.send_plan(encoded, slots)
 
-    def begin(self, first: Sequence[Op]) -> None:
+    def begin(self, first: Sequence[Op], slots: Slots = ()) -> None:
         """Send the operations up to the one that makes the container's process; `hand_over` sends what follows them."""
         self.ops = first
         bell = calls.doorbell()
         encoded = wire.encode([*first, next_plan(lib.SLOT_BELL, len(first))])
-        self.send_plan(encoded, [(lib.SLOT_BELL, bell.number)])
+        self.send_plan(encoded, [(lib.SLOT_BELL, bell.number), *slots])
         self.bell = bell
 
     def send_plan(self, encoded: bytes, slots: Slots) -> None:

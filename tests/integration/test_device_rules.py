@@ -21,20 +21,11 @@ NUMBERS: Json = {"type": "c", "major": 1, "minor": 11}
 Layout = Callable[[], None]
 
 
-def show_v2(view: HostView) -> None:
-    """In the view the host's cgroups are v2 alone, where they are not so anyway."""
-    hs = cgroup.hierarchies()
-    if not hs or hs[0].version != 2:
-        pytest.skip("needs cgroup v2 mounted")
-    if hs[0].mount != "/sys/fs/cgroup":
-        view.run("mount", "--bind", hs[0].mount, "/sys/fs/cgroup")
-
-
 @pytest.fixture(params=["v1", "v2"])
 def layout(request: pytest.FixtureRequest, host_view: HostView) -> str:
     """The tests run with the device rules of each cgroup version that the host has."""
     if request.param == "v2":
-        show_v2(host_view)
+        host_view.show_v2()
     elif not any(h.controllers == "devices" for h in cgroup.hierarchies()):
         pytest.skip("needs the v1 hierarchy of the devices controller")
     return str(request.param)

@@ -9,6 +9,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from ocirt import cgroup
 from tests.integration.support import BASE, CAPABILITIES, Bundle, Json, Runtime, wait_for
 
 MakeBundle = Callable[..., Bundle]
@@ -98,6 +101,15 @@ class HostView:
     def run(self, *argv: str) -> str:
         """Run a command in it, which must succeed; its stdout."""
         return subprocess.run([*self.prefix, *argv], capture_output=True, text=True, check=True).stdout
+
+    def show_v2(self) -> str:
+        """From here on the runtime sees cgroup v2 alone; where the hierarchy is mounted outside of the view."""
+        hs = cgroup.hierarchies()
+        if not hs or hs[0].version != 2:
+            pytest.skip("needs cgroup v2 mounted")
+        if hs[0].mount != "/sys/fs/cgroup":
+            self.run("mount", "--bind", hs[0].mount, "/sys/fs/cgroup")
+        return hs[0].mount
 
     def close(self) -> None:
         self._holder.kill()

@@ -132,17 +132,23 @@ static void wait_until_known(int pipe)
 int op_clone(struct init *init, const uint64_t *args)
 {
 	struct clone_args how = { .flags = args[0] | CLONE_PARENT };
+	int cgroup = slot_fd(init, SLOT_CGROUP);
 	int pipe[2];
 	int pid, r = sys(SYS_pipe2, pipe, O_CLOEXEC);
 
 	if (r < 0)
 		return r;
+	if (cgroup >= 0) {
+		how.flags |= CLONE_INTO_CGROUP;
+		how.cgroup = (uint64_t)cgroup;
+	}
 	pid = sys(SYS_clone3, &how, sizeof(how));
 	if (pid == 0) {
 		set_dumpable(false);
 		(void)sys(SYS_close, pipe[1]);
 		wait_until_known(pipe[0]);
 		(void)sys(SYS_close, pipe[0]);
+		slot_set(init, SLOT_CGROUP, -1);
 		return 0;
 	}
 	if (pid > 0) {
