@@ -35,7 +35,7 @@ def run(globals_: Global, options: Options, arguments: list[str]) -> int:
     for step in steps:
         lines += paragraph(step)
     if errands:
-        lines.append("By the runtime, when the process is in its cgroup:")
+        lines.append("By the runtime meanwhile:")
     for errand in errands:
         lines += paragraph({"step": "*", "skips": 0, **errand})
     say("\n".join(lines))
@@ -52,12 +52,12 @@ def plan_of(globals_: Global, options: Options, bundle: str) -> Plan:
 
 
 def errands_of(plan: Plan) -> list[dict[str, Any]]:
-    """Return what the runtime does at SYNC_CGROUP as JSON objects: words, syscalls, pointer."""
-    if not plan.errands:
+    """Return what the runtime does for the container as JSON objects: words, syscalls, pointer."""
+    if not (plan.errands or plan.idmaps):
         return []
     from ocirt.plan import errand_words
 
-    return errand_words.lines(plan.errands)
+    return errand_words.lines(plan)
 
 
 def step_of(number: int, op: Op) -> dict[str, Any]:

@@ -45,6 +45,7 @@ def document() -> dict[str, Any]:
 
 def _linux(seccomp: dict[str, Any]) -> dict[str, Any]:
     from ocirt.linux.consts import CAPABILITIES
+    from ocirt.plan import scheduling
 
     return {
         "namespaces": sorted(KINDS),
@@ -55,7 +56,8 @@ def _linux(seccomp: dict[str, Any]) -> dict[str, Any]:
         "apparmor": {"enabled": True},
         "selinux": {"enabled": True},
         "intelRdt": {"enabled": False, "schemata": False, "monitoring": False},
-        "mountExtensions": {"idmap": {"enabled": False}},
+        "memoryPolicy": {"modes": sorted(scheduling.MEMORY_MODES), "flags": sorted(scheduling.MEMORY_FLAGS)},
+        "mountExtensions": {"idmap": {"enabled": True}},
         "netDevices": {"enabled": False},
     }
 
@@ -94,6 +96,6 @@ def _architectures() -> list[str]:
 def _mount_options() -> list[str]:
     from ocirt.plan import options
 
-    names = {"bind", "rbind", "remount", "defaults", "loud", "silent"}
+    names = {"bind", "rbind", "idmap", "ridmap", "remount", "defaults", "loud", "silent"}
     names.update(options.ATTRIBUTES, options.SUPERBLOCK, options.PROPAGATION, options.FLAGS)
     return sorted(names.union("r" + name for name in options.ATTRIBUTES))

@@ -222,6 +222,10 @@ class Birth:
                     slots.append((slot, calls.open_tree(path, recursive)))
                 except SystemCallError as error:
                     raise error.at(pointer) from None
+            if self.plan.idmaps:
+                from ocirt.container import idmapped
+
+                idmapped.apply(self.plan, dict(slots))
             self.init.hand_over(self.plan.ops, encoded, [(slot, fd.number) for slot, fd in slots if fd.number >= 0])
         finally:
             for _, fd in slots:

@@ -15,6 +15,8 @@ PACKAGE = HERE.parent
 INIT = PACKAGE / "spawn" / "init"
 LAUNCHER = PACKAGE / "launcher"
 
+LINUX = ["shim.c", "shim_namespace.c", "bpf.c"]
+
 # The quick verbs; the rest of launcher/ is the program around them.
 QUICK = ["quick.c", "delete.c", "record.c", "names.c"]
 
@@ -64,7 +66,7 @@ def kernel() -> FFI:
         static const char *const ocirt_operations = "{operations()}";
         static const uint64_t ocirt_plan_magic = PLAN_MAGIC;
         """,
-        sources=["ocirt/linux/shim.c", "ocirt/linux/bpf.c", *(f"ocirt/launcher/{name}" for name in QUICK)],
+        sources=[*(f"ocirt/linux/{name}" for name in LINUX), *(f"ocirt/launcher/{name}" for name in QUICK)],
         include_dirs=["ocirt"],
         depends=[str(path) for directory in (HERE, LAUNCHER, INIT) for path in directory.glob("*.[hd]*")],
         extra_compile_args=FLAGS,

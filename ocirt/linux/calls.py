@@ -134,6 +134,16 @@ def open_tree(path: str, recursive: bool) -> Fd:
     return Fd(_checked(lib.shim_open_tree(_path(path), recursive), f'open_tree "{path}"'))
 
 
+def user_namespace() -> int:
+    """The pid of a child that keeps a new user namespace until it is killed (clone(2), CLONE_NEWUSER)."""
+    return _checked(lib.shim_user_namespace(), "make a user namespace")
+
+
+def idmap(tree: int, namespace: int, recursive: bool) -> None:
+    """Map the ids of a detached tree as the user namespace does (mount_setattr(2), MOUNT_ATTR_IDMAP, Linux 5.12)."""
+    _checked(lib.shim_idmap(tree, namespace, recursive), "mount_setattr MOUNT_ATTR_IDMAP")
+
+
 def sched_setattr(pid: int, attributes: bytes) -> None:
     """Scheduling policy and parameters of a process, as struct sched_attr (sched_setattr(2))."""
     _checked(lib.shim_sched_setattr(pid, attributes), "sched_setattr")

@@ -271,16 +271,6 @@ int shim_open_tree(const char *path, int recursive)
 	return fd < 0 ? -errno : fd;
 }
 
-int shim_sched_setattr(int pid, const void *attributes)
-{
-	return syscall(SYS_sched_setattr, pid, attributes, 0) < 0 ? -errno : 0;
-}
-
-int shim_ioprio_set(int pid, int value)
-{
-	return syscall(SYS_ioprio_set, 1 /* IOPRIO_WHO_PROCESS */, pid, value) < 0 ? -errno : 0;
-}
-
 int shim_connect(const char *path)
 {
 	const struct timeval patience = { .tv_sec = 5 };

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ocirt.linux.facts import Facts
-    from ocirt.plan.context import Tree
+    from ocirt.plan.context import IdMap, Tree
     from ocirt.plan.errands import Errand
     from ocirt.plan.ids import Map
     from ocirt.plan.ops import Op
@@ -62,6 +62,7 @@ class Plan:
 
     ops                 the operations, in order
     trees               what the runtime opens with open_tree(2) for them: slot, host path, recursive, JSON pointer
+    idmaps              how ids are mapped in some of the trees, by slot (context.py)
     uid_map, gid_map    (inside, outside, count), empty without a new user namespace
     setgroups           False: "deny" goes to /proc/PID/setgroups before the gid map
     syncs               the points (SYNC_…) at which the init waits, in order
@@ -72,13 +73,15 @@ class Plan:
     """
 
     __slots__ = (
-        "cgroup_owner", "errands", "gid_map", "ops", "own_pid_namespace", "setgroups", "syncs", "trees", "uid_map",
+        "cgroup_owner", "errands", "gid_map", "idmaps", "ops", "own_pid_namespace", "setgroups", "syncs", "trees",
+        "uid_map",
         "warnings",
     )  # fmt: skip
 
     def __init__(self, c: Context, found: list[Op]) -> None:
         self.ops = found
         self.trees: list[Tree] = c.trees
+        self.idmaps: dict[int, IdMap] = c.idmaps
         self.errands: list[Errand] = c.errands
         self.uid_map: Map = ids.id_map(c, "uidMappings")
         self.gid_map: Map = ids.id_map(c, "gidMappings")

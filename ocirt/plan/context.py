@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     Config = dict[str, Any]
     Tree = tuple[int, str, bool, str]
+    IdMap = tuple[list[tuple[int, int, int]], list[tuple[int, int, int]], str, bool]
 
 NAMED_SLOTS = 8  # room in the runtime's message for the slots that have a name
 
@@ -38,6 +39,7 @@ class Context:
     namespaces               type → Namespace
     next_slot                the first slot that nothing uses yet
     trees                    sources that the runtime opens: slot, host path, recursive, pointer
+    idmaps                   slot of a tree → its IdMap: uids, gids, or the path of a user namespace; with what is below
     late_readonly            mounts to make read-only when nothing is put into them any more: target, pointer
     warnings                 lines for the log
     in_cgroup                the wait for the cgroup is in the plan already
@@ -50,6 +52,7 @@ class Context:
         "config",
         "errands",
         "facts",
+        "idmaps",
         "in_cgroup",
         "late_readonly",
         "launch",
@@ -77,6 +80,7 @@ class Context:
         }
         self.next_slot = SLOT_FIRST_FREE
         self.trees: list[Tree] = []
+        self.idmaps: dict[int, IdMap] = {}
         self.late_readonly: list[tuple[str, str]] = []
         self.warnings: list[str] = []
         self.in_cgroup = False
@@ -102,11 +106,15 @@ class Context:
         In a user namespace the init has no right to search the host's directories; the runtime has, when it is root.
         A runtime that is not root may not clone mounts of the host's namespace: the init does it in its own.
         """
-        if "user" not in self.namespaces or self.facts.euid or len(self.trees) >= MSG_FDS_MAX - NAMED_SLOTS:
+        if "user" not in self.namespaces or self.facts.euid or not self.room_for_trees():
             return SLOT_NONE
         slot = self.slot()
         self.trees.append((slot, host, recursive, pointer))
         return slot
+
+    def room_for_trees(self) -> bool:
+        """True while one more tree fits into the runtime's message."""
+        return len(self.trees) < MSG_FDS_MAX - NAMED_SLOTS
 
     def host_path(self, path: str) -> str:
         """A path of the config that is absolute or relative to the bundle."""

@@ -10,6 +10,8 @@ from ocirt.plan import scheduling
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ocirt.plan.compile import Plan
+    from ocirt.plan.context import IdMap
     from ocirt.plan.errands import Errand
 
 POLICY_NAMES = {number: name for name, number in scheduling.POLICIES.items()}
@@ -69,6 +71,25 @@ def failure(errand: Errand, errno: int) -> str:
     return f"{describe(errand)}{f' ({help_words})' if help_words else ''}"
 
 
-def lines(errands: list[Errand]) -> list[dict[str, Any]]:
-    """The errands as JSON objects: words, syscalls, pointer."""
-    return [{"words": describe(errand), "syscalls": syscalls(errand), "pointer": errand[1]} for errand in errands]
+def idmap(host: str, wanted: IdMap) -> str:
+    """Which ids a tree shows."""
+    uids, gids, path, below = wanted
+    how = f"as the user namespace {path} does" if path else f"uids {_ranges(uids)}, gids {_ranges(gids)}"
+    return f"map the ids of {host}{' with all below it' if below else ''}: {how}"
+
+
+def _ranges(listed: list[tuple[int, int, int]]) -> str:
+    return ", ".join(f"{first} to {second}{f' ({size} of them)' if size > 1 else ''}" for first, second, size in listed)
+
+
+def lines(plan: Plan) -> list[dict[str, Any]]:
+    """What the runtime does as JSON objects: words, syscalls, pointer."""
+    found = []
+    for slot, host, recursive, pointer in plan.trees:
+        if slot in plan.idmaps:
+            clone = f'open_tree("{host}", OPEN_TREE_CLONE{"|AT_RECURSIVE" if recursive else ""})'
+            calls = f'{clone}, mount_setattr(fd, "", {{MOUNT_ATTR_IDMAP}})'
+            found.append({"words": idmap(host, plan.idmaps[slot]), "syscalls": calls, "pointer": pointer})
+    for errand in plan.errands:
+        found.append({"words": describe(errand), "syscalls": syscalls(errand), "pointer": errand[1]})
+    return found

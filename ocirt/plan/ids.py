@@ -10,10 +10,13 @@ from ocirt.plan import ops
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ocirt.plan.context import Context
     from ocirt.plan.ops import Op
 
     Map = list[tuple[int, int, int]]
+    Mapping = dict[str, int]
 
 KEEP_GROUPS = "run.oci.keep_original_groups"
 
@@ -22,7 +25,12 @@ def id_map(c: Context, name: str) -> Map:
     """linux.uidMappings or linux.gidMappings as /proc/PID/uid_map takes them; [] without a new user namespace."""
     if not c.new("user"):
         return []
-    return [(entry["containerID"], entry["hostID"], entry["size"]) for entry in c.linux.get(name) or ()]
+    return pairs(c.linux.get(name) or ())
+
+
+def pairs(listed: Sequence[Mapping]) -> Map:
+    """Mappings of the config as the kernel's files take them."""
+    return [(entry["containerID"], entry["hostID"], entry["size"]) for entry in listed]
 
 
 def host_uid(c: Context, uid: int) -> int:

@@ -61,6 +61,11 @@ class Mount:
         """What is mounted; a filesystem without a device has its type for a name."""
         return self.entry.get("source") or self.fstype
 
+    @property
+    def idmap_pointer(self) -> str:
+        """What asks for an idmapped mount: mappings of its own, as engines write it, or an option; "" for nothing."""
+        return f"{self.pointer}/uidMappings" if self.entry.get("uidMappings") else self.options.idmap
+
     def flags(self) -> int:
         """MOUNT_… that follow from where it goes."""
         found = self.options.flags
@@ -85,10 +90,12 @@ def mounts(c: Context) -> list[Op]:
 
 def one(c: Context, mount: Mount) -> list[Op]:
     """The operations of one entry."""
+    if mount.bind and not mount.options.remount:
+        return bind(c, mount)
+    if mount.idmap_pointer:
+        raise UnsupportedError("only a bind mount can be idmapped", mount.idmap_pointer)
     if mount.options.remount:
         return remount(mount)
-    if mount.bind:
-        return bind(c, mount)
     if mount.fstype in ("cgroup", "cgroup2"):
         return namespaces.cgroup(c) + cgroup_mounts.cgroup(c, mount)
     if not mount.fstype:
@@ -114,7 +121,12 @@ def bind(c: Context, mount: Mount) -> list[Op]:
     host, wanted = c.host_path(source), mount.options
     # A symlink that is made again must be seen as one, and a tree has its source followed already.
     by_path = wanted.flags & MOUNT_COPY_SYMLINK
-    slot = SLOT_NONE if by_path else c.tree(host, wanted.recursive, f"{mount.pointer}/source")
+    if mount.idmap_pointer:
+        from ocirt.plan import idmapped
+
+        slot = idmapped.tree(c, mount, host)
+    else:
+        slot = SLOT_NONE if by_path else c.tree(host, wanted.recursive, f"{mount.pointer}/source")
     propagation = wanted.propagation
     if slot != SLOT_NONE and not propagation:
         # A tree from the host's namespace is a peer of its source: mounts inside would show up on the host.

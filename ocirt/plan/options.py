@@ -5,7 +5,6 @@ Source: config.md "Linux mount options", mount(8), mount_setattr(2).
 
 from __future__ import annotations
 
-from ocirt.errors import UnsupportedError
 from ocirt.linux.consts import (
     MOUNT_ATTR__ATIME,
     MOUNT_ATTR_NOATIME,
@@ -127,6 +126,8 @@ class Options:
     flags                             MOUNT_… of the operation
     bind, recursive, remount          what kind of mount it is
     writable                          "rw" is asked for: cgroups of v1 are read-only without
+    idmap                             JSON pointer of the word idmap or ridmap, "" where neither is there
+    idmap_below                       it is ridmap: the mounts below are mapped too
     data                              words for the filesystem itself
     """
 
@@ -135,6 +136,8 @@ class Options:
         "clear",
         "data",
         "flags",
+        "idmap",
+        "idmap_below",
         "propagation",
         "recursive",
         "recursive_clear",
@@ -152,6 +155,8 @@ class Options:
         self.propagation = 0
         self.flags = 0
         self.bind = self.recursive = self.remount = self.writable = False
+        self.idmap = ""
+        self.idmap_below = False
         self.data: list[str] = []
 
     @property
@@ -174,18 +179,13 @@ class Options:
 
 
 def parse(mount: dict[str, Any], pointer: str) -> Options:
-    """The options of one mount, the later word over the earlier.
-
-    Raises UnsupportedError for an idmapped mount.
-    """
+    """The options of one mount, the later word over the earlier."""
     found = Options()
-    for name in ("uidMappings", "gidMappings"):
-        if mount.get(name):
-            raise UnsupportedError("idmapped mounts are not supported by this version", f"{pointer}/{name}")
     for index, word in enumerate(mount.get("options") or ()):
         if word in ("idmap", "ridmap"):
-            raise UnsupportedError("idmapped mounts are not supported by this version", f"{pointer}/options/{index}")
-        _apply(found, word)
+            found.idmap, found.idmap_below = f"{pointer}/options/{index}", word == "ridmap"
+        else:
+            _apply(found, word)
     found.set, found.clear = _whole_atime(found.set, found.clear)
     found.recursive_set, found.recursive_clear = _whole_atime(found.recursive_set, found.recursive_clear)
     return found

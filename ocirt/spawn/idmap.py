@@ -20,15 +20,18 @@ EPERM = 1
 HELPER_DIRECTORIES = ("/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin", "/run/wrappers/bin")
 
 
-def write(pid: int, uid_map: Sequence[Mapping], gid_map: Sequence[Mapping], setgroups: bool) -> None:
+def write(
+    pid: int, uid_map: Sequence[Mapping], gid_map: Sequence[Mapping], setgroups: bool, section: str = "/linux"
+) -> None:
     """Write the maps of process `pid`, by newuidmap and newgidmap where the kernel does not let us.
 
-    Raises PlanError with the pointer of the mapping.
+    Raises PlanError with the pointer of the mapping, which is in `section` of the config.
     """
     if not setgroups:
         # Before gid_map: the kernel demands it of unprivileged writers (user_namespaces(7), CVE-2014-8989).
-        _put(pid, "setgroups", "deny", "/linux/gidMappings")
-    for name, mappings, pointer in (("uid", uid_map, "/linux/uidMappings"), ("gid", gid_map, "/linux/gidMappings")):
+        _put(pid, "setgroups", "deny", f"{section}/gidMappings")
+    for name, mappings in (("uid", uid_map), ("gid", gid_map)):
+        pointer = f"{section}/{name}Mappings"
         text = "".join([f"{container} {host} {size}\n" for container, host, size in mappings])
         if text and _put(pid, f"{name}_map", text, pointer) == EPERM:
             _helper(f"new{name}map", pid, mappings, pointer)

@@ -100,9 +100,9 @@ FAIL_AT_CREATE: dict[str, tuple[Change, str]] = {
     "AppArmor": (put("/process/apparmorProfile", "x"), '/apparmorProfile: profile "x": AppArmor is not enabled'),
     "SELinux": (put("/process/selinuxLabel", "a:b:c:d"), '/selinuxLabel: label "a:b:c:d": SELinux is not enabled'),
     "idmapped": (
-        add("mounts", destination="/mnt", type="bind", source="/tmp", options=["bind"],
+        add("mounts", destination="/mnt", type="bind", source="/sys", options=["bind"],
             uidMappings=mapping((0, 9, 1)), gidMappings=mapping((0, 9, 1))),
-        "/mounts/6/uidMappings: idmapped mounts are not supported by this version",
+        '/mounts/6: "/sys" cannot be idmapped: its filesystem, or one .* by this kernel: invalid argument',
     ),
     # hooks
     "no prestart hook": (hook("prestart", "/no/such"), '/hooks/prestart/0: hook "/no/such": no such file or directory'),

@@ -194,6 +194,12 @@ MOUNTS: list[Case] = [
         "required, but missing: uidMappings needs it",
     ),
     (
+        "an idmapped mount without gids",
+        mount(destination="/a", source="/b", options=["bind"], uidMappings=mapping((0, 1, 1))),
+        "/mounts/0/gidMappings",
+        "required, but missing: uidMappings needs it",
+    ),
+    (
         "an idmapped mount without mappings",
         both(without_namespace("user"), mount(destination="/a", source="/b", options=["bind", "idmap"])),
         "/mounts/0/options/1",

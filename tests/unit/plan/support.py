@@ -82,6 +82,8 @@ def rendered(plan: Plan) -> str:
     lines += [f"tree {slot}: {host}{' (recursive)' if deep else ''}  {where}" for slot, host, deep, where in plan.trees]
     if plan.uid_map:
         lines.append(f"uids {plan.uid_map}, gids {plan.gid_map}, setgroups {'kept' if plan.setgroups else 'denied'}")
+    mapped = [(slot, host) for slot, host, *_ in plan.trees if slot in plan.idmaps]
+    lines += [f"tree {slot}: {errand_words.idmap(host, plan.idmaps[slot])}" for slot, host in mapped]
     lines += [f"errand {where}: {errand_words.describe((name, where, given))}" for name, where, given in plan.errands]
     lines.append(f"syncs {plan.syncs}{', pid 1' if plan.own_pid_namespace else ''}")
     for index, op in enumerate(plan.ops):

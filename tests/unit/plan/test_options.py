@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from ocirt.errors import UnsupportedError
 from ocirt.linux import consts as k
 from ocirt.plan import options
 
 ATIME = k.MOUNT_ATTR__ATIME
 
-# config.md "Linux mount options", but for idmap and ridmap
+# config.md "Linux mount options"
 SPECIFIED = (
     *("async", "atime", "bind", "defaults", "dev", "diratime", "dirsync", "exec", "iversion", "lazytime", "loud"),
     *("mand", "noatime", "nodev", "nodiratime", "noexec", "noiversion", "nolazytime", "nomand", "norelatime"),
@@ -95,18 +92,11 @@ def test_filesystem_flags_can_be_taken_back() -> None:
     assert parsed("sync", "dirsync").superblock == k.MS_SYNCHRONOUS | k.MS_DIRSYNC
 
 
-@pytest.mark.parametrize(
-    ("mount", "pointer"),
-    [
-        ({"options": ["bind", "idmap"]}, "/mounts/3/options/1"),
-        ({"options": ["ridmap"]}, "/mounts/3/options/0"),
-        ({"uidMappings": [{"containerID": 0, "hostID": 1, "size": 1}]}, "/mounts/3/uidMappings"),
-    ],
-)
-def test_an_idmapped_mount_is_refused_by_its_field(mount: dict[str, Any], pointer: str) -> None:
-    with pytest.raises(UnsupportedError, match="idmapped") as caught:
-        options.parse({"destination": "/x", **mount}, "/mounts/3")
-    assert caught.value.pointer == pointer
+def test_the_word_for_an_idmapped_mount_is_remembered_with_its_place() -> None:
+    found = options.parse({"destination": "/x", "options": ["bind", "idmap"]}, "/mounts/3")
+    assert (found.idmap, found.idmap_below, found.data) == ("/mounts/3/options/1", False, [])
+    found = options.parse({"destination": "/x", "options": ["ridmap"]}, "/mounts/3")
+    assert (found.idmap, found.idmap_below) == ("/mounts/3/options/0", True)
 
 
 def test_the_flags_of_mount_2_follow_from_the_options() -> None:
