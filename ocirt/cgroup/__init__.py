@@ -3,7 +3,7 @@
     hs = hierarchies()                                   where cgroups are mounted
     paths = paths_for(cgroups_path, container_id, hs)    pure; hs[i] and paths[i] belong together
     made = missing(paths)                                what create is about to make: recorded before it does
-    create(paths); apply(paths, hs, resources); attach(paths, pid)
+    create(paths); apply(paths, hs, resources); attach(paths, pid); restrict_devices(paths, hs, rules)
     …
     kill(paths); remove(paths, made=made)
 
@@ -19,7 +19,8 @@ from __future__ import annotations
 import posix
 from errno import ENODEV, ENOENT
 
-from ocirt.cgroup import access, processes, tree, v1, v2
+from ocirt.cgroup import processes, tree, v1, v2
+from ocirt.cgroup.access import restrict_devices
 from ocirt.cgroup.hierarchies import Hierarchy, hierarchies, layout
 from ocirt.errors import ConfigError, ContainerError, OcirtError, Problem, SystemCallError, failed
 from ocirt.linux.consts import SIGKILL
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Hierarchy", "apply", "attach", "create", "delegate", "freeze", "freezers", "frozen", "hierarchies", "kill",
-    "layout", "missing", "opened", "paths_for", "pids", "remove", "thaw",
+    "layout", "missing", "opened", "paths_for", "pids", "remove", "restrict_devices", "thaw",
 ]  # fmt: skip
 
 # The parent of containers without a cgroupsPath: every container's and nobody's, removed by whoever leaves it empty.
@@ -110,14 +111,13 @@ def create(paths: Sequence[str]) -> list[str]:
 
 
 def apply(paths: Sequence[str], hs: Sequence[Hierarchy], resources: dict[str, Any]) -> None:
-    """Set the limits and device rules of linux.resources on the container's cgroups in `hs`, before any process is in.
+    """Set the limits of linux.resources on the container's cgroups in `hs`.
 
-    Devices are restricted whether the config has rules or not. Raises UnsupportedError for what the host or the
-    caller's rights do not allow, SystemCallError for what the kernel refuses; both name the field.
+    On v1 before any process is in them. Raises UnsupportedError for what the host or the caller's rights do not allow,
+    SystemCallError for what the kernel refuses; both name the field.
     """
     if hs and hs[0].version == 2 and (layout(hs) == "v2" or not ON_V2_ALONE.isdisjoint(resources)):
         v2.enable_controllers(hs[0].mount, paths[0])
-    access.apply(paths, hs, resources.get("devices") or ())
     if any(value for part, value in resources.items() if part != "devices"):
         from ocirt.cgroup import resources as limited
 

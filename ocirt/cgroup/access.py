@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 LACKING = (EINVAL, ENOSYS)
 
 
-def apply(paths: Sequence[str], hs: Sequence[Hierarchy], listed: Sequence[dict[str, Any]]) -> None:
+def restrict_devices(paths: Sequence[str], hs: Sequence[Hierarchy], listed: Sequence[dict[str, Any]]) -> None:
     """Let the members of the container's cgroups, paths[i] in hs[i], use the devices that `listed` allows and no other.
 
     v1's files are used where there are any, else a program of v2. Who is not allowed to restrict devices in the first
@@ -57,7 +57,7 @@ def unprivileged() -> bool:
 
 
 def _write(path: str, default: bool, kept: Sequence[devices.Rule]) -> None:
-    """The files of v1. Raises as `apply`."""
+    """The files of v1. Raises as `restrict_devices`."""
     for pointer in devices.holes(default, kept):
         raise UnsupportedError("takes back a part of a rule with a wildcard, which cgroup v1 cannot", pointer)
     for name, lines in devices.writes(default, kept):
@@ -74,7 +74,7 @@ def _write(path: str, default: bool, kept: Sequence[devices.Rule]) -> None:
 
 
 def _load(path: str, default: bool, kept: Sequence[devices.Rule]) -> None:
-    """The program of v2. Raises as `apply`."""
+    """The program of v2. Raises as `restrict_devices`."""
     try:
         v2.replace_device_program(path, devices.program(default, kept))
     except OSError as error:

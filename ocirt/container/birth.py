@@ -5,8 +5,10 @@ The order, and why:
     claim the id               whoever comes second is refused
     start the init             it makes the namespaces while the rest is compiled, and ends when the runtime does
     hand over the rest         it mounts while the state is written and the cgroups are made here
-    record, make cgroups       the state names what outlives the runtime before it exists: delete can undo any crash
+    record, make cgroups       the state names what outlives the runtime before it exists: delete can undo any crash.
+                               On v2 ahead of the init's first plan: the process is born in its cgroup
     limits                     before the process is attached: no cgroup lets a real-time one in without time for it
+    device rules               before anything runs that is not ours; after the mounts, where one is of a block device
     id maps, hooks             when the init asks for them
     record, pid file           whoever reads the pid file finds a complete state
 """
@@ -23,6 +25,7 @@ from ocirt.container.prepare import (
     bundle_path,
     inherited,
     listen_fds,
+    mounts_a_device,
     refuse_host_sysctls,
     seccomp_program,
 )
@@ -51,14 +54,15 @@ class Birth:
     preserve, keep       how many fds from 3 on the process gets, and which of them are open
     directory            the container's state directory, whose lock is held
     record               what state.json says; `recorded` once there is something to undo by it
+    restricted           whether the device rules are in force
     console              socket that gets the terminal's master, -1 for none
     hooks_ran            whether poststop hooks are due if this fails
     """
 
     __slots__ = (
         "bundle", "compilation", "config", "console", "container_id", "directory", "hierarchies", "hooks_ran", "init",
-        "keep", "options", "paths", "pid_file_written", "plan", "preserve", "raw", "record", "recorded", "root",
-        "to_enter",
+        "keep", "options", "paths", "pid_file_written", "plan", "preserve", "raw", "record", "recorded", "restricted",
+        "root", "to_enter",
     )  # fmt: skip
 
     def __init__(self, root: str, container_id: str, bundle: str, options: Options) -> None:
@@ -72,6 +76,7 @@ class Birth:
         self.init = parent.Init(calls.Fd(-1), calls.Fd(-1), 0)
         self.hooks_ran = False
         self.recorded = False
+        self.restricted = False
         self.pid_file_written = False
 
     # -- before anything exists ----------------------------------------------------------------------------------------
@@ -158,6 +163,8 @@ class Birth:
         cgroup.apply(self.paths, self.hierarchies, (self.config.get("linux") or {}).get("resources") or {})
         if self.plan.cgroup_owner not in {-1, self.compilation.context.facts.euid}:
             cgroup.delegate(self.paths[0], self.plan.cgroup_owner)
+        if not mounts_a_device(self.config):
+            self.restrict_devices()
         self.record.freezers = cgroup.freezers(self.paths)
         state.write_file(self.directory.number, "config.json", self.raw)
         state.write_file(self.directory.number, "plan.bin", wire.archive(wire.encode(self.plan.ops), self.plan.ops))
@@ -168,6 +175,7 @@ class Birth:
             lib.SYNC_MAPPED: self.write_maps,
             lib.SYNC_CGROUP: self.run_errands,
             lib.SYNC_RUNTIME_HOOKS: self.run_hooks,
+            last: self.restrict_devices,
         }
         self.init.until(last, actions, self.born)
 
@@ -268,8 +276,17 @@ class Birth:
             errands.run(self.plan.errands, self.init.pid)
         return ()
 
+    def restrict_devices(self) -> Slots:
+        """Let the container open what it may, from now on: before anything runs that is not ours."""
+        if not self.restricted:
+            self.restricted = True
+            rules = ((self.config.get("linux") or {}).get("resources") or {}).get("devices") or ()
+            cgroup.restrict_devices(self.paths, self.hierarchies, rules)
+        return ()
+
     def run_hooks(self) -> Slots:
         """Run prestart and createRuntime; give the init the state for the hooks that it runs."""
+        self.restrict_devices()
         self.hooks_ran = True
         state.write(self.directory.number, self.record)
         all_hooks = self.config["hooks"]

@@ -92,6 +92,14 @@ def refuse_host_sysctls(config: dict[str, Any]) -> None:
             raise ConfigError([Problem("/linux/sysctl", text)])
 
 
+def mounts_a_device(config: dict[str, Any]) -> bool:
+    """Whether a filesystem of `mounts` may be a block device's, which is opened under the container's device rules."""
+    return any(
+        (mount.get("source") or "")[:1] == "/" and mount.get("type") not in {None, "", "none", "bind"}
+        for mount in config.get("mounts") or ()
+    )
+
+
 def _same_file(path: str, other: str) -> bool:
     try:
         return posix.stat(path)[1:3] == posix.stat(other)[1:3]  # st_ino, st_dev

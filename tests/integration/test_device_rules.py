@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from ocirt import cgroup
 from tests.integration.support import Json, Runtime
-from tests.integration.views import HostView, MakeBundle
+from tests.integration.views import HostView, MakeBundle, base_mounts
 
 DENY_ALL: Json = {"allow": False, "access": "rwm"}
 ALLOW_ALL: Json = {"allow": True, "access": "rwm"}
@@ -121,3 +123,31 @@ def test_a_rule_that_v1_cannot_keep_is_refused_by_its_name(
     bundle = make_bundle(args=["sh", "-c", WRITE], linux={"devices": [KMSG], "resources": {"devices": rules}})
     result = runtime.run_container(bundle, check=False)
     assert ("/linux/resources/devices/1" if layout == "v1" else DENIED) in result.stderr
+
+
+@pytest.fixture
+def block_device(runtime: Runtime) -> Iterator[str]:
+    """A block device of the host with an empty ext2 on it."""
+    if not (shutil.which("mke2fs") and shutil.which("losetup")):
+        pytest.skip("needs mke2fs and losetup")
+    image = runtime.scratch / "image"
+    image.write_bytes(bytes(1 << 20))
+    subprocess.run(["mke2fs", "-q", image], check=True)
+    done = subprocess.run(["losetup", "--find", "--show", image], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"no loop device: {done.stderr.strip()}")
+    yield done.stdout.strip()
+    subprocess.run(["losetup", "--detach", done.stdout.strip()], check=True)
+
+
+@pytest.mark.parametrize("hooked", [False, True], ids=["without hooks", "with hooks"])
+def test_a_filesystem_can_be_mounted_from_a_device_that_the_container_may_not_open(
+    tried: Callable[..., str], block_device: str, hooked: bool
+) -> None:
+    mount = {"destination": "/mnt", "type": "ext2", "source": block_device}
+    major, minor = os.major(os.stat(block_device).st_rdev), os.minor(os.stat(block_device).st_rdev)
+    script = f"ls /mnt; mknod /tmp/b b {major} {minor}; head -c1 /tmp/b || true"
+    hooks = {"createRuntime": [{"path": "/bin/true"}]} if hooked else {}
+    said = tried(script, [DENY_ALL], mounts=base_mounts(mount), hooks=hooks)
+    assert said.startswith("lost+found\n")
+    assert DENIED in said

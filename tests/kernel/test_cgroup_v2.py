@@ -199,8 +199,9 @@ def test_a_program_that_the_kernel_refuses_is_an_error_and_changes_nothing(box: 
 def test_without_privileges_devices_stay_as_they_are(box: Path) -> None:
     """In a user namespace, as rootless: the rules are passed over, for no node of the host's can be made there."""
     code = (
-        "import sys; from ocirt.cgroup import access, Hierarchy; "
-        "access.apply([sys.argv[1]], [Hierarchy('', sys.argv[2], '/', 2)], [{'allow': False}]); print('passed over')"
+        "import sys; from ocirt.cgroup import restrict_devices, Hierarchy; "
+        "restrict_devices([sys.argv[1]], [Hierarchy('', sys.argv[2], '/', 2)], [{'allow': False}]); "
+        "print('passed over')"
     )
     project = str(Path(access.__file__).parents[2])
     command = ["unshare", "--user", "--map-root-user", sys.executable, "-c", code, str(box), V2[0].mount]
