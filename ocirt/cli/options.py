@@ -136,6 +136,12 @@ VERBS: dict[str, Verb] = {
         ),
         ("ID", "[SIGNAL]"),
     ),
+    "ps": (
+        "ocirt.cli.ps",
+        "list the processes of a container",
+        (("format", "f", True, "format", "table, of ps(1), or json, the ids alone (default: table)", "FORMAT"),),
+        ("ID", "[PS ARGUMENT...]"),
+    ),
     "pause": ("ocirt.cli.pause", "stop every process of a container where it stands", (), ("ID",)),
     "resume": ("ocirt.cli.resume", "let the processes of a paused container go on", (), ("ID",)),
     "update": ("ocirt.cli.update", "change the limits of a container", _UPDATE, ("ID",)),

@@ -16,7 +16,7 @@ import select
 from typing import TYPE_CHECKING, Any
 
 from ocirt.config import check, explain, load
-from ocirt.container import create, delete, kill, pause, process, resume, start, state, update
+from ocirt.container import create, delete, kill, pause, process, ps, resume, start, state, update
 from ocirt.container import list as listing
 from ocirt.container import run as running
 from ocirt.container.prepare import Options, bundle_path
@@ -148,6 +148,10 @@ class Container:
     def resume(self) -> None:
         """Let the processes of a paused container go on. Raises ContainerError unless it is paused, SystemCallError."""
         resume.resume(self.runtime.root, self.id)
+
+    def pids(self) -> list[int]:
+        """The ids, as this program sees them, of all the container's processes. Raises SystemCallError."""
+        return ps.pids(self.runtime.root, self.id)
 
     def wait(self, timeout: float | None = None) -> int:
         """Wait for the process, a child of this program, to end; its exit code, 128+n where signal n killed it.

@@ -20,6 +20,7 @@ PEERS = [
     ("runc", "kill", "--all -a --help -h", ""),
     ("runc", "delete", "--force -f --help -h", ""),
     ("runc", "pause", "--help -h", ""),
+    ("runc", "ps", "--help -h", "--format -f"),
     ("runc", "resume", "--help -h", ""),
     ("runc", "update", "--help -h",
      "--resources -r --blkio-weight --cpu-period --cpu-quota --cpu-burst --cpu-share --cpu-rt-period --cpu-rt-runtime "
@@ -39,6 +40,7 @@ PEERS = [
     ("crun", "kill", "--all -a --regex -r --help -? --usage", ""),
     ("crun", "delete", "--force -f --regex -r --help -? --usage", ""),
     ("crun", "pause", "--help -? --usage", ""),
+    ("crun", "ps", "--help -? --usage", "--format -f"),
     ("crun", "resume", "--help -? --usage", ""),
     ("crun", "update", "--help -? --usage",
      "--resources -r --blkio-weight --cpu-period --cpu-quota --cpu-share --cpu-rt-period --cpu-rt-runtime "
