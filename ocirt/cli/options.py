@@ -142,6 +142,22 @@ VERBS: dict[str, Verb] = {
         (("format", "f", True, "format", "table, of ps(1), or json, the ids alone (default: table)", "FORMAT"),),
         ("ID", "[PS ARGUMENT...]"),
     ),
+    "events": (
+        "ocirt.cli.events",
+        "print what a container uses, and when it runs out of memory, as lines of JSON",
+        (
+            (
+                "interval",
+                "",
+                True,
+                "interval",
+                "time between two lines of figures, as 5s or 1m30s (default: 5s)",
+                "TIME",
+            ),
+            ("stats", "", False, "stats", "print the figures once", ""),
+        ),
+        ("ID",),
+    ),
     "pause": ("ocirt.cli.pause", "stop every process of a container where it stands", (), ("ID",)),
     "resume": ("ocirt.cli.resume", "let the processes of a paused container go on", (), ("ID",)),
     "update": ("ocirt.cli.update", "change the limits of a container", _UPDATE, ("ID",)),

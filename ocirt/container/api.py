@@ -16,7 +16,7 @@ import select
 from typing import TYPE_CHECKING, Any
 
 from ocirt.config import check, explain, load
-from ocirt.container import create, delete, kill, pause, process, ps, resume, start, state, update
+from ocirt.container import create, delete, events, kill, pause, process, ps, resume, start, state, update
 from ocirt.container import list as listing
 from ocirt.container import run as running
 from ocirt.container.prepare import Options, bundle_path
@@ -24,6 +24,8 @@ from ocirt.errors import ContainerNotRunning
 from ocirt.linux import calls
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ocirt.errors import Problem
 
 
@@ -152,6 +154,18 @@ class Container:
     def pids(self) -> list[int]:
         """The ids, as this program sees them, of all the container's processes. Raises SystemCallError."""
         return ps.pids(self.runtime.root, self.id)
+
+    def stats(self) -> dict[str, Any]:
+        """What the container uses, as `data` of a stats event of `ocirt events`. Raises ContainerNotRunning."""
+        data: dict[str, Any] = events.stats(self.runtime.root, self.id)["data"]
+        return data
+
+    def events(self, interval: float = 5.0) -> Iterator[dict[str, Any]]:
+        """A "stats" event every `interval` seconds, an "oom" event whenever memory ran out; ends with the container.
+
+        Raises ContainerNotRunning, SystemCallError.
+        """
+        return events.events(self.runtime.root, self.id, interval)
 
     def wait(self, timeout: float | None = None) -> int:
         """Wait for the process, a child of this program, to end; its exit code, 128+n where signal n killed it.

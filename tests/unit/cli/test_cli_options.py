@@ -20,6 +20,7 @@ PEERS = [
     ("runc", "kill", "--all -a --help -h", ""),
     ("runc", "delete", "--force -f --help -h", ""),
     ("runc", "pause", "--help -h", ""),
+    ("runc", "events", "--stats --help -h", "--interval"),
     ("runc", "ps", "--help -h", "--format -f"),
     ("runc", "resume", "--help -h", ""),
     ("runc", "update", "--help -h",
