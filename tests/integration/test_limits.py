@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.integration import limits
+from tests.integration import leftovers, limits
 from tests.integration.limits import Refused, Row, Shown, at_the_top, cgroups, read, shows
 from tests.integration.support import Bundle, Container, Runtime
 
@@ -88,6 +89,56 @@ def test_update_sets_the_limit(row: Row, runtime: Runtime, make_bundle: MakeBund
     failed = runtime.run("update", "--resources=-", name, stdin=document, check=False)
     judge(row, failed.stderr, want.words)
     assert "ocirt: resources: /" in failed.stderr
+
+
+MOUNTED = """
+mount -t cgroup -o net_cls,net_prio ocirt-test "$1" || exit 77
+"$2" --root "$3" create --bundle "$4" "$5" </dev/null && cat "$1/$5/net_cls.classid" "$1/$5/net_prio.ifpriomap"
+"$2" --root "$3" delete --force "$5"
+"""
+
+
+def active(controller: str) -> bool:
+    """Whether some v1 hierarchy has the controller, mounted or not yet gone (proc_cgroups: field 2)."""
+    lines = [line.split() for line in Path("/proc/cgroups").read_text().splitlines()]
+    return any(fields[0] == controller and fields[1] != "0" for fields in lines)
+
+
+@pytest.fixture
+def unused_controllers(tmp_path: Path) -> Iterator[Path]:
+    """A mount point for net_cls and net_prio, which v1 alone has and hosts do not mount any more."""
+    if "net_cls" not in Path("/proc/cgroups").read_text() or active("net_cls") or active("net_prio"):
+        pytest.skip("net_cls or net_prio are in use, or the kernel lacks them")
+    yield tmp_path
+    for pid in leftovers.children():
+        leftovers.reap(pid)  # a dead process keeps its cgroup, and that the hierarchy
+    for _ in range(10):  # which outlives its mount where a cgroup of it is not gone yet: the next unmount ends it
+        for _ in range(10):
+            if not active("net_cls"):
+                return
+            time.sleep(0.1)
+        again = 'mount -t cgroup -o net_cls,net_prio ocirt-test "$1"; sleep 0.2'
+        subprocess.run(["unshare", "-m", "sh", "-c", again, "sh", str(tmp_path)], check=False)
+    raise AssertionError("the hierarchy of net_cls does not go away")
+
+
+def test_packets_are_tagged_where_the_controllers_are_mounted_after_all(
+    unused_controllers: Path, runtime: Runtime, make_bundle: MakeBundle
+) -> None:
+    name = runtime.new_id()
+    network = {"classID": 1048577, "priorities": [{"name": "lo", "priority": 5}]}
+    bundle = make_bundle(args=ASLEEP, linux={**at_the_top(name), "resources": {"network": network}})
+    script = ["unshare", "-m", "sh", "-c", MOUNTED, "sh", str(unused_controllers)]
+    with (runtime.scratch / "mounted").open("wb") as out:
+        done = subprocess.run(
+            [*script, runtime.program, str(runtime.root), str(bundle.path), name], stdout=out, stderr=out, check=False
+        )
+    if done.returncode == 77:
+        pytest.skip("the kernel does not mount net_cls and net_prio")
+    lines = (runtime.scratch / "mounted").read_text().splitlines()
+    assert done.returncode == 0, lines
+    assert "1048577" in lines
+    assert "lo 5" in lines
 
 
 # -- limits that bite --------------------------------------------------------------------------------------------------
