@@ -5,7 +5,9 @@ Nothing is remembered between updates: the files hold what is set, whoever has s
 
 from __future__ import annotations
 
-from ocirt.cgroup import resources, tree, v2
+from ocirt.cgroup import limits, resources, tree, v2
+from ocirt.cgroup.limits_v1 import THROTTLES
+from ocirt.errors import OcirtError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,11 +20,20 @@ if TYPE_CHECKING:
     Name = Callable[[str], str]
 
 
+# Files with a line for each device or interface that has a limit → the text of none
+NOTHING_SET = {
+    "io.max": "rbps=max wbps=max riops=max wiops=max",
+    "rdma.max": "hca_handle=max hca_object=max",
+    "net_prio.ifpriomap": "0",
+    **dict.fromkeys((file for _, file in THROTTLES), "0"),
+}
+
+
 def change(paths: Sequence[str], hs: Sequence[Hierarchy], wanted: Limits, name: Name) -> None:
     """Set `wanted`, a part of linux.resources, on the cgroups `paths` in `hs`; devices stay as they are.
 
     name    the words for a JSON pointer below /linux/resources, for errors
-    Raises as resources.apply.
+    Raises as resources.apply; then what had been set until then is put back as it was.
     """
     homes = resources.homes_of(paths, hs)
     unified = homes.get("", "")
@@ -32,7 +43,56 @@ def change(paths: Sequence[str], hs: Sequence[Hierarchy], wanted: Limits, name: 
         wanted = with_present_memory(wanted, unified)
     if unified and "cpu" not in homes:
         wanted = with_present_quota(wanted, unified)
-    resources.apply(paths, hs, wanted, name)
+    before = present(homes, wanted)
+    try:
+        resources.apply(paths, hs, wanted, name)
+    except OcirtError:
+        put_back(before)
+        raise
+
+
+def present(homes: dict[str, str], wanted: Limits) -> list[tuple[str, str]]:
+    """What to write to have all as it is now that `wanted` will change: paths of files and texts."""
+    try:
+        todo = limits.writes(wanted, homes, "" in homes)
+    except limits.Unmet:
+        return []  # nothing will be changed
+    found: dict[tuple[str, str], None] = {}
+    for write in todo:
+        _, _, file, text, _, otherwise = write
+        for name in (file, *[other for other, _ in otherwise]):
+            path = f"{resources.home(homes, write)}/{name}"
+            for line in former(name, text, path):
+                found[path, line] = None
+    return list(found)
+
+
+def former(file: str, text: str, path: str) -> list[str]:
+    """The lines that undo the write of `text`, from what the file says now; [] where it is not there."""
+    try:
+        lines = tree.read(path).decode("utf-8", "surrogateescape").splitlines()
+    except OSError:
+        return []
+    if file == "memory.oom_control":  # its other lines are counts
+        return [line.split()[1] for line in lines if line.startswith("oom_kill_disable")]
+    if file in NOTHING_SET:
+        key = text.split(maxsplit=1)[0]
+        return [line for line in lines if line.split()[0] == key] or [f"{key} {NOTHING_SET[file]}"]
+    return lines
+
+
+def put_back(todo: list[tuple[str, str]]) -> None:
+    """Write all that the kernel takes; as in resources.py, the order may matter. What can't be put back stays."""
+    while todo:
+        refused = []
+        for path, line in todo:
+            try:
+                tree.write(path, line.encode("utf-8", "surrogateescape"))
+            except OSError:
+                refused.append((path, line))
+        if len(refused) == len(todo):
+            return
+        todo = refused
 
 
 def with_present_quota(wanted: Limits, cgroup: str) -> Limits:

@@ -1,12 +1,11 @@
-"""Carries out linux.resources: writes what limits.py says, and finds the words when the kernel says no."""
+"""Carries out linux.resources: writes what limits.py says. The words for what the kernel refuses are in refusals.py."""
 
 from __future__ import annotations
 
-import posix
-from errno import EBUSY, EINVAL, ENOENT
+from errno import EINVAL
 
-from ocirt.cgroup import limits, tree, v2
-from ocirt.errors import ContainerError, OcirtError, UnsupportedError, failed
+from ocirt.cgroup import limits, tree
+from ocirt.errors import ContainerError, UnsupportedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
 
     from ocirt.cgroup.hierarchies import Hierarchy
     from ocirt.cgroup.limits import Write
+    from ocirt.errors import OcirtError
 
     Homes = dict[str, str]
 
@@ -57,6 +57,11 @@ def homes_of(paths: Sequence[str], hs: Sequence[Hierarchy]) -> Homes:
     return homes
 
 
+def home(homes: Homes, write: Write) -> str:
+    """The directory that a write goes to."""
+    return homes["" if write[0] == 2 else write[1]]
+
+
 def _check_usage(memory: dict[str, int], directory: str, name: Callable[[str], str]) -> None:
     """Refuse a limit below what is in use, as v1 does by itself; v2 would kill (config-linux.md, checkBeforeUpdate)."""
     try:
@@ -78,21 +83,18 @@ def _write_all(todo: list[Write], homes: Homes, name: Callable[[str], str]) -> N
     changed first depends on what is set now, and the kernel knows.
     """
     while todo:
-        refused: list[Write] = []
-        first: OcirtError | None = None
+        refused: list[tuple[Write, OSError]] = []
         for write in todo:
-            directory = homes["" if write[0] == 2 else write[1]]
             try:
-                _write(directory, write)
+                _write(home(homes, write), write)
             except OSError as error:
-                explained = _explained(directory, write, error, name)
                 if error.errno != EINVAL:
-                    raise explained from None
-                first = first or explained
-                refused.append(write)
-        if first and len(refused) == len(todo):
-            raise first
-        todo = refused
+                    raise _explained(homes, write, error, name) from None
+                refused.append((write, error))
+        if refused and len(refused) == len(todo):
+            first, why = refused[0]
+            raise _explained(homes, first, why, name)
+        todo = [write for write, _ in refused]
 
 
 def _write(directory: str, write: Write) -> None:
@@ -108,36 +110,7 @@ def _write(directory: str, write: Write) -> None:
         raise
 
 
-def _explained(directory: str, write: Write, error: OSError, name: Callable[[str], str]) -> OcirtError:
-    """The error for a write that failed."""
-    version, controller, file, text, pointer, _ = write
-    denied = error.errno in tree.DENIED
-    if error.errno == ENOENT or denied:
-        if not posix.access(directory, posix.F_OK):
-            reason = f'needs the cgroup "{directory}", which this user may not make: limits need root or delegation'
-            return UnsupportedError(f"{name(pointer)}: {reason}")
-        if version == 2 and controller != "cgroup" and controller not in available(directory):
-            reason = f'needs the cgroup controller "{controller}", which "{directory}" does not have'
-            reason += f": {v2.why_lacking(directory, controller)}"
-            return UnsupportedError(f"{name(pointer)}: {reason}")
-        if not denied:
-            return UnsupportedError(f'{name(pointer)}: this kernel has no "{file}" in "{directory}"')
-    what = f'{name(pointer)}: write "{text}" to "{directory}/{file}"'
-    if error.errno == EBUSY and controller == "memory":
-        what += f" while {_usage(directory)} bytes are in use"
-    return failed(what, error)
+def _explained(homes: Homes, write: Write, error: OSError, name: Callable[[str], str]) -> OcirtError:
+    from ocirt.cgroup import refusals
 
-
-def available(directory: str) -> list[str]:
-    """The controllers of a v2 cgroup; [] where they can't be read."""
-    try:
-        return tree.read(f"{directory}/cgroup.controllers").decode().split()
-    except OSError:
-        return []
-
-
-def _usage(directory: str) -> str:
-    try:
-        return tree.read(f"{directory}/memory.usage_in_bytes").decode().strip()
-    except OSError:
-        return "more"
+    return refusals.explain(home(homes, write), write, error, name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -223,3 +224,27 @@ def test_a_limit_below_what_is_in_use_is_refused_when_that_is_to_be_checked(limi
     assert "/memory/" in failed.stderr
     assert memory_of(limited) == (32, 48)
     assert limited.status == "running"
+
+
+def test_an_update_that_fails_half_way_leaves_all_as_it_was(limited: Container) -> None:
+    if not limits.disk():
+        pytest.skip("no block device that could be limited")
+    throttles: dict[str, list[dict[str, Any]]] = {"throttleReadBpsDevice": [{"DISK": "", "rate": 54321}]}
+    throttles["throttleWriteIOPSDevice"] = [{"major": 4000, "minor": 1, "rate": 1}]
+    document = {
+        "pids": {"limit": 5},
+        "memory": {"limit": 200 * MIB, "swap": 300 * MIB, "reservation": 5 * MIB},
+        "cpu": {"shares": 999, "quota": 7000, "cpus": "0"},
+        "blockIO": throttles,
+    }
+    files = [
+        "pids.max", "memory.soft_limit_in_bytes", "memory.low", "cpu.shares", "cpu.weight", "cpuset.cpus",
+        "blkio.throttle.read_bps_device", "io.max",
+    ]  # fmt: skip
+    before = {file: read(limited.runtime, limited, file) for file in files}
+    text = json.dumps(limits.with_disk(document)).encode()
+    failed = limited.runtime.run("update", "--resources=-", limited.id, stdin=text, check=False)
+    assert "/blockIO/throttleWriteIOPSDevice/0/rate: write" in failed.stderr
+    assert {file: read(limited.runtime, limited, file) for file in files} == before
+    assert memory_of(limited) == (32, 48)
+    assert bandwidth_of(limited) == "20000 100000"

@@ -175,3 +175,55 @@ def test_a_change_on_v2_builds_on_what_is_set(
     path = home(**files)
     changes.change([str(path)], V2, wanted, lambda pointer: pointer)
     assert {name: (path / name).read_text() for name in written} == written
+
+
+def test_a_change_that_fails_is_taken_back(home: Callable[..., Path]) -> None:
+    files = {
+        "pids.max": "7\n",
+        "io.max": "8:0 rbps=1 wbps=max riops=max wiops=max\n",
+        "cpu.max": "20000 100000\n",
+        "cgroup.controllers": "cpu io pids",
+    }
+    path = home(**files)
+    devices = [{"major": 8, "minor": 0, "rate": 5}, {"major": 9, "minor": 0, "rate": 5}]
+    wanted = {
+        "pids": {"limit": 1},
+        "cpu": {"quota": 5},
+        "blockIO": {"throttleWriteBpsDevice": devices},
+        "memory": {"limit": 9},
+    }
+    with pytest.raises(UnsupportedError, match="/memory/limit"):
+        changes.change([str(path)], V2, wanted, lambda pointer: pointer)
+    assert {name: (path / name).read_text().strip() for name in ("pids.max", "cpu.max")} == {
+        "pids.max": "7",
+        "cpu.max": "20000 100000",
+    }
+
+
+def test_what_undoes_a_write_is_the_line_of_its_device_or_none(home: Callable[..., Path]) -> None:
+    path = home(**{"io.max": "8:0 rbps=1 wbps=max riops=max wiops=max\n8:16 rbps=2 wbps=max riops=max wiops=max\n"})
+    file = str(path / "io.max")
+    assert changes.former("io.max", "8:16 wbps=9", file) == ["8:16 rbps=2 wbps=max riops=max wiops=max"]
+    assert changes.former("io.max", "8:32 wbps=9", file) == ["8:32 rbps=max wbps=max riops=max wiops=max"]
+    assert changes.former("io.max", "8:32 wbps=9", str(path / "none")) == []
+
+
+RULED = [
+    ("cpu.cfs_quota_us", {"cpu": {"quota": 1}}, "a quota at least 1000"),
+    ("cpuset.cpus", {"cpu": {"cpus": "99"}}, "they must exist"),
+    ("memory.limit_in_bytes", {"memory": {"limit": 1}}, "at most the limit of memory and swap together"),
+]
+
+
+@pytest.mark.parametrize(("file", "wanted", "words"), RULED, ids=[row[0] for row in RULED])
+def test_a_value_that_the_kernel_refuses_without_a_word_comes_with_the_rule(
+    file: str, wanted: Json, words: str, home: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: str, data: bytes) -> None:
+        raise OSError(errno.EINVAL, "")
+
+    path = str(home(file))
+    monkeypatch.setattr(tree, "write", refuse)
+    hs = [Hierarchy("cpu,cpuset,memory", "/sys/fs/cgroup/all", "/", 1)]
+    with pytest.raises(SystemCallError, match=words):
+        resources.apply([path], hs, wanted)
