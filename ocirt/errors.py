@@ -55,14 +55,16 @@ class Problem:
     pointer   JSON pointer (RFC 6901) of the offending value, "" for the document
     message   what was found and what is allowed, one line, without the pointer
     line      line in the file, from 1; 0 where unknown
+    document  what the pointer is about
     """
 
-    __slots__ = ("line", "message", "pointer")
+    __slots__ = ("document", "line", "message", "pointer")
 
-    def __init__(self, pointer: str, message: str, line: int = 0) -> None:
+    def __init__(self, pointer: str, message: str, line: int = 0, document: str = "config.json") -> None:
         self.pointer = pointer
         self.message = message
         self.line = line
+        self.document = document
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Problem) and str(self) == str(other)
@@ -74,7 +76,7 @@ class Problem:
         return f"Problem({str(self)!r})"
 
     def __str__(self) -> str:
-        where = f"config.json:{self.line}" if self.line else "config.json"
+        where = f"{self.document}:{self.line}" if self.line else self.document
         return f"{where}: {self.pointer or '/'}: {self.message}"
 
 

@@ -12,11 +12,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    # (long name, short letters, takes a value, key in the options, help, metavar)
+    # (long name, short letters, takes a value, key in the options, help, metavar); a metavar that ends in "..." is that
+    # of a flag whose values are collected, each time that it is given
     Flag = tuple[str, str, bool, str, str, str]
     # (module, summary, flags, positional arguments); "[X]" is optional, "X..." takes the rest as it stands
     Verb = tuple[str, str, tuple[Flag, ...], tuple[str, ...]]
-    Value = str | bool
+    Value = str | bool | list[str]
     Options = dict[str, Value]
 
 HELP: tuple[Flag, ...] = (
@@ -81,18 +82,45 @@ _FDS: Flag = (
     "hand on the N descriptors from 3 up to the process (default: 0)",
     "N",
 )
-_CREATE: tuple[Flag, ...] = (
-    _BUNDLE,
-    _CONFIG,
+_TOLD: tuple[Flag, ...] = (
     ("console-socket", "", True, "console_socket", "unix socket that receives the terminal's master side", "SOCKET"),
     ("pidfd-socket", "", True, "pidfd_socket", "unix socket that receives a pidfd of the process", "SOCKET"),
     ("pid-file", "", True, "pid_file", "write the process's id to FILE, without a newline", "FILE"),
+)
+_CREATE: tuple[Flag, ...] = (
+    _BUNDLE,
+    _CONFIG,
+    *_TOLD,
     _NO_PIVOT,
     _KEYRING,
     _FDS,
     ("no-subreaper", "", False, "no_subreaper", "leave orphans of the container to the caller's subreaper", ""),
 )
 _RUN: tuple[Flag, ...] = (_DETACH, ("keep", "", False, "keep", "keep the container after its process has exited", ""))
+_EXEC: tuple[Flag, ...] = (
+    _DETACH,
+    ("tty", "t", False, "tty", "give the process a terminal", ""),
+    ("process", "p", True, "process", "read the process, as of config.json, from FILE; -: from standard input", "FILE"),
+    ("user", "u", True, "user", "run as UID or UID:GID (default: those of the container's process)", "USER"),
+    ("additional-gids", "g", True, "additional_gids", "be in group GID too; may be repeated", "GID..."),
+    ("cwd", "", True, "cwd", "working directory (default: that of the container's process)", "DIR"),
+    ("env", "e", True, "env", "set a variable besides the container's; may be repeated", "NAME=VALUE..."),
+    ("cap", "c", True, "cap", "have a capability besides the container's; may be repeated", "CAPABILITY..."),
+    ("no-new-privs", "", False, "no_new_privs", "let no program give privileges to the process", ""),
+    ("apparmor", "", True, "apparmor", "AppArmor profile (default: the container's)", "PROFILE"),
+    ("process-label", "", True, "process_label", "SELinux label (default: the container's)", "LABEL"),
+    (
+        "cgroup",
+        "",
+        True,
+        "cgroup",
+        "put it into a cgroup below the container's; on v1 CONTROLLER:PATH too, repeated",
+        "PATH...",
+    ),
+    ("ignore-paused", "", False, "ignore_paused", "enter a paused container: it runs when that is resumed", ""),
+    *_TOLD,
+    _FDS,
+)
 _FORCE: Flag = ("force", "f", False, "force", "kill what still runs; succeed if there is no such container", "")
 
 # The key is the property of linux.resources, "part.name".
@@ -125,6 +153,7 @@ VERBS: dict[str, Verb] = {
     "create": ("ocirt.cli.create", "create a container; its process waits for start", _CREATE, ("ID",)),
     "start": ("ocirt.cli.start", "execute the process of a created container", (), ("ID",)),
     "run": ("ocirt.cli.run", "create and start a container, wait for it and delete it", _CREATE + _RUN, ("ID",)),
+    "exec": ("ocirt.cli.exec", "run one more process in a container", _EXEC, ("ID", "[COMMAND...]")),
     "state": ("ocirt.cli.state", "print the state of a container as JSON", (), ("ID",)),
     "kill": (
         "ocirt.cli.kill",
@@ -244,7 +273,11 @@ def parse(
             if flag[2] and value is None:
                 value = words[position] if position < count else _missing(flag, verb)
                 position += 1
-            ret_options[flag[3]] = value if flag[2] and value is not None else _boolean(flag, value, verb)
+            if flag[5].endswith("...") and value is not None:
+                former = ret_options.get(flag[3])
+                ret_options[flag[3]] = [*(former if isinstance(former, list) else ()), value]
+            else:
+                ret_options[flag[3]] = value if flag[2] and value is not None else _boolean(flag, value, verb)
     return rest
 
 

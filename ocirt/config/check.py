@@ -7,7 +7,7 @@ rules_linux.py). The host is not asked: what its kernel lacks shows later.
 from __future__ import annotations
 
 from ocirt.config import rules, rules_linux
-from ocirt.config._schema import valid
+from ocirt.config._schema import valid, valid_process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,6 +33,31 @@ def check(doc: object, raw: bytes = b"") -> None:
 
     # no is no, even if the explanation should find nothing
     raise ConfigError(problems(doc, raw) or [Problem("", "is invalid")])
+
+
+# Those of rules.py that are about the process alone.
+PROCESS_RULES = (rules.arguments, rules.surroundings, rules.rlimits, rules.user)
+
+
+def check_process(process: object, name: str) -> None:
+    """Nothing where this is the process of a valid config (config.md, "Process").
+
+    name    what it comes from, for messages
+
+    Raises ConfigError with every problem.
+    """
+    if valid_process(process) and plain(process):
+        found: list[Found] = []
+        for rule in PROCESS_RULES:
+            rule({"process": process}, found)
+        if not found:
+            return
+    from ocirt.config.explain import problems
+    from ocirt.errors import ConfigError, Problem
+
+    document = {"ociVersion": "1.3.0", "root": {"path": "/"}, "process": process}
+    listed = [Problem(one.pointer.removeprefix("/process"), one.message, 0, name) for one in problems(document)]
+    raise ConfigError(listed or [Problem("", "is invalid", 0, name)])
 
 
 def judge(doc: rules.Doc, found: list[Found]) -> None:

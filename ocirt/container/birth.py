@@ -19,20 +19,22 @@ import posix
 
 from ocirt import cgroup
 from ocirt.config import check, load
-from ocirt.container import hooks, ids, state
+from ocirt.container import announce, hooks, ids, state
 from ocirt.container.prepare import (
     absolute,
     bundle_path,
+    connect_console,
     inherited,
     listen_fds,
     mounts_a_device,
     refuse_host_sysctls,
     seccomp_program,
 )
-from ocirt.errors import OcirtError, SystemCallError, UnsupportedError, failed
+from ocirt.errors import OcirtError, SystemCallError, UnsupportedError
 from ocirt.linux import calls, facts
 from ocirt.linux._kernel import lib
-from ocirt.plan.compile import Compilation, Launch
+from ocirt.plan.compile import Compilation
+from ocirt.plan.context import Launch
 from ocirt.spawn import idmap, parent, wire
 
 TYPE_CHECKING = False
@@ -123,16 +125,7 @@ class Birth:
     def connect_console(self) -> None:
         """Connect to the console socket. Raises UnsupportedError where one is missing, or given without a terminal."""
         terminal = bool((self.config.get("process") or {}).get("terminal"))
-        path = self.options.console_socket
-        if terminal and not path:
-            raise UnsupportedError(
-                "a detached container with a terminal needs --console-socket, or terminal set to false",
-                "/process/terminal",
-            )
-        if path and not terminal:
-            raise UnsupportedError("--console-socket was given, but the process has no terminal", "/process/terminal")
-        if path:
-            self.console = calls.connect(path, "the console socket")
+        self.console = connect_console(terminal, self.options.console_socket)
 
     # -- side effects --------------------------------------------------------------------------------------------------
 
@@ -245,6 +238,8 @@ class Birth:
         words = [kind for kind in ("poststart", "poststop") if all_hooks.get(kind)]
         if not self.config.get("process"):
             words.append("noprocess")
+        if not self.options.new_keyring:
+            words.append("oldkeyring")
         rootfs = absolute_below(self.bundle, self.config["root"]["path"])
         record = state.State(self.container_id, self.config["ociVersion"], self.bundle, rootfs)
         record.annotations = self.config.get("annotations") or {}
@@ -308,10 +303,10 @@ class Birth:
         self.record.phase = "created"
         state.write(self.directory.number, self.record)
         if self.options.pidfd_socket:
-            send_pidfd(self.options.pidfd_socket, self.init.pid)
+            announce.send_pidfd(self.options.pidfd_socket, self.init.pid)
         if self.options.pid_file:
             self.pid_file_written = True
-            write_pid_file(absolute(self.options.pid_file), self.init.pid)
+            announce.write_pid_file(absolute(self.options.pid_file), self.init.pid)
 
     # -- undoing -------------------------------------------------------------------------------------------------------
 
@@ -331,7 +326,7 @@ class Birth:
                 except OcirtError:
                     pass  # the error that led here is the one to report
         if self.pid_file_written:
-            unlink(absolute(self.options.pid_file or ""))
+            announce.unlink(absolute(self.options.pid_file or ""))
         if posix.fstat(self.directory.number).st_nlink:
             state.remove(self.root, self.container_id, self.directory.number)
 
@@ -352,34 +347,3 @@ def pid_inside(pid: int) -> int:
         if line.startswith("NSpid:"):
             return int(line.split()[-1])
     return pid
-
-
-def write_pid_file(path: str, pid: int) -> None:
-    """Write the pid, decimal and without newline; whoever finds the file finds it whole. Raises SystemCallError."""
-    directory, _, name = path.rpartition("/")
-    temporary = f"{directory}/.{name}.tmp"
-    unlink(temporary)  # a killed create's; or somebody's symlink to a file that is to be overwritten
-    try:
-        fd = posix.open(temporary, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o644)
-        try:
-            posix.write(fd, b"%d" % pid)
-        finally:
-            posix.close(fd)
-        posix.rename(temporary, path)
-    except OSError as error:
-        unlink(temporary)
-        raise failed(f'write the pid file "{path}"', error) from None
-
-
-def send_pidfd(path: str, pid: int) -> None:
-    """Send a pidfd of the process to the unix socket at `path` (pidfd_open(2)). Raises SystemCallError."""
-    with calls.Fd(posix.pidfd_open(pid)) as pidfd, calls.connect(path, "the pidfd socket") as socket:
-        calls.send(socket.number, b"pidfd", [pidfd.number])
-
-
-def unlink(path: str) -> None:
-    """Remove a file that may be gone."""
-    try:
-        posix.unlink(path)
-    except OSError:
-        pass

@@ -6,7 +6,7 @@ import fcntl
 import posix
 
 from ocirt.errors import BundleError, ConfigError, Problem, UnsupportedError
-from ocirt.linux import sysctl
+from ocirt.linux import calls, sysctl
 from ocirt.linux.consts import S_IFDIR, S_IFMT
 
 TYPE_CHECKING = False
@@ -76,6 +76,21 @@ def bundle_path(bundle: str) -> str:
     if not is_directory:
         raise BundleError(f'bundle "{path}": not a directory')
     return path
+
+
+def connect_console(terminal: bool, path: str | None) -> calls.Fd:
+    """A stream to the console socket at `path`; none for a process without a terminal.
+
+    Raises UnsupportedError where one is missing, or given without a terminal; SystemCallError.
+    """
+    if terminal and not path:
+        raise UnsupportedError(
+            "a detached container with a terminal needs --console-socket, or terminal set to false",
+            "/process/terminal",
+        )
+    if path and not terminal:
+        raise UnsupportedError("--console-socket was given, but the process has no terminal", "/process/terminal")
+    return calls.connect(path, "the console socket") if path else calls.Fd(-1)
 
 
 def refuse_host_sysctls(config: dict[str, Any]) -> None:

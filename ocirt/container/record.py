@@ -30,7 +30,8 @@ class State:
     phase           "creating" or "created"
     manager         "cgroupfs", "systemd" or "disabled"
     pid_namespace   whether the process is the first of a pid namespace made for it
-    python          why a verb is not quick: "poststart", "poststop", "noprocess", separated by spaces
+    python          why a verb is not quick: "poststart", "poststop", "noprocess", separated by spaces; and "oldkeyring"
+                    where the container has the session keyring of its caller
     freezers        the files that tell whether the container is frozen: one, two on a hybrid host
     cgroups, made   its cgroup directories; all directories that create made for them, deepest first
     """

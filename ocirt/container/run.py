@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import posix
-
 from ocirt.container import delete, hooks
 from ocirt.container.birth import Birth
 from ocirt.linux import calls
@@ -46,16 +44,13 @@ def run(  # noqa: PLR0913 - the flags of one command, by name
     # Before there is a process: a signal that arrives meanwhile waits for it.
     with console.catch() as signals:
         relay = bring_to_life(birth, console)
-        # Keys, those that mean signals too, are for the container's terminal to understand.
-        with calls.Raw(0 if relay else -1):
-            status = console.attend(birth.init.pid, signals, relay, subreaper)
+        code = console.attend(birth.init.pid, signals, relay, subreaper)
     birth.init.pid = 0
     if not keep:
         for warning in delete.delete(birth.root, container_id, force=True):
             if note:
                 note(warning)
-    code = posix.waitstatus_to_exitcode(status)
-    return code if code >= 0 else 128 - code
+    return code
 
 
 def bring_to_life(birth: Birth, console: ModuleType | None) -> Relay | None:
@@ -64,19 +59,16 @@ def bring_to_life(birth: Birth, console: ModuleType | None) -> Relay | None:
     ours = calls.Fd(-1)
     with birth, ours:
         if terminal and console and not birth.options.console_socket:
-            pair, birth.console = calls.socketpair()
-            ours.number = pair.take()
+            mine, birth.console = calls.socketpair()
+            ours.number = mine.take()
         else:
             birth.connect_console()
         birth.bring_up(lib.SYNC_START)
+        relay: Relay | None = console.receive(ours) if console else None
         birth.settle()
         birth.init.go(lib.SYNC_START)
         birth.init.executed()
         poststart(birth)
-        if ours.number < 0 or console is None:
-            return None
-        _, master = calls.receive(ours.number, 256, 0)
-        relay: Relay = console.Relay(master)
         return relay
 
 

@@ -74,6 +74,7 @@ SLOT_START = 5
 SLOT_STATE_CREATING = 6
 SLOT_STATE_CREATED = 7
 SLOT_FIRST_FREE = 8
+SLOT_TARGET = 252
 SLOT_NONE = 0xFFFFFFFF
 
 # wire.h: how many descriptors one message can carry

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from ocirt.errors import UnsupportedError
-from ocirt.plan import devices, ids, mounts, namespaces, ops, process, rootfs, security
+from ocirt.plan import devices, ids, mounts, namespaces, process, rootfs, security
 from ocirt.plan.context import Context
 
 TYPE_CHECKING = False
@@ -15,46 +15,12 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ocirt.linux.facts import Facts
-    from ocirt.plan.context import IdMap, Tree
+    from ocirt.plan.context import IdMap, Launch, Tree
     from ocirt.plan.errands import Errand
     from ocirt.plan.ids import Map
     from ocirt.plan.ops import Op
 
     Phase = Callable[[Context], list[Op]]
-
-
-class Launch:
-    """How the container is started.
-
-    container_id   its name, checked
-    bundle         absolute directory of the bundle
-    start          "create" (wait for start) or "run" (go on at once)
-    no_pivot       move the root in place of pivot_root(2)
-    new_keyring    give it a session keyring of its own
-    preserve_fds   how many descriptors from 3 on the process keeps
-    console        a terminal is wanted, and SLOT_CONSOLE has a socket for its master
-    """
-
-    __slots__ = ("bundle", "console", "container_id", "new_keyring", "no_pivot", "preserve_fds", "start")
-
-    def __init__(  # noqa: PLR0913 - a record: every field is passed by name
-        self,
-        *,
-        container_id: str,
-        bundle: str,
-        start: str = "create",
-        no_pivot: bool = False,
-        new_keyring: bool = True,
-        preserve_fds: int = 0,
-        console: bool = False,
-    ) -> None:
-        self.container_id = container_id
-        self.bundle = bundle
-        self.start = start
-        self.no_pivot = no_pivot
-        self.new_keyring = new_keyring
-        self.preserve_fds = preserve_fds
-        self.console = console
 
 
 class Plan:
@@ -92,11 +58,6 @@ class Plan:
         self.warnings = c.warnings
 
 
-def session(_: Context) -> list[Op]:
-    """Away from the caller's terminal, into which a process could type (TIOCSTI)."""
-    return [ops.session("")]
-
-
 PHASES: tuple[Phase, ...] = (
     security.check_capabilities,
     security.check_mount_label,
@@ -112,7 +73,7 @@ PHASES: tuple[Phase, ...] = (
     namespaces.proc,  # while the host's /proc is in sight, which vouches for a new one in a user namespace
     namespaces.time,  # /proc/self is the host root's, for we are not dumpable: a mapped id could not write its offsets
     ids.mapped,  # before any file is made: files of unmapped owners cannot be
-    session,
+    process.session,
     namespaces.names,
     # -- into the root filesystem, while the host's paths are in sight
     rootfs.null_device,  # the host's, so before the root changes

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ocirt.linux.facts import Facts
-    from ocirt.plan.compile import Launch
     from ocirt.plan.errands import Errand
 
     Config = dict[str, Any]
@@ -18,6 +17,40 @@ if TYPE_CHECKING:
     IdMap = tuple[list[tuple[int, int, int]], list[tuple[int, int, int]], str, bool]
 
 NAMED_SLOTS = 8  # room in the runtime's message for the slots that have a name
+
+
+class Launch:
+    """How the container is started.
+
+    container_id   its name, checked
+    bundle         absolute directory of the bundle
+    start          "create" (wait for start), "run" or "exec" (go on at once)
+    no_pivot       move the root in place of pivot_root(2)
+    new_keyring    give it a session keyring of its own
+    preserve_fds   how many descriptors from 3 on the process keeps
+    console        a terminal is wanted, and SLOT_CONSOLE has a socket for its master
+    """
+
+    __slots__ = ("bundle", "console", "container_id", "new_keyring", "no_pivot", "preserve_fds", "start")
+
+    def __init__(  # noqa: PLR0913 - a record: every field is passed by name
+        self,
+        *,
+        container_id: str,
+        bundle: str,
+        start: str = "create",
+        no_pivot: bool = False,
+        new_keyring: bool = True,
+        preserve_fds: int = 0,
+        console: bool = False,
+    ) -> None:
+        self.container_id = container_id
+        self.bundle = bundle
+        self.start = start
+        self.no_pivot = no_pivot
+        self.new_keyring = new_keyring
+        self.preserve_fds = preserve_fds
+        self.console = console
 
 
 class Namespace:

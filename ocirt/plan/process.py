@@ -73,6 +73,11 @@ def _hooks(c: Context, name: str, env: Sequence[str], state: int) -> list[Op]:
 # ---- what the process stands on --------------------------------------------------------------------------------------
 
 
+def session(_: Context) -> list[Op]:
+    """Away from the caller's terminal, into which a process could type (TIOCSTI)."""
+    return [ops.session("")]
+
+
 def console(c: Context) -> list[Op]:
     """The terminal, before /dev can become read-only: /dev/console is made in it."""
     if not c.launch.console:

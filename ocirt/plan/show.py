@@ -34,6 +34,7 @@ SLOTS = {
     consts.SLOT_NULL: "the null device",
     consts.SLOT_EMPTY: "the empty filesystem",
     consts.SLOT_CONSOLE: "the console's socket",
+    consts.SLOT_TARGET: "the container's process",
 }
 
 

@@ -115,15 +115,32 @@ class Relay:
             self.master = -1
 
 
+def receive(socket: calls.Fd) -> Relay | None:
+    """The relay of the terminal that the init has sent over the socket; None for a socket that there is not.
+
+    To be called before the process is executed: it finds the size that the caller's terminal has.
+    """
+    if socket.number < 0:
+        return None
+    relay = Relay(calls.receive(socket.number, 256, 0)[1])
+    relay.resize()
+    return relay
+
+
 def attend(pid: int, signals: calls.Fd, relay: Relay | None, reap_others: bool) -> int:
-    """Forward signals to `pid` (and bytes, with a relay) until it has ended; its wait status.
+    """Forward signals to `pid` (and bytes, with a relay) until it has ended; its exit code, 128+n for signal n.
 
     `reap_others` reaps adopted orphans as well: right for a program of our own, wrong inside somebody else's.
     """
+    # Keys, those that mean signals too, are for the container's terminal to understand.
+    with calls.Raw(0 if relay else -1):
+        code = posix.waitstatus_to_exitcode(_attend(pid, signals, relay, reap_others))
+    return code if code >= 0 else 128 - code
+
+
+def _attend(pid: int, signals: calls.Fd, relay: Relay | None, reap_others: bool) -> int:
     pidfd = posix.pidfd_open(pid)
     try:
-        if relay:
-            relay.resize()
         while True:
             poll = select.poll()
             poll.register(signals.number, IN)

@@ -6,6 +6,7 @@ import ctypes
 import itertools
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ import pytest
 
 from tests.integration import leftovers as oracle
 from tests.integration import support
-from tests.integration.support import Bundle, ConsoleSocket, Json, Runtime
+from tests.integration.support import Bundle, ConsoleSocket, Container, Json, Runtime
 from tests.integration.views import HostView
 
 PR_SET_CHILD_SUBREAPER = 36
@@ -149,6 +150,32 @@ def console_socket(scratch: Path, runtime: Runtime) -> Iterator[ConsoleSocket]:
     console = ConsoleSocket(scratch / "console.sock")
     yield console
     console.close()
+
+
+@pytest.fixture
+def sleeper(runtime: Runtime, make_bundle: Callable[..., Bundle]) -> Container:
+    """A running container with a namespace of every type but user and time, whose process sleeps."""
+    kinds = ("pid", "mount", "ipc", "uts", "network", "cgroup")
+    return runtime.start(make_bundle(args=["sleep", "600"], linux={"namespaces": [{"type": kind} for kind in kinds]}))
+
+
+@pytest.fixture
+def detached(sleeper: Container, tmp_path: Path) -> Iterator[Callable[..., int]]:
+    """A function: `exec --detach FLAGS` of a sleeper, and its pid. Killed and reaped at the end, as engines do it."""
+    pids = []
+
+    def start(*flags: str) -> int:
+        path = tmp_path / "pid"
+        sleeper.exec("sleep", "600", flags=["-d", "--pid-file", str(path), *flags])
+        text = path.read_text()
+        pids.append(int(text))
+        assert text == str(pids[-1])
+        return pids[-1]
+
+    yield start
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
 
 
 @pytest.fixture

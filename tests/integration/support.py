@@ -261,6 +261,10 @@ class Container:
     def resume(self, check: bool | None = True) -> Result:
         return self.runtime.run("resume", self.id, check=check)
 
+    def exec(self, *words: str, flags: Sequence[str] = (), check: bool | None = True, **popen: Any) -> Result:
+        """`exec FLAGS ID WORDS` in the foreground."""
+        return self.runtime.run("exec", *flags, self.id, *words, check=check, **popen)
+
     def state(self) -> Json:
         """What `state` prints."""
         document = self.runtime.run("state", self.id, check=True).json()

@@ -35,6 +35,7 @@ enum { SLOT_ROOT, SLOT_PROC, SLOT_NULL, SLOT_EMPTY, SLOT_CONSOLE, SLOT_START, SL
 #define SLOT_PLAN 255
 #define SLOT_BELL 254 /* the doorbell of the next plan */
 #define SLOT_CGROUP 253 /* where it holds a cgroup of v2, clone makes the process in that */
+#define SLOT_TARGET 252 /* a pidfd of the process whose namespaces are joined */
 #define SLOT_NONE 0xffffffffU
 
 /* Points at which init waits for the runtime's go. */

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ocirt.plan import errand_words, ops, show
-from ocirt.plan.compile import Compilation, Launch, Plan
+from ocirt.plan import exec as plan_exec
+from ocirt.plan.compile import Compilation, Plan
+from ocirt.plan.context import Context, Launch
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 DEFINITIONS = Path(__file__).parents[3] / "ocirt" / "spawn" / "init"
@@ -42,7 +44,17 @@ def compiled(config: dict[str, Any], **given: Any) -> Plan:
     """The plan of a config. `given`: launch, seccomp (instructions), and what Host takes."""
     launch = Launch(**{"container_id": "box", "bundle": "/bundle", **given.pop("launch", {})})
     program = b"\6\0\0\0\0\0\377\177" * given.pop("seccomp", 0) or None
+    if launch.start == "exec":
+        return entered(config, launch, Host(**given), program)
     return Compilation(config, launch, Host(**given)).finish(program)  # type: ignore[arg-type]
+
+
+def entered(config: dict[str, Any], launch: Launch, host: Any, program: bytes | None) -> Plan:
+    """The plan that puts config's process into the container that config describes."""
+    found, warnings = plan_exec.compile(config, launch, host, program)
+    context = Context({**config, "linux": {}}, launch, host)
+    context.warnings += warnings
+    return Plan(context, found)
 
 
 def config(**changes: Any) -> dict[str, Any]:

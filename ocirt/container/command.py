@@ -1,0 +1,125 @@
+"""What `exec` is to run: the process of the container's config with flags laid over it, or one of its own; pure."""
+
+from __future__ import annotations
+
+from ocirt.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    Process = dict[str, Any]
+
+# What a process of its own takes from the container's when it does not say: engines leave out what stays the same.
+INHERITED = ("capabilities", "oomScoreAdj")
+INHERITED_WHEN_EMPTY = ("apparmorProfile", "selinuxLabel", "rlimits")
+CAPABILITY_SETS = ("bounding", "effective", "permitted")
+
+
+class Command:
+    """A process to run in a container.
+
+    process            a whole one (config.md, "Process"); the rest, but args, is not looked at then
+    name               where `process` comes from, for messages
+    args               the program and its arguments
+    cwd, env           working directory; variables besides the container's, NAME=value
+    uid, gid, groups   user, group, and groups besides the container's; None: the container's
+    capabilities       to be had besides the container's
+    apparmor, label    AppArmor profile and SELinux label in place of the container's
+    no_new_privileges  True: no program may give it privileges
+    terminal           whether it gets one
+    """
+
+    __slots__ = (
+        "apparmor", "args", "capabilities", "cwd", "env", "gid", "groups", "label", "name", "no_new_privileges",
+        "process", "terminal", "uid",
+    )  # fmt: skip
+
+    def __init__(  # noqa: PLR0913 - a record: every field has a default and is passed by name
+        self,
+        args: Sequence[str] = (),
+        *,
+        process: Process | None = None,
+        name: str = "exec",
+        cwd: str = "",
+        env: Sequence[str] = (),
+        uid: int | None = None,
+        gid: int | None = None,
+        groups: Sequence[int] = (),
+        capabilities: Sequence[str] = (),
+        apparmor: str = "",
+        label: str = "",
+        no_new_privileges: bool = False,
+        terminal: bool = False,
+    ) -> None:
+        self.args = list(args)
+        self.process = process
+        self.name = name
+        self.cwd = cwd
+        self.env = list(env)
+        self.uid = uid
+        self.gid = gid
+        self.groups = list(groups)
+        self.capabilities = list(capabilities)
+        self.apparmor = apparmor
+        self.label = label
+        self.no_new_privileges = no_new_privileges
+        self.terminal = terminal
+
+
+def process(command: Command, own: Process) -> Process:
+    """The process to run, as the config of a container has it, unchecked. `own` is the container's, {} for none.
+
+    Raises UsageError where nothing says what to run.
+    """
+    if command.process is not None:
+        return _completed(command.process, own)
+    if not command.args:
+        raise UsageError("missing argument: COMMAND, or --process", "exec")
+    made = {"cwd": "/", **own, "args": command.args, "terminal": command.terminal}
+    for member, value in (("cwd", command.cwd), ("apparmorProfile", command.apparmor), ("selinuxLabel", command.label)):
+        if value:
+            made[member] = value
+    if command.env:
+        made["env"] = [*(own.get("env") or ()), *command.env]
+    if command.no_new_privileges:
+        made["noNewPrivileges"] = True
+    made["user"] = _user(command, own.get("user") or {})
+    if command.capabilities:
+        made["capabilities"] = _capabilities(command.capabilities, own.get("capabilities") or {})
+    return made
+
+
+def _completed(process: Process, own: Process) -> Process:
+    if not isinstance(process, dict):
+        return process  # for check_process to explain
+    made = dict(process)
+    for member in INHERITED:
+        if made.get(member) is None and own.get(member) is not None:
+            made[member] = own[member]
+    for member in INHERITED_WHEN_EMPTY:
+        if not made.get(member) and own.get(member):
+            made[member] = own[member]
+    umask = (own.get("user") or {}).get("umask")
+    user = made.get("user", {})
+    if umask is not None and isinstance(user, dict) and "umask" not in user:
+        made["user"] = {"uid": 0, "gid": 0, "umask": umask, **user}
+    return made
+
+
+def _user(command: Command, own: Process) -> Process:
+    user = {"uid": 0, "gid": 0, **own}
+    if command.uid is not None:
+        user["uid"] = command.uid
+    if command.gid is not None:
+        user["gid"] = command.gid
+    if command.groups:
+        user["additionalGids"] = [*(own.get("additionalGids") or ()), *command.groups]
+    return user
+
+
+def _capabilities(names: Sequence[str], own: Process) -> Process:
+    """Never to the inheritable set: files that inherit would get what the user was not given (CVE-2022-29162)."""
+    added = [name if name.startswith("CAP_") else f"CAP_{name}" for name in map(str.upper, names)]
+    return {**own, **{kind: [*(own.get(kind) or ()), *added] for kind in CAPABILITY_SETS}}

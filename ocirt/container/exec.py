@@ -1,0 +1,231 @@
+"""Exec: one more process in a container that is there. The order, and why:
+
+read, check, compile       a container that cannot be entered, a process that is wrong, end here
+start the init             on the plan of plan/exec.py, with a pidfd of the container's process
+attach                     while it prepares itself; it waits for that before it runs anything of the container's
+let it execute             what keeps it from that is this command's error
+pidfd, pid file            who finds the file finds a process that was executed
+"""
+
+from __future__ import annotations
+
+import posix
+from errno import EBUSY, ESRCH
+
+from ocirt import cgroup
+from ocirt.config import check, load
+from ocirt.container import announce, command, process, quick, state
+from ocirt.container.ids import check_id
+from ocirt.container.prepare import absolute, connect_console, inherited, seccomp_program
+from ocirt.errors import ContainerError, ContainerNotRunning, PlanError, SystemCallError, failed
+from ocirt.linux import calls, facts
+from ocirt.linux._kernel import lib
+from ocirt.plan import exec as plan
+from ocirt.plan.context import Launch
+from ocirt.spawn import parent, wire
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import ModuleType
+    from typing import Any
+
+    from ocirt.container.command import Command
+    from ocirt.plan.ops import Op
+    from ocirt.spawn.console import Relay
+
+
+class ExecOptions:
+    """How to run a process in a container, beyond what it is.
+
+    pid_file         where to write its pid (no newline), once it has been executed
+    console_socket   unix socket that gets the terminal's master
+    pidfd_socket     unix socket that gets a pidfd of the process
+    preserve_fds     pass fds 3 … 2+n on to the process
+    cgroups          cgroups below the container's to put it in: "path", or on v1 "controller:path"
+    ignore_paused    whether to enter a paused container: the process runs when that is resumed
+    """
+
+    __slots__ = ("cgroups", "console_socket", "ignore_paused", "pid_file", "pidfd_socket", "preserve_fds")
+
+    def __init__(
+        self,
+        *,
+        pid_file: str | None = None,
+        console_socket: str | None = None,
+        pidfd_socket: str | None = None,
+        preserve_fds: int = 0,
+        cgroups: Sequence[str] = (),
+        ignore_paused: bool = False,
+    ) -> None:
+        self.pid_file = pid_file
+        self.console_socket = console_socket
+        self.pidfd_socket = pidfd_socket
+        self.preserve_fds = preserve_fds
+        self.cgroups = list(cgroups)
+        self.ignore_paused = ignore_paused
+
+
+def execute(root: str, container_id: str, wanted: Command, options: ExecOptions) -> int:
+    """Run a process in the container, in the foreground; its exit code, 128+n where signal n killed it.
+
+    Raises ContainerNotFound, ContainerNotRunning, ContainerError for a paused one, InvalidID, UsageError, ConfigError
+    for a process that is none, UnsupportedError, ExecError, PlanError, SystemCallError.
+    """
+    entry = Entry(root, container_id, wanted, options)
+    entry.read()
+    from ocirt.spawn import console
+
+    # Before there is a process: a signal that arrives meanwhile waits for it.
+    with console.catch() as signals:
+        relay = entry.bring_in(console)
+        code: int = console.attend(entry.init.pid, signals, relay, False)
+    return code
+
+
+def detach(root: str, container_id: str, wanted: Command, options: ExecOptions) -> int:
+    """Run a process in the container and leave it there; its pid as the caller sees it. Raises as `execute`."""
+    entry = Entry(root, container_id, wanted, options)
+    entry.read()
+    entry.bring_in(None)
+    return entry.init.pid
+
+
+class Entry:
+    """A process on its way into a container. Used as a context: an exception inside kills it.
+
+    record    what state.json says of the container
+    config    its config, with the process to run in place of its own
+    ops       the plan
+    paths     the cgroups to join
+    """
+
+    __slots__ = (
+        "command", "config", "console", "container_id", "init", "keep", "ops", "options", "paths", "record", "root",
+        "warnings",
+    )  # fmt: skip
+
+    def __init__(self, root: str, container_id: str, wanted: Command, options: ExecOptions) -> None:
+        self.root = absolute(root)
+        self.container_id = check_id(container_id)
+        self.command = wanted
+        self.options = options
+        self.console = calls.Fd(-1)
+        self.init = parent.Init(calls.Fd(-1), calls.Fd(-1), 0)
+
+    # -- before anything exists ----------------------------------------------------------------------------------------
+
+    def read(self) -> None:
+        """Find the container, check the process, compile; no side effect beyond descriptors."""
+        self.record = state.read(self.root, self.container_id)
+        self.refuse_unless_running()
+        self.config: dict[str, Any]
+        self.config, _ = load.load(f"{self.root}/{self.container_id}")
+        made = command.process(self.command, self.config.get("process") or {})
+        check.check_process(made, self.command.name)
+        self.config["process"] = made
+        self.paths = self.record.cgroups
+        if self.options.cgroups:
+            from ocirt.cgroup import inside
+
+            self.paths = inside.below(self.paths, self.options.cgroups, cgroup.hierarchies())
+        self.keep = inherited(self.options.preserve_fds)
+        self.ops: Sequence[Op]
+        self.ops, self.warnings = self.compile()
+
+    def refuse_unless_running(self) -> None:
+        """A created container may be entered, as with runc: engines look into it before they start it."""
+        status, _ = quick.status(self.root, self.container_id)
+        if status == "paused" and not self.options.ignore_paused:
+            text = "cannot exec in a paused container (use --ignore-paused to override)"
+            raise ContainerError(f'container "{self.container_id}": {text}')
+        if status in {"creating", "stopped"}:
+            raise ContainerNotRunning(self.container_id, status)
+
+    def compile(self) -> tuple[list[Op], list[str]]:
+        """The plan. Raises UnsupportedError."""
+        launch = Launch(
+            container_id=self.container_id,
+            bundle=self.record.bundle,
+            start="exec",
+            new_keyring="oldkeyring" not in self.record.python.split(),
+            preserve_fds=self.options.preserve_fds,
+            console=bool(self.config["process"].get("terminal")),
+        )
+        host = facts.Facts([], "none", self.paths)
+        return plan.compile(self.config, launch, host, *seccomp_program(self.config))
+
+    # -- side effects --------------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Entry:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self.init.reap()
+        self.init.close()
+        self.console.close()
+
+    def bring_in(self, console: ModuleType | None) -> Relay | None:
+        """Put the process into the container and let it execute. With `console`, the relay of a foreground terminal."""
+        terminal = bool(self.config["process"].get("terminal"))
+        ours = calls.Fd(-1)
+        with self, ours:
+            if terminal and console and not self.options.console_socket:
+                mine, self.console = calls.socketpair()
+                ours.number = mine.take()
+            else:
+                self.console = connect_console(terminal, self.options.console_socket)
+            self.enter()
+            relay: Relay | None = console.receive(ours) if console else None
+            self.init.go(lib.SYNC_START)
+            self.init.executed()
+            self.tell()
+            return relay
+
+    def enter(self) -> None:
+        """Up to the point where the process is whole and stands in the container's cgroups."""
+        self.init = parent.spawn(self.root, self.options.preserve_fds, self.keep)
+        with calls.Fd(process.open_process(self.record)) as target, self.root_directory() as directory:
+            if target.number < 0:
+                raise ContainerNotRunning(self.container_id)
+            lent = [(lib.SLOT_TARGET, target), (lib.SLOT_ROOT, directory), (lib.SLOT_CONSOLE, self.console)]
+            slots = [(slot, fd.number) for slot, fd in lent if fd.number >= 0]
+            self.init.hand_over(self.ops, wire.encode(self.ops), slots)
+        self.console.close()
+        if self.options.ignore_paused:
+            self.init.deadline = -1  # in a frozen cgroup it waits for whoever thaws that
+        try:
+            self.init.until(lib.SYNC_START, {}, self.attach)
+        except PlanError as error:
+            if error.errno == ESRCH:  # of setns: it has exited since it was looked at
+                raise ContainerNotRunning(self.container_id) from None
+            raise
+
+    def root_directory(self) -> calls.Fd:
+        """Where the container's process has its root, for a plan that has to go there by itself."""
+        if not plan.chroots(self.config):
+            return calls.Fd(-1)
+        path = f"/proc/{self.record.pid}/root"
+        try:
+            return calls.Fd(posix.open(path, posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC))
+        except OSError as error:
+            raise failed(f'open "{path}"', error) from None
+
+    def attach(self, pid: int) -> None:
+        """Into the container's cgroups, or where its first process has gone if those are closed to us."""
+        try:
+            cgroup.attach(self.paths, pid)
+        except SystemCallError as error:
+            if error.errno != EBUSY or self.options.cgroups:
+                raise
+            from ocirt.cgroup import inside
+
+            cgroup.attach(inside.beside(self.paths, self.record.pid), pid)
+
+    def tell(self) -> None:
+        """The process runs: tell whoever waits for its pidfd or its pid file."""
+        if self.options.pidfd_socket:
+            announce.send_pidfd(self.options.pidfd_socket, self.init.pid)
+        if self.options.pid_file:
+            announce.write_pid_file(absolute(self.options.pid_file), self.init.pid)
