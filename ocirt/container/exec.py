@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ocirt.container.command import Command
-    from ocirt.plan.ops import Op
     from ocirt.spawn.console import Relay
 
 
@@ -96,13 +95,12 @@ class Entry:
 
     record    what state.json says of the container
     config    its config, with the process to run in place of its own
-    ops       the plan
+    plan      how it gets there
     paths     the cgroups to join
     """
 
     __slots__ = (
-        "command", "config", "console", "container_id", "init", "keep", "ops", "options", "paths", "record", "root",
-        "warnings",
+        "command", "config", "console", "container_id", "init", "keep", "options", "paths", "plan", "record", "root",
     )  # fmt: skip
 
     def __init__(self, root: str, container_id: str, wanted: Command, options: ExecOptions) -> None:
@@ -130,8 +128,7 @@ class Entry:
 
             self.paths = inside.below(self.paths, self.options.cgroups, cgroup.hierarchies())
         self.keep = inherited(self.options.preserve_fds)
-        self.ops: Sequence[Op]
-        self.ops, self.warnings = self.compile()
+        self.plan = self.compile()
 
     def refuse_unless_running(self) -> None:
         """A created container may be entered, as with runc: engines look into it before they start it."""
@@ -142,7 +139,7 @@ class Entry:
         if status in {"creating", "stopped"}:
             raise ContainerNotRunning(self.container_id, status)
 
-    def compile(self) -> tuple[list[Op], list[str]]:
+    def compile(self) -> plan.Plan:
         """The plan. Raises UnsupportedError."""
         launch = Launch(
             container_id=self.container_id,
@@ -191,7 +188,7 @@ class Entry:
                 raise ContainerNotRunning(self.container_id)
             lent = [(lib.SLOT_TARGET, target), (lib.SLOT_ROOT, directory), (lib.SLOT_CONSOLE, self.console)]
             slots = [(slot, fd.number) for slot, fd in lent if fd.number >= 0]
-            self.init.hand_over(self.ops, wire.encode(self.ops), slots)
+            self.init.hand_over(self.plan.ops, wire.encode(self.plan.ops), slots)
         self.console.close()
         if self.options.ignore_paused:
             self.init.deadline = -1  # in a frozen cgroup it waits for whoever thaws that
@@ -213,7 +210,7 @@ class Entry:
             raise failed(f'open "{path}"', error) from None
 
     def attach(self, pid: int) -> None:
-        """Into the container's cgroups, or where its first process has gone if those are closed to us."""
+        """Into the container's cgroups, or where its first process has gone if those are closed to us; and errands."""
         try:
             cgroup.attach(self.paths, pid)
         except SystemCallError as error:
@@ -222,6 +219,10 @@ class Entry:
             from ocirt.cgroup import inside
 
             cgroup.attach(inside.beside(self.paths, self.record.pid), pid)
+        if self.plan.errands:
+            from ocirt.container import errands
+
+            errands.run(self.plan.errands, pid)
 
     def tell(self) -> None:
         """The process runs: tell whoever waits for its pidfd or its pid file."""

@@ -6,7 +6,7 @@ is mounted. docs/plan.md, "Exec", is the prose.
 
 from __future__ import annotations
 
-from ocirt.linux.consts import SLOT_CONSOLE, SLOT_PROC, SLOT_TARGET
+from ocirt.linux.consts import SLOT_CONSOLE, SLOT_PROC, SLOT_TARGET, SYNC_CGROUP
 from ocirt.plan import ids, namespaces, ops, process, security
 from ocirt.plan.context import Context
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from ocirt.linux.facts import Facts
     from ocirt.plan.context import Launch
+    from ocirt.plan.errands import Errand
     from ocirt.plan.ops import Op
 
     Phase = Callable[[Context], list[Op]]
@@ -73,8 +74,14 @@ def console(c: Context) -> list[Op]:
     ]
 
 
+def cgroup(c: Context) -> list[Op]:
+    """A NUMA policy takes nodes of the container's cpuset."""
+    return [ops.sync("/linux/cgroupsPath", SYNC_CGROUP)] if c.linux.get("memoryPolicy") else []
+
+
 PHASES: tuple[Phase, ...] = (
     security.check_capabilities,
+    process.errands,
     # -- the first stage: in the host's namespaces, with the host's /proc
     ids.oom_score_adj,  # before the process loses the right to lower it
     process.hard_limits,  # before a user namespace takes the right to raise them
@@ -91,6 +98,9 @@ PHASES: tuple[Phase, ...] = (
     security.keyring_label,
     process.keyring,
     process.limits,
+    cgroup,
+    process.memory_policy,
+    process.personality,
     security.bounding,
     security.early_seccomp,
     ids.user,
@@ -106,10 +116,21 @@ PHASES: tuple[Phase, ...] = (
 )
 
 
+class Plan:
+    """ops, errands and warnings: as of compile.Plan."""
+
+    __slots__ = ("errands", "ops", "warnings")
+
+    def __init__(self, c: Context, found: list[Op]) -> None:
+        self.ops = found
+        self.errands: list[Errand] = c.errands
+        self.warnings = c.warnings
+
+
 def compile(
     config: dict[str, Any], launch: Launch, facts: Facts, program: bytes | None = None, program_flags: int = 0
-) -> tuple[list[Op], list[str]]:
-    """The operations, and the warnings that compiling gave.
+) -> Plan:
+    """The plan.
 
     config                   the container's, with the process to run in place of its own
     program, program_flags   the seccomp filter (struct sock_filter) and SECCOMP_FILTER_FLAG_…; None without one
@@ -118,4 +139,4 @@ def compile(
     """
     context = Context(config, launch, facts)
     context.program, context.program_flags = program, program_flags
-    return [op for phase in PHASES for op in phase(context)], context.warnings
+    return Plan(context, [op for phase in PHASES for op in phase(context)])

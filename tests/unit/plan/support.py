@@ -51,10 +51,10 @@ def compiled(config: dict[str, Any], **given: Any) -> Plan:
 
 def entered(config: dict[str, Any], launch: Launch, host: Any, program: bytes | None) -> Plan:
     """The plan that puts config's process into the container that config describes."""
-    found, warnings = plan_exec.compile(config, launch, host, program)
+    plan = plan_exec.compile(config, launch, host, program)
     context = Context({**config, "linux": {}}, launch, host)
-    context.warnings += warnings
-    return Plan(context, found)
+    context.warnings, context.errands = plan.warnings, plan.errands
+    return Plan(context, plan.ops)
 
 
 def config(**changes: Any) -> dict[str, Any]:
