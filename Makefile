@@ -12,13 +12,15 @@ DEMO_PACKAGES  := umoci busybox-static
 TEST_PACKAGES  := skopeo strace cppcheck valgrind tmux uidmap iproute2 procps util-linux
 # To compare with, and to read what ocirt writes: tests that miss one of these are skipped.
 PEER_PACKAGES  := runc crun groff-base zsh fish
+# The guest in which tests/guest runs tests: Debian under qemu, made from packages.
+GUEST_PACKAGES := qemu-system-x86 mmdebstrap e2fsprogs
 
 SOURCES := setup.py pyproject.toml $(wildcard spec/*.json) $(shell find ocirt -name '*.py' -not -name _schema.py) \
 	$(wildcard ocirt/linux/*.[ch] ocirt/launcher/*.[ch] ocirt/spawn/init/*.[ch] ocirt/spawn/init/*.def ocirt/spawn/init/*.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo check test test-unit test-root bench install uninstall clean distclean \
-	packages-build packages-demo packages-test
+.PHONY: help build demo check test test-unit test-root guest bench install uninstall clean distclean \
+	packages-build packages-demo packages-test packages-guest
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -45,6 +47,9 @@ test-unit: $(VENV)/.test build ## the tests that need no root and no container
 
 test-root: packages-demo packages-test $(VENV)/.test build ## the real init and real containers
 	@$(PY) -m pytest tests/kernel tests/hotpath tests/integration $(ARGS)
+
+guest: packages-guest build ## COMMAND='…' as root in a Debian guest: cgroup v2, systemd, all capabilities
+	@$(PY) -m tests.guest $(ARGS) '$(COMMAND)'
 
 bench: packages-demo packages-test build ## side by side with runc and crun; prints ratios
 	@$(PY) tests/bench/run.py $(ARGS)
@@ -80,6 +85,9 @@ packages-demo: packages-build
 packages-test: packages-build
 	@sh .ci/packages $(TEST_PACKAGES)
 	@sh .ci/packages --optional $(PEER_PACKAGES)
+
+packages-guest: packages-build
+	@sh .ci/packages --optional $(GUEST_PACKAGES)
 
 $(VENV)/.build: pyproject.toml .ci/requirements.py | packages-build
 	@echo "making $(VENV)"
