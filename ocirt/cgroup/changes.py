@@ -5,7 +5,7 @@ Nothing is remembered between updates: the files hold what is set, whoever has s
 
 from __future__ import annotations
 
-from ocirt.cgroup import limits, resources, tree, v2
+from ocirt.cgroup import resources, tree, v2
 from ocirt.cgroup.limits_v1 import THROTTLES
 from ocirt.errors import OcirtError
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ocirt.cgroup.hierarchies import Hierarchy
+    from ocirt.cgroup.limits import Write
 
     Limits = dict[str, Any]
     Name = Callable[[str], str]
@@ -43,7 +44,7 @@ def change(paths: Sequence[str], hs: Sequence[Hierarchy], wanted: Limits, name: 
         wanted = with_present_memory(wanted, unified)
     if unified and "cpu" not in homes:
         wanted = with_present_quota(wanted, unified)
-    before = present(homes, wanted)
+    before = present(homes, resources.writes(wanted, homes, name))
     try:
         resources.apply(paths, hs, wanted, name)
     except OcirtError:
@@ -51,12 +52,8 @@ def change(paths: Sequence[str], hs: Sequence[Hierarchy], wanted: Limits, name: 
         raise
 
 
-def present(homes: dict[str, str], wanted: Limits) -> list[tuple[str, str]]:
-    """What to write to have all as it is now that `wanted` will change: paths of files and texts."""
-    try:
-        todo = limits.writes(wanted, homes, "" in homes)
-    except limits.Unmet:
-        return []  # nothing will be changed
+def present(homes: dict[str, str], todo: Sequence[Write]) -> list[tuple[str, str]]:
+    """What to write to have all as it is now, before the writes `todo`: paths of files and texts."""
     found: dict[tuple[str, str], None] = {}
     for write in todo:
         _, _, file, text, _, otherwise = write

@@ -37,10 +37,7 @@ def apply(
     refuses, ContainerError for what checkBeforeUpdate does; what was written until then stays.
     """
     homes = homes_of(paths, hs)
-    try:
-        todo = limits.writes(resources, homes, "" in homes)
-    except limits.Unmet as unmet:
-        raise UnsupportedError(f"{name(unmet.pointer)}: {unmet.reason}") from None
+    todo = writes(resources, homes, name)
     memory = resources.get("memory") or {}
     if memory.get("checkBeforeUpdate") and "" in homes and "memory" not in homes:
         _check_usage(memory, homes[""], name)
@@ -55,6 +52,14 @@ def homes_of(paths: Sequence[str], hs: Sequence[Hierarchy]) -> Homes:
         for controller in hierarchy.controllers.split(","):
             homes[controller] = path
     return homes
+
+
+def writes(resources: dict[str, Any], homes: Homes, name: Callable[[str], str] = in_config) -> list[Write]:
+    """`limits.writes` for a container with these cgroups. Raises UnsupportedError."""
+    try:
+        return limits.writes(resources, homes, "" in homes)
+    except limits.Unmet as unmet:
+        raise UnsupportedError(f"{name(unmet.pointer)}: {unmet.reason}") from None
 
 
 def home(homes: Homes, write: Write) -> str:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from ocirt.cli.main import Global
     from ocirt.cli.options import Options
+    from ocirt.container.birth import Birth
     from ocirt.plan.compile import Plan
     from ocirt.plan.ops import Op
 
@@ -25,9 +26,10 @@ EXAMPLE_ID = "explained"
 def run(globals_: Global, options: Options, arguments: list[str]) -> int:
     """Print the steps; return 0. Raises what create raises for the bundle."""
     take_bundle(options, arguments, "explain")
-    plan = plan_of(globals_, options, bundle_option(options))
+    birth = birth_of(globals_, options, bundle_option(options))
+    plan = birth.plan
     steps = [step_of(number, op) for number, op in enumerate(plan.ops, 1)]
-    errands = errands_of(plan)
+    errands = [*limits_of(birth), *errands_of(plan)]
     if options.get("json"):
         say_json({"steps": steps, "errands": errands, "warnings": list(plan.warnings)})
         return 0
@@ -42,13 +44,32 @@ def run(globals_: Global, options: Options, arguments: list[str]) -> int:
     return 0
 
 
-def plan_of(globals_: Global, options: Options, bundle: str) -> Plan:
+def birth_of(globals_: Global, options: Options, bundle: str) -> Birth:
     """Compile the bundle as create would; raises BundleError, ConfigError, UnsupportedError."""
     from ocirt.container.birth import Birth
 
     birth = Birth(globals_.root, EXAMPLE_ID, bundle, create_options(globals_, options))
     birth.prepare("create")
-    return birth.plan
+    return birth
+
+
+def limits_of(birth: Birth) -> list[dict[str, Any]]:
+    """Return the limits of linux.resources as JSON objects: words, syscalls, pointer. Raises UnsupportedError."""
+    from ocirt.cgroup import resources
+
+    homes = resources.homes_of(birth.paths, birth.hierarchies)
+    wanted = (birth.config.get("linux") or {}).get("resources") or {}
+    found = []
+    for write in resources.writes(wanted, homes):
+        _, _, file, text, pointer, otherwise = write
+        words = f'set {file} of the cgroup to "{text}"'
+        if otherwise and otherwise[0][0]:
+            words += f', or {otherwise[0][0]} to "{otherwise[0][1]}" where there is no such file'
+        elif otherwise:
+            words += ", if there is such a file"
+        call = f'write("{resources.home(homes, write)}/{file}", "{text}")'
+        found.append({"words": words, "syscalls": call, "pointer": f"/linux/resources{pointer}"})
+    return found
 
 
 def errands_of(plan: Plan) -> list[dict[str, Any]]:
@@ -95,7 +116,7 @@ def tell_plan(globals_: Global, options: Options, bundle: str) -> None:
     """Tell the warnings, and at debug level each step in a line."""
     from ocirt.plan import show
 
-    plan = plan_of(globals_, options, bundle)
+    plan = birth_of(globals_, options, bundle).plan
     for warning in plan.warnings:
         warn(globals_, f"config.json: {warning}")
     for number, op in enumerate(plan.ops, 1):

@@ -10,6 +10,7 @@ import types
 
 import pytest
 
+from ocirt.cgroup.hierarchies import Hierarchy
 from ocirt.cli.main import main
 from ocirt.cli.options import GLOBAL, VERBS
 from ocirt.errors import ConfigError, Problem
@@ -167,7 +168,7 @@ def test_validate_prints_each_problem_on_standard_error_and_exits_1(config, tmp_
 @pytest.fixture
 def plan(monkeypatch):
     """Stands in for the compiler; `plan.ops` are what it returns."""
-    made = types.SimpleNamespace(ops=[], errands=[], idmaps={}, warnings=[], asked=[])
+    made = types.SimpleNamespace(ops=[], errands=[], idmaps={}, warnings=[], asked=[], resources={})
 
     class Birth:
         def __init__(self, root, container_id, bundle, options):
@@ -175,6 +176,9 @@ def plan(monkeypatch):
 
         def prepare(self, start):
             self.plan = made
+            self.config = {"linux": {"resources": made.resources}}
+            self.hierarchies = [Hierarchy("pids", "/c/pids", "/", 1), Hierarchy("blkio", "/c/blkio", "/", 1)]
+            self.paths = ["/c/pids/web", "/c/blkio/web"]
 
     show = {"describe": lambda op: f"do {op[0]}", "syscalls": lambda op: f"{op[0]}(…)" if op[0] != "sync" else ""}
     for name, members in {"container.birth": {"Birth": Birth}, "plan.show": show}.items():
@@ -207,6 +211,23 @@ def test_explain_prints_each_step_in_words_as_system_calls_and_with_its_field(pl
         "       config.json: /mounts/3",
         "  3. do sync",
     ]
+
+
+def test_explain_prints_the_limits_as_writes_and_refuses_what_create_would(plan, tmp_path, capfd):
+    plan.resources = {"pids": {"limit": 3}, "blockIO": {"weight": 20}}
+    assert main(["--root", "/r", "explain", str(tmp_path)]) == 0
+    assert capfd.readouterr().out.splitlines() == [
+        "By the runtime meanwhile:",
+        '  *. set pids.max of the cgroup to "3"',
+        '       write("/c/pids/web/pids.max", "3")',
+        "       config.json: /linux/resources/pids/limit",
+        '  *. set blkio.weight of the cgroup to "20", or blkio.bfq.weight to "20" where there is no such file',
+        '       write("/c/blkio/web/blkio.weight", "20")',
+        "       config.json: /linux/resources/blockIO/weight",
+    ]
+    plan.resources = {"memory": {"limit": 3}}
+    assert main(["--root", "/r", "explain", str(tmp_path)]) == 1
+    assert 'config.json: /linux/resources/memory/limit: needs the cgroup controller "memory"' in capfd.readouterr().err
 
 
 def test_explain_explains_what_spec_writes(tmp_path, capfd):
