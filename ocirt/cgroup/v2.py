@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import posix
 import select
-from errno import EBUSY, EINVAL, ENOENT, EOPNOTSUPP, ETIMEDOUT
+from errno import EINVAL, ENOENT, EOPNOTSUPP, ETIMEDOUT
 from time import monotonic
 
 from ocirt.cgroup import tree
@@ -140,11 +140,11 @@ def why_lacking(path: str, controller: str) -> str:
         directory = tree.parent(directory)
     else:
         return "the hierarchy has none, for the kernel lacks it or it is in use by cgroup v1"
+    if _keeps(directory):
+        return f'"{directory}" may not hand it down while it holds processes itself'
     try:
         tree.write(directory + "/cgroup.subtree_control", b"+" + controller.encode())
     except OSError as error:
-        if error.errno == EBUSY:
-            return f'"{directory}" may not hand it down while it holds processes itself'
         if error.errno in {EOPNOTSUPP, EINVAL}:
             return f'"{directory}" cannot hand it down to threaded cgroups'
         return f'"{directory}" does not hand it down, and this user may not change that'
@@ -159,11 +159,20 @@ def _above(mount: str, path: str) -> Iterator[str]:
         directory += "/" + name
 
 
+def _keeps(directory: str) -> bool:
+    """Whether `directory`, not the root of all, holds processes; then it can hand down nothing without harm.
+
+    Some controllers can't be handed down at all ("no internal processes"); one that works with threads can, but makes
+    `directory` the domain of threaded cgroups, and those below it invalid. Raises OSError.
+    """
+    return posix.access(directory + "/cgroup.type", posix.F_OK) and bool(tree.read(directory + "/cgroup.procs"))
+
+
 def _enable(directory: str) -> None:
-    """Hand down what `directory` has; each by itself where all at once are refused."""
+    """Hand down what `directory` has; each by itself where all at once are refused. Raises OSError."""
     enabled = tree.read(directory + "/cgroup.subtree_control").split()
     lacking = [b"+" + name for name in tree.read(directory + "/cgroup.controllers").split() if name not in enabled]
-    for text in (b" ".join(lacking), *lacking) if lacking else ():
+    for text in (b" ".join(lacking), *lacking) if lacking and not _keeps(directory) else ():
         try:
             tree.write(directory + "/cgroup.subtree_control", text)
         except OSError:
