@@ -3,7 +3,7 @@
 Executes the packed modules in their order (pack.py). Whatever else is imported later, because something went wrong
 or a person is reading, completes the interpreter first. The launcher gives
 
-    common, own    entries of every verb, {verb: its own}
+    common, own    entries of every verb, {verb: its own, marshalled}
     demanded       {module: entry} of those that are imported when a container asks for them
     verb           the verb
     parent         directory of the package
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     Entry = tuple[str, str, Any, int]
     # What the launcher gives.
     common: Sequence[Entry] = ()
-    own: dict[str, Sequence[Entry]] = {}
+    own: dict[str, bytes] = {}
     demanded: dict[str, Entry] = {}
     verb: str = ""
     parent: str = ""
@@ -153,7 +153,7 @@ def boot() -> None:
     sys.meta_path += [Demanded, Completer]
     try:
         load(common)
-        load(own[verb])
+        load(marshal.loads(own[verb]))  # noqa: S302 - our own code, packed by our build
         sys.modules["ocirt.spawn.parent"].offer = offer  # type: ignore[attr-defined]
     except Exception:
         for name in [name for name in sys.modules if name.partition(".")[0] == "ocirt"]:

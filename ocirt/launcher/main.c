@@ -178,10 +178,10 @@ static void set_up_descriptors(void)
 			_exit(EXIT_FAILURE);
 }
 
-/* Whether the verb makes a container: it attaches to cgroups, and its modules are packed. */
+/* Whether the verb makes a process: it attaches to cgroups, and its modules are packed. */
 static bool makes(const char *verb)
 {
-	return strcmp(verb, "create") == 0 || strcmp(verb, "run") == 0;
+	return strcmp(verb, "create") == 0 || strcmp(verb, "run") == 0 || strcmp(verb, "exec") == 0;
 }
 
 static bool keeps_fds(char *const *arguments)

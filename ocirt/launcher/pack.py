@@ -1,10 +1,10 @@
-"""Build time: packs the hot modules of `create` and `run` into one file, so that the launcher need not look for any.
+"""Build time: packs the hot modules of create, run and exec into one file, so that the launcher need not look for any.
 
     python -I -S pack.py PARENT SITE-PACKAGES OUTPUT [--in-tree]
 
 PARENT holds the package ocirt, SITE-PACKAGES its dependencies. The output is one marshalled tuple:
 
-    (code of boot.py, entries of every verb, {verb: entries of its own}, {module: entry, its code marshalled})
+    (code of boot.py, entries of every verb, {verb: its own, marshalled}, {module: entry, its code marshalled})
 
     entry: (module, kind, body, source's mtime), in the order of import; kind and body are
         "module" | "package"    code object
@@ -26,11 +26,15 @@ from importlib import machinery
 from pathlib import Path
 from types import CodeType, ModuleType
 
-COMMON = ("ocirt.cli.main", "ocirt.cli.create", "ocirt.container.create")
+CREATE = ("ocirt.cli.main", "ocirt.cli.create", "ocirt.container.create")
+VERBS = {
+    "create": CREATE,
+    "run": (*CREATE, "ocirt.cli.run", "ocirt.container.run", "ocirt.spawn.console"),
+    "exec": ("ocirt.cli.main", "ocirt.cli.exec", "ocirt.container.exec", "ocirt.spawn.console"),
+}
 ON_DEMAND = (
     "ocirt.cgroup.resources", "ocirt.container.errands", "ocirt.linux.seccomp", "ocirt.plan.scheduling",
 )  # fmt: skip
-OWN = {"create": (), "run": ("ocirt.cli.run", "ocirt.container.run", "ocirt.spawn.console")}
 
 Entry = tuple[str, str, "CodeType | str", int]
 
@@ -82,6 +86,7 @@ class Recorder:
         self.search = search
         self.in_tree = in_tree
         self.entries: list[Entry] = []
+        self.packed: dict[str, Entry] = {}
         for loader in (machinery.SourceFileLoader, machinery.ExtensionFileLoader):
             self.watch(loader)
 
@@ -106,11 +111,18 @@ class Recorder:
             return
         kind = "package" if hasattr(module, "__path__") else "module"
         mtime = path.stat().st_mtime_ns if self.in_tree else 0
-        self.entries.append((module.__name__, kind, compiled(path), mtime))
+        if module.__name__ not in self.packed:
+            self.packed[module.__name__] = (module.__name__, kind, compiled(path), mtime)
+        self.entries.append(self.packed[module.__name__])
 
     def take(self, names: tuple[str, ...]) -> tuple[Entry, ...]:
-        """Import `names`; the entries that this brought."""
+        """Import `names` as if none of ours had been before; the entries that this brought.
+
+        A shared object is imported once: it is among the entries of the first that need it.
+        """
         self.entries.clear()
+        for name in self.packed:
+            sys.modules.pop(name, None)
         for name in names:
             importlib.import_module(name)
         return tuple(self.entries)
@@ -122,8 +134,14 @@ def main() -> None:
     sys.dont_write_bytecode = True
     sys.path += [parent, site]
     recorder = Recorder(sys.path, "--in-tree" in flags)
-    common = recorder.take(COMMON)
-    own = {verb: recorder.take(names) for verb, names in OWN.items()}
+    verbs = {verb: recorder.take(names) for verb, names in VERBS.items()}
+    shared = set.intersection(*({entry[0] for entry in entries} for entries in verbs.values()))
+    # The shared objects are in the first list alone.
+    common = tuple(entry for entry in verbs["create"] if entry[0] in shared or entry[1] == "extension")
+    # Each in a piece of its own: a verb does not unmarshal what another needs.
+    own = {
+        verb: marshal.dumps(tuple(entry for entry in entries if entry not in common)) for verb, entries in verbs.items()
+    }
     demanded = {
         name: (name, kind, body if isinstance(body, str) else marshal.dumps(body), mtime)
         for name, kind, body, mtime in recorder.take(ON_DEMAND)

@@ -1,4 +1,4 @@
-"""The happy path of create and run imports only what allowed.txt names, and nothing of cold.txt.
+"""The happy path of create, run and exec imports only what allowed.txt names, and nothing of cold.txt.
 
 Imports are most of what a runtime in Python could waste: `re` alone costs as much as the bare interpreter. A new line
 in allowed.txt is fine for a module of ocirt's own that is needed, or for one in C; never for one of the standard
@@ -70,6 +70,12 @@ def test_create_and_start_import_nothing_that_is_not_allowed(bundle: str, tmp_pa
     root = f"{tmp_path}/root"
     assert imported(tmp_path / "1", "--root", root, "create", "--bundle", bundle, "hot") - ALLOWED == set()
     assert imported(tmp_path / "2", "--root", root, "start", "hot") - ALLOWED == set()
+
+
+def test_exec_imports_nothing_that_is_not_allowed(bundle: str, tmp_path: Path) -> None:
+    command = [PROJECT / "ocirt/_bin/ocirt", "--root", tmp_path / "root", "create", "--bundle", bundle, "hot"]
+    subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, timeout=60, check=True)
+    assert imported(tmp_path / "1", "--root", f"{tmp_path}/root", "exec", "hot", "true") - ALLOWED == set()
 
 
 def test_run_imports_nothing_that_is_not_allowed(bundle: str, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The launcher's packed modules: create and run need nothing else, and all else still works when it is needed."""
+"""The launcher's packed modules: create, run and exec need nothing else, and all else still works when it is needed."""
 
 from __future__ import annotations
 
@@ -87,6 +87,20 @@ def test_what_a_container_asks_for_is_packed_too(traced: Traced, bundle: Path, p
     code, calls = traced("create")
     assert code == 0
     assert not [call for call in calls if call.startswith("openat") and (".py" in call or "encodings" in call)]
+
+
+def test_exec_looks_for_no_module_and_no_codec(bundle: Path) -> None:
+    if not fresh():
+        pytest.skip("the sources are newer than the build: make build")
+    program = [LAUNCHER, "--root", bundle / "root"]
+    with (bundle / "out").open("wb") as out:  # no pipe: a created container keeps what it inherits
+        for command in (["create", "--bundle", bundle, "packed"], ["exec", "packed", "true"]):
+            traced = ["strace", "-o", bundle / "log", *program, *command]
+            subprocess.run(traced, stdin=subprocess.DEVNULL, stdout=out, stderr=out, timeout=60, check=True)
+    calls = (bundle / "log").read_text(errors="replace").splitlines()
+    opened = [call for call in calls if call.startswith("openat") and "ENOENT" not in call]
+    assert not [call for call in opened if ".py" in call or "encodings" in call]
+    assert len(calls) <= BUDGET, "more system calls than budgeted"
 
 
 def test_an_error_completes_the_interpreter_and_is_told(traced: Traced, bundle: Path) -> None:
