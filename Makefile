@@ -15,7 +15,7 @@ PEER_PACKAGES  := runc crun groff-base zsh fish
 # The guest in which tests/guest runs tests: Debian under qemu, made from packages.
 GUEST_PACKAGES := qemu-system-x86 mmdebstrap e2fsprogs
 
-SOURCES := setup.py pyproject.toml $(wildcard spec/*.json) $(shell find ocirt -name '*.py' -not -name _schema.py) \
+SOURCES := setup.py pyproject.toml $(wildcard spec/*.json) $(shell find ocirt -name '*.py' -not -name _schema.py -not -name _systemd.py) \
 	$(wildcard ocirt/linux/*.[ch] ocirt/launcher/*.[ch] ocirt/spawn/init/*.[ch] ocirt/spawn/init/*.def ocirt/spawn/init/*.txt)
 
 .DEFAULT_GOAL := help
@@ -69,7 +69,7 @@ uninstall: ## what install made
 	rm -f $(PREFIX)/bin/ocirt
 
 clean: ## what build made
-	rm -rf build dist *.egg-info ocirt/_bin ocirt/config/_schema.py
+	rm -rf build dist *.egg-info ocirt/_bin ocirt/config/_schema.py ocirt/linux/_systemd.py
 	rm -f ocirt/linux/*.so
 	find ocirt tests -name __pycache__ -prune -exec rm -rf {} +
 

@@ -2,6 +2,7 @@
 
     ocirt/config/_schema.py    python -m ocirt.config._generate, from spec/
     ocirt/linux/_*.so          cffi, from ocirt/linux/_build.py
+    ocirt/linux/_systemd.py    cffi, from there too
     ocirt/_bin/ocirt-init      static, from ocirt/spawn/init/
     ocirt                      the launcher, from ocirt/launcher/: a script in a wheel, ocirt/_bin/ocirt in the tree
     ocirt/COMMIT               what `ocirt --version` says, in wheels and sdists: a checkout has .git
@@ -215,7 +216,7 @@ def build_in_place(version: str) -> None:
 
 
 setup(
-    cffi_modules=["ocirt/linux/_build.py:kernel", "ocirt/linux/_build.py:seccomp"],
+    cffi_modules=[f"ocirt/linux/_build.py:{name}" for name in ("kernel", "seccomp", "systemd")],
     scripts=[PROGRAM],
     cmdclass={"build_py": BuildPy, "build_ext": BuildExt, "build_scripts": BuildScripts, "sdist": Sdist},
 )

@@ -14,7 +14,7 @@ import pytest
 
 PROJECT = Path(__file__).parent.parent
 TOOLS = Path(sys.executable).parent
-GENERATED = {PROJECT / "ocirt/config/_schema.py"}
+GENERATED = {PROJECT / "ocirt/config/_schema.py", PROJECT / "ocirt/linux/_systemd.py"}
 
 MAX_FUNCTION = 40
 MAX_FILE = 400

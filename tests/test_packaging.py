@@ -92,7 +92,8 @@ def test_the_sdist_has_the_sources_and_nothing_that_is_built(sdist: Path) -> Non
     )
     missing = {name for name in tracked.split("\n") if name and (PROJECT / name).exists()} - names
     assert not missing
-    assert not {name for name in names if name.endswith((".so", ".pyc", "_schema.py")) or "/_bin" in name}
+    built = (".so", ".pyc", "_schema.py", "_systemd.py")
+    assert not {name for name in names if name.endswith(built) or "/_bin" in name}
 
 
 def test_the_wheel_has_the_package_the_programs_and_the_schemas(wheel: Path) -> None:
@@ -105,7 +106,7 @@ def test_the_wheel_has_the_package_the_programs_and_the_schemas(wheel: Path) -> 
     # The launcher's are no modules: pack.py builds hot.bin, which holds boot.py.
     built_from = {str(path.relative_to(PROJECT)) for path in (PROJECT / "ocirt/launcher").glob("*.py")}
     assert not modules - built_from - names
-    assert {"ocirt/config/_schema.py", "ocirt/py.typed", "ocirt/_bin/hot.bin"} <= names
+    assert {"ocirt/config/_schema.py", "ocirt/linux/_systemd.py", "ocirt/py.typed", "ocirt/_bin/hot.bin"} <= names
     assert {f"ocirt/{path.relative_to(PROJECT)}" for path in (PROJECT / "spec").glob("*.json")} <= names
     assert not {name for name in names if name.endswith((".c", ".h")) or name.startswith("tests")}
 

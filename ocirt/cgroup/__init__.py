@@ -84,15 +84,15 @@ def missing(paths: Sequence[str]) -> list[str]:
     return found
 
 
-def create(paths: Sequence[str]) -> list[str]:
+def create(paths: Sequence[str], pid: int = 0) -> list[str]:
     """Make each directory and its parents; return those made, children before parents, plus the default parent.
 
-    Raises ContainerError for a cgroup that holds processes already or is frozen, SystemCallError; then what was made
-    is removed again.
+    `pid` may be in them already. Raises ContainerError for a cgroup that holds other processes or is frozen,
+    SystemCallError; then what was made is removed again.
     """
     made: list[str] = []
     try:
-        usable = [path for path in paths if _create_one(path, made)]
+        usable = [path for path in paths if _create_one(path, made, pid)]
         if usable:
             v2.refuse_threaded(usable[0])
         for path, version in _freezers(usable):
@@ -255,7 +255,7 @@ def frozen(paths: Sequence[str]) -> bool:
     return False
 
 
-def _create_one(path: str, made: list[str]) -> bool:
+def _create_one(path: str, made: list[str], pid: int) -> bool:
     """Make `path`; False where the hierarchy is not the runtime's to write."""
     try:
         new = tree.make(path, made)
@@ -263,7 +263,10 @@ def _create_one(path: str, made: list[str]) -> bool:
         if error.errno in tree.DENIED and _not_ours(path):
             return False
         raise failed(f'mkdir "{path}"', error) from None
-    if not new and (found := tree.members(path)):
+    found = {} if new else tree.members(path)
+    if pid:  # 0 stands for those of another pid namespace
+        found.pop(pid, None)
+    if found:
         raise ContainerError(f'cgroup "{path}" is not empty, it holds {tree.names_of(found)}')
     v1.inherit_cpuset(path)
     return True

@@ -30,10 +30,17 @@ NOTHING_SET = {
 }
 
 
-def change(paths: Sequence[str], hs: Sequence[Hierarchy], wanted: Limits, name: Name) -> None:
+def change(
+    paths: Sequence[str],
+    hs: Sequence[Hierarchy],
+    wanted: Limits,
+    name: Name,
+    tell: Callable[[Limits], None] | None = None,
+) -> None:
     """Set `wanted`, a part of linux.resources, on the cgroups `paths` in `hs`; devices stay as they are.
 
     name    the words for a JSON pointer below /linux/resources, for errors
+    tell    is told of the limits, completed, once the kernel has taken them: it may write the files too (systemd)
     Raises as resources.apply; then what had been set until then is put back as it was.
     """
     homes = resources.homes_of(paths, hs)
@@ -47,6 +54,9 @@ def change(paths: Sequence[str], hs: Sequence[Hierarchy], wanted: Limits, name: 
     before = present(homes, resources.writes(wanted, homes, name))
     try:
         resources.apply(paths, hs, wanted, name)
+        if tell:
+            tell(wanted)
+            resources.apply(paths, hs, wanted, name)  # systemd rounds
     except OcirtError:
         put_back(before)
         raise

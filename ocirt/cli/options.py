@@ -46,7 +46,7 @@ GLOBAL: tuple[Flag, ...] = (
         "",
         False,
         "systemd_cgroup",
-        "let systemd manage cgroups (refused: not in this version)",
+        "let systemd manage cgroups: cgroupsPath is slice:prefix:name",
         "",
     ),
     (

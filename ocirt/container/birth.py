@@ -9,6 +9,7 @@ The order, and why:
                                On v2 ahead of the init's first plan: the process is born in its cgroup
     limits                     before the process is attached: no cgroup lets a real-time one in without time for it
     device rules               before anything runs that is not ours; after the mounts, where one is of a block device
+    with systemd: ask          once there is a process to put into the unit; wait where the init asks for its cgroup
     id maps, hooks             when the init asks for them
     record, pid file           whoever reads the pid file finds a complete state
 """
@@ -41,6 +42,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ocirt.cgroup.systemd import Scope
     from ocirt.container.prepare import Options
     from ocirt.plan.compile import Plan
     from ocirt.spawn.parent import Slots
@@ -55,6 +57,7 @@ class Birth:
     to_enter             those of paths that the process is not born in
     preserve, keep       how many fds from 3 on the process gets, and which of them are open
     directory            the container's state directory, whose lock is held
+    scope                the unit asked of systemd, None with another manager
     record               what state.json says; `recorded` once there is something to undo by it
     restricted           whether the device rules are in force
     console              socket that gets the terminal's master, -1 for none
@@ -64,7 +67,7 @@ class Birth:
     __slots__ = (
         "bundle", "compilation", "config", "console", "container_id", "directory", "hierarchies", "hooks_ran", "init",
         "keep", "options", "paths", "pid_file_written", "plan", "preserve", "raw", "record", "recorded", "restricted",
-        "root", "to_enter",
+        "root", "scope", "to_enter",
     )  # fmt: skip
 
     def __init__(self, root: str, container_id: str, bundle: str, options: Options) -> None:
@@ -76,6 +79,7 @@ class Birth:
         self.directory = calls.Fd(-1)
         self.console = calls.Fd(-1)
         self.init = parent.Init(calls.Fd(-1), calls.Fd(-1), 0)
+        self.scope: Scope | None = None
         self.hooks_ran = False
         self.recorded = False
         self.restricted = False
@@ -93,8 +97,6 @@ class Birth:
 
         Raises BundleError, ConfigError, UnsupportedError and, where cgroups cannot be read, SystemCallError.
         """
-        if self.options.manager not in {"cgroupfs", "disabled"}:
-            raise UnsupportedError(f'the cgroup manager "{self.options.manager}" is not supported by this version')
         self.config: dict[str, Any]
         self.config, self.raw = load.load(self.bundle, self.options.config)
         check.check(self.config, self.raw)
@@ -112,11 +114,19 @@ class Birth:
             console=bool(process.get("terminal")),
         )
         self.hierarchies = [] if self.options.manager == "disabled" else cgroup.hierarchies()
-        cgroups_path = (self.config.get("linux") or {}).get("cgroupsPath")
-        self.paths = cgroup.paths_for(cgroups_path, self.container_id, self.hierarchies)
-        self.to_enter = self.paths
+        self.paths = self.to_enter = self.place()
         host = facts.Facts(self.hierarchies, cgroup.layout(self.hierarchies), self.paths)
         self.compilation = Compilation(self.config, launch, host)
+
+    def place(self) -> list[str]:
+        """The container's cgroup in each hierarchy. Raises ConfigError; without systemd, but asked for: OcirtError."""
+        if self.options.manager == "systemd":
+            from ocirt.cgroup.systemd import Scope
+
+            self.scope = Scope(self.config, self.container_id, not mounts_a_device(self.config))
+            return self.scope.paths(self.hierarchies)
+        cgroups_path = (self.config.get("linux") or {}).get("cgroupsPath")
+        return cgroup.paths_for(cgroups_path, self.container_id, self.hierarchies)
 
     def compile(self) -> None:
         """Compile the rest. Raises UnsupportedError, ConfigError."""
@@ -139,6 +149,8 @@ class Birth:
                 self.undo()
             except KeyboardInterrupt:  # a second one, which the launcher keeps from us but a Python program does not
                 self.undo()
+        if self.scope:
+            self.scope.close()
         self.init.close()
         self.directory.close()
         self.console.close()
@@ -152,13 +164,9 @@ class Birth:
         self.hand_over(wire.encode(self.plan.ops[begun:]))
         # All that the init does up to its first question is gone with it, and it is gone when we are.
         if not self.recorded:
-            self.make_cgroups()
-        cgroup.apply(self.paths, self.hierarchies, (self.config.get("linux") or {}).get("resources") or {})
-        if self.plan.cgroup_owner not in {-1, self.compilation.context.facts.euid}:
-            cgroup.delegate(self.paths[0], self.plan.cgroup_owner)
-        if not mounts_a_device(self.config):
-            self.restrict_devices()
-        self.record.freezers = cgroup.freezers(self.paths)
+            self.declare()
+        if self.scope is None:
+            self.limit()
         state.write_file(self.directory.number, "config.json", self.raw)
         state.write_file(self.directory.number, "plan.bin", wire.archive(wire.encode(self.plan.ops), self.plan.ops))
         if last == lib.SYNC_CREATED:
@@ -166,11 +174,20 @@ class Birth:
                 self.init.lend(lib.SLOT_START, listener)
         actions = {
             lib.SYNC_MAPPED: self.write_maps,
-            lib.SYNC_CGROUP: self.run_errands,
+            lib.SYNC_CGROUP: self.enter_cgroup,
             lib.SYNC_RUNTIME_HOOKS: self.run_hooks,
             last: self.restrict_devices,
         }
         self.init.until(last, actions, self.born)
+
+    def limit(self) -> None:
+        """Set the limits of the cgroups, which exist, and let who may own them do so."""
+        cgroup.apply(self.paths, self.hierarchies, (self.config.get("linux") or {}).get("resources") or {})
+        if self.plan.cgroup_owner not in {-1, self.compilation.context.facts.euid}:
+            cgroup.delegate(self.paths[0], self.plan.cgroup_owner)
+        if not mounts_a_device(self.config):
+            self.restrict_devices()
+        self.record.freezers = cgroup.freezers(self.paths)
 
     def begin(self) -> int:
         """Let the init make the container's process, where that is made new; how many operations it was sent.
@@ -184,7 +201,7 @@ class Birth:
         if self.options.manager != "cgroupfs" or cgroup.layout(self.hierarchies) != "v2":
             self.init.begin(first)
             return len(first)
-        self.make_cgroups()
+        self.declare()
         with calls.Fd(cgroup.opened(self.paths[0])) as home:
             if home.number >= 0:
                 self.init.begin(first, [(lib.SLOT_CGROUP, home.number)])
@@ -193,14 +210,20 @@ class Birth:
                 self.init.begin(first)
         return len(first)
 
-    def make_cgroups(self) -> None:
-        """Make them, once the state names them; an error names the field that has the path."""
+    def declare(self) -> None:
+        """Have the state name what will be made, and make the cgroups, unless that is for systemd to do."""
         self.record = self.new_record()
         self.recorded = True
         state.write(self.directory.number, self.record)
+        if self.scope is None:
+            self.make_cgroups()
+
+    def make_cgroups(self) -> None:
+        """Make those that the unit, if there is one, did not bring; an error names the field that has the path."""
         expected, self.record.made = self.record.made, []  # if it fails: it removes what it made, no more is ours
+        brought = [path for path in self.paths if path in expected] if self.scope and self.scope.ours else []
         try:
-            self.record.made = cgroup.create(self.paths)
+            self.record.made = brought + cgroup.create(self.paths, self.init.pid if self.scope else 0)
         except SystemCallError as error:
             if not (self.config.get("linux") or {}).get("cgroupsPath"):
                 raise
@@ -248,6 +271,10 @@ class Birth:
         record.python = " ".join(words)
         record.cgroups = self.paths
         record.made = cgroup.missing(self.paths)
+        if self.scope:
+            record.made = [path for path in record.made if path in self.paths]  # slices are systemd's to remove
+            self.scope.ours = len(record.made) == len(self.paths)
+            record.unit = self.scope.recorded()
         return record
 
     def born(self, pid: int) -> None:
@@ -255,16 +282,34 @@ class Birth:
 
         On disk it is from the next point on at which it could outlive us: hooks, or the end.
         """
-        cgroup.attach(self.to_enter, pid)
+        if self.scope:
+            self.scope.start(pid, cgroup.layout(self.hierarchies) == "v2")
+        else:
+            cgroup.attach(self.to_enter, pid)
         self.record.born(pid)
+
+    def enter_unit(self) -> None:
+        """With systemd, the first time: wait for the process to be in the unit, and do what systemd does not."""
+        if self.scope is None or not self.scope.waiting:
+            return
+        try:
+            self.scope.wait()
+        finally:
+            self.record.unit = self.scope.recorded()
+            if not self.scope.ours:
+                self.record.made = []  # somebody else's
+        self.make_cgroups()
+        self.limit()
+        cgroup.attach(self.paths, self.init.pid)
 
     def write_maps(self) -> Slots:
         """Map the ids of the new user namespace."""
         idmap.write(self.init.pid, self.plan.uid_map, self.plan.gid_map, self.plan.setgroups)
         return ()
 
-    def run_errands(self) -> Slots:
-        """What can only be done from here for a process that is in its cgroup."""
+    def enter_cgroup(self) -> Slots:
+        """The process goes on in its cgroup; with what can only be done from here, once it is there."""
+        self.enter_unit()
         if self.plan.errands:
             from ocirt.container import errands
 
@@ -273,6 +318,7 @@ class Birth:
 
     def restrict_devices(self) -> Slots:
         """Let the container open what it may, from now on: before anything runs that is not ours."""
+        self.enter_unit()
         if not self.restricted:
             self.restricted = True
             rules = ((self.config.get("linux") or {}).get("resources") or {}).get("devices") or ()
@@ -319,6 +365,8 @@ class Birth:
             lambda: cgroup.remove([path for path in self.paths if path in self.record.made], made=self.record.made),
             self.poststop,
         ]
+        if self.scope and self.scope.ours and self.record.pid:
+            steps.insert(1, self.scope.stop)
         if self.recorded:
             for step in steps:
                 try:

@@ -57,12 +57,24 @@ def _delete_locked(root: str, record: state.State, fd: int, force: bool) -> list
         _stop(record)  # one that was still being made when it was looked at before
     if not record.pid_namespace:
         cgroup.kill(record.own_cgroups())
+    warnings = _stop_unit(record) if record.unit else []
     try:
         cgroup.remove([path for path in record.cgroups if path in record.made], made=record.made)
     finally:
-        warnings = _run_poststop(root, record)
+        warnings += _run_poststop(root, record)
     state.remove(root, record.container_id, fd)
     return warnings
+
+
+def _stop_unit(record: state.State) -> list[str]:
+    """End the unit. Without systemd to talk to it ends by itself, when its cgroup is empty: that is a warning."""
+    from ocirt.cgroup import systemd
+
+    try:
+        systemd.stop(record.unit)
+    except OcirtError as error:
+        return [f'unit "{record.unit}": {error}']
+    return []
 
 
 def _stop(record: state.State) -> None:

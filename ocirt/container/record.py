@@ -29,6 +29,7 @@ class State:
     owner           name of the user who created it
     phase           "creating" or "created"
     manager         "cgroupfs", "systemd" or "disabled"
+    unit            the unit of systemd to end with it, "" for none
     pid_namespace   whether the process is the first of a pid namespace made for it
     python          why a verb is not quick: "poststart", "poststop", "noprocess", separated by spaces; and "oldkeyring"
                     where the container has the session keyring of its caller
@@ -38,7 +39,7 @@ class State:
 
     __slots__ = (
         "annotations", "boot_id", "bundle", "cgroups", "container_id", "created", "freezers", "made", "manager",
-        "oci_version", "owner", "phase", "pid", "pid_namespace", "python", "rootfs", "start_time",
+        "oci_version", "owner", "phase", "pid", "pid_namespace", "python", "rootfs", "start_time", "unit",
     )  # fmt: skip
 
     def __init__(self, container_id: str, oci_version: str, bundle: str, rootfs: str) -> None:
@@ -54,6 +55,7 @@ class State:
         self.owner = owner()
         self.phase = "creating"
         self.manager = "cgroupfs"
+        self.unit = ""
         self.pid_namespace = False
         self.python = ""
         self.freezers: list[str] = []
@@ -84,6 +86,7 @@ def encode(state: State) -> bytes:
         f'"startTime": {state.start_time}',
         f'"bootId": {quoted(state.boot_id)}',
         f'"manager": {quoted(state.manager)}',
+        f'"unit": {quoted(state.unit)}',
         f'"pidNamespace": {"true" if state.pid_namespace else "false"}',
         f'"python": {quoted(state.python)}',
         f'"freezers": {_list(state.freezers)}',
@@ -127,6 +130,7 @@ MEMBERS = {
     "start_time": (True, "startTime", int),
     "boot_id": (True, "bootId", str),
     "manager": (True, "manager", str),
+    "unit": (True, "unit", str),
     "pid_namespace": (True, "pidNamespace", bool),
     "python": (True, "python", str),
     "freezers": (True, "freezers", list),

@@ -100,7 +100,8 @@ def read_at(directory: int, container_id: str) -> State:
     try:
         state = decode(read_file(directory, "state.json"))
         if state.boot_id != boot_id():
-            state.cgroups, state.made = [], []  # gone with that boot; one of the same name is somebody else's
+            # Gone with that boot; one of the same name is somebody else's.
+            state.cgroups, state.made, state.unit = [], [], ""
         return state
     except OSError as error:
         if error.errno in {ENOENT, ELOOP}:

@@ -42,7 +42,15 @@ def update(root: str, container_id: str, resources: dict[str, Any], name: Callab
     }
     check_resources(wanted, name)
     hs, paths = located(record.cgroups)
-    changes.change(paths, hs, wanted, name)
+    changes.change(paths, hs, wanted, name, lambda limits: tell_systemd(record.unit, limits, hs))
+
+
+def tell_systemd(unit: str, limits: dict[str, Any], hs: list[Hierarchy]) -> None:
+    """Change the limits in systemd's books, if the container has a `unit` there. Raises OcirtError."""
+    if unit:
+        from ocirt.cgroup import systemd
+
+        systemd.update(unit, limits, cgroup.layout(hs) == "v2")
 
 
 def located(cgroups: list[str]) -> tuple[list[Hierarchy], list[str]]:

@@ -18,7 +18,7 @@
 static const char *const heads[MEMBER_COUNT] = {
 	"  \"ociVersion\": ", "  \"id\": ", "  \"pid\": ", "  \"status\": ", "  \"bundle\": ", "  \"rootfs\": ",
 	"  \"created\": ", "  \"annotations\": ", "  \"owner\": ", "  \"ocirt\": ", "    \"phase\": ",
-	"    \"startTime\": ", "    \"bootId\": ", "    \"manager\": ", "    \"pidNamespace\": ", "    \"python\": ",
+	"    \"startTime\": ", "    \"bootId\": ", "    \"manager\": ", "    \"unit\": ", "    \"pidNamespace\": ", "    \"python\": ",
 	"    \"freezers\": ", "    \"cgroups\": ", "    \"made\": ",
 };
 

@@ -1,4 +1,4 @@
-"""Builds the cffi modules `_kernel` (shim and quick verbs) and `_seccomp` (libseccomp); run by setup.py only.
+"""Builds the cffi modules `_kernel` (shim and quick verbs), `_seccomp` and `_systemd`; run by setup.py only.
 
 The numbers of operations, slots, messages and flags come from spawn/init/ops.def and wire.h: stated once, in C.
 """
@@ -95,4 +95,42 @@ def seccomp() -> FFI:
         """
     )
     ffi.set_source("ocirt.linux._seccomp", "#include <seccomp.h>", libraries=["seccomp"], extra_compile_args=["-O2"])
+    return ffi
+
+
+def systemd() -> FFI:
+    """The module ocirt.linux._systemd: what cgroup/dbus.py calls of sd-bus(3).
+
+    Declarations alone, no C: the library is opened when it is needed, so nothing is linked with it.
+    """
+    ffi = FFI()
+    ffi.cdef(
+        """
+        typedef ... sd_bus;
+        typedef ... sd_bus_message;
+        typedef struct { const char *name; const char *message; int _need_free; } sd_bus_error;
+        int sd_bus_new(sd_bus **ret);
+        int sd_bus_set_address(sd_bus *bus, const char *address);
+        int sd_bus_set_bus_client(sd_bus *bus, int b);
+        int sd_bus_start(sd_bus *bus);
+        sd_bus *sd_bus_close_unref(sd_bus *bus);
+        int sd_bus_process(sd_bus *bus, sd_bus_message **ret);
+        int sd_bus_wait(sd_bus *bus, uint64_t timeout_usec);
+        int sd_bus_send(sd_bus *bus, sd_bus_message *m, uint64_t *ret_cookie);
+        int sd_bus_message_new_method_call(sd_bus *bus, sd_bus_message **ret, const char *destination, const char *path,
+                                           const char *interface, const char *member);
+        sd_bus_message *sd_bus_message_unref(sd_bus_message *m);
+        int sd_bus_message_get_reply_cookie(sd_bus_message *m, uint64_t *ret);
+        int sd_bus_message_is_signal(sd_bus_message *m, const char *interface, const char *member);
+        const sd_bus_error *sd_bus_message_get_error(sd_bus_message *m);
+        const char *sd_bus_message_get_signature(sd_bus_message *m, int complete);
+        int sd_bus_message_append_basic(sd_bus_message *m, char type, const void *p);
+        int sd_bus_message_open_container(sd_bus_message *m, char type, const char *contents);
+        int sd_bus_message_close_container(sd_bus_message *m);
+        int sd_bus_message_read_basic(sd_bus_message *m, char type, void *p);
+        int sd_bus_message_enter_container(sd_bus_message *m, char type, const char *contents);
+        int sd_bus_message_exit_container(sd_bus_message *m);
+        """
+    )
+    ffi.set_source("ocirt.linux._systemd", None)
     return ffi

@@ -279,10 +279,3 @@ def test_a_log_that_cannot_be_written_hides_no_error(log: str, reason: str, runt
         'ocirt: container "nosuch": container does not exist',
         f'ocirt: log "{log}": {reason}',
     ]
-
-
-def test_the_systemd_manager_is_refused_in_clear_words(runtime: Runtime, config_only: ConfigOnly) -> None:
-    bundle = str(config_only())
-    for flag in ("--systemd-cgroup", "--cgroup-manager=systemd"):
-        result = runtime.run(flag, "create", "--bundle", bundle, "x")
-        refused(result, 'the cgroup manager "systemd" is not supported by this version')

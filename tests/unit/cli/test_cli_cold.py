@@ -327,7 +327,7 @@ def test_features_names_every_mount_option_of_the_specification(features):
 def test_features_tells_engines_only_of_what_works(features):
     linux = features["linux"]
     assert linux["mountExtensions"]["idmap"]["enabled"] is True
-    assert linux["cgroup"]["systemd"] is False
+    assert linux["cgroup"]["systemd"] is True
     assert "user" in linux["namespaces"]
     assert "CAP_CHECKPOINT_RESTORE" in linux["capabilities"]
     assert features["ociVersionMin"] == "1.0.0"

@@ -55,7 +55,7 @@ def test_the_text_is_json_with_one_member_a_line() -> None:
     written.annotations = {HOSTILE: HOSTILE, "": ""}
     text = record.encode(written).decode()
     assert json.loads(text)["annotations"] == written.annotations
-    assert len(text.split("\n")) == 23
+    assert len(text.split("\n")) == 24
 
 
 def test_a_path_that_is_not_utf8_survives() -> None:
