@@ -125,6 +125,8 @@ class Birth:
 
             self.scope = Scope(self.config, self.container_id, not mounts_a_device(self.config))
             return self.scope.paths(self.hierarchies)
+        if self.options.manager not in {"cgroupfs", "disabled"}:
+            raise UnsupportedError(f'there is no cgroup manager "{self.options.manager}"')
         cgroups_path = (self.config.get("linux") or {}).get("cgroupsPath")
         return cgroup.paths_for(cgroups_path, self.container_id, self.hierarchies)
 
