@@ -14,6 +14,8 @@ TEST_PACKAGES  := skopeo strace cppcheck valgrind tmux uidmap iproute2 procps ut
 PEER_PACKAGES  := runc crun groff-base zsh fish
 # The guest in which tests/guest runs tests: Debian under qemu, made from packages.
 GUEST_PACKAGES := qemu-system-x86 mmdebstrap e2fsprogs
+ENGINE_PACKAGES := podman conmon buildah netavark aardvark-dns iptables catatonit containerd docker.io \
+	containernetworking-plugins docker-registry docker-compose
 
 SOURCES := setup.py pyproject.toml $(wildcard spec/*.json) $(shell find ocirt -name '*.py' -not -name _schema.py -not -name _systemd.py) \
 	$(wildcard ocirt/linux/*.[ch] ocirt/launcher/*.[ch] ocirt/spawn/init/*.[ch] ocirt/spawn/init/*.def ocirt/spawn/init/*.txt)
@@ -84,7 +86,7 @@ packages-demo: packages-build
 
 packages-test: packages-build
 	@sh .ci/packages $(TEST_PACKAGES)
-	@sh .ci/packages --optional $(PEER_PACKAGES)
+	@sh .ci/packages --optional $(PEER_PACKAGES) $(ENGINE_PACKAGES)
 
 packages-guest: packages-build
 	@sh .ci/packages --optional $(GUEST_PACKAGES)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import itertools
 import os
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -29,47 +28,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.root)
-
-
-@pytest.fixture(scope="session")
-def ocirt_bin(project: Path) -> str:
-    """The program under test: $OCIRT, else the checkout's own."""
-    program = os.environ.get("OCIRT") or str(project / "ocirt" / "_bin" / "ocirt")
-    found = shutil.which(program)
-    if found is None:
-        pytest.skip(f"{program} is not built: make build")
-    return found
-
-
-@pytest.fixture(scope="session")
-def busybox_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An OCI layout with the image "busybox", made with umoci; beside it "bundle", unpacked."""
-    for program in ("umoci", "busybox"):
-        if shutil.which(program) is None:
-            pytest.skip(f"needs {program}")
-    where = tmp_path_factory.mktemp("image")
-
-    def umoci(*argv: str) -> None:
-        subprocess.run(["umoci", "--log=error", *argv], cwd=where, check=True)
-
-    umoci("init", "--layout", "image")
-    umoci("new", "--image", "image:busybox")
-    umoci("unpack", "--image", "image:busybox", "empty")
-    rootfs = where / "empty" / "rootfs"
-    for name in ("bin", "sbin", "dev", "etc", "proc", "sys", "tmp", "root"):
-        (rootfs / name).mkdir()
-    (rootfs / "tmp").chmod(0o1777)
-    busybox = str(shutil.which("busybox"))
-    shutil.copy(busybox, rootfs / "bin" / "busybox")
-    for applet in subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True).stdout.split():
-        if applet != "busybox":
-            (rootfs / "bin" / applet).symlink_to("busybox")
-    (rootfs / "etc" / "passwd").write_text("root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/home/user:/bin/sh\n")
-    (rootfs / "etc" / "group").write_text("root:x:0:\nuser:x:1000:\n")
-    umoci("repack", "--image", "image:busybox", "empty")
-    umoci("config", "--image", "image:busybox", "--config.cmd", "sh")
-    umoci("unpack", "--image", "image:busybox", "bundle")
-    return where / "image"
 
 
 @pytest.fixture
