@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
+from tests.engines.docker import Docker
 from tests.engines.place import Place
 from tests.engines.podman import IMAGE, Podman
 
+CAP_SYS_RESOURCE = 24
 HERE = Path(__file__).parent
+Engine = TypeVar("Engine", Podman, Docker)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -27,6 +32,14 @@ def need(*programs: str) -> None:
     for program in programs:
         if shutil.which(program) is None:
             pytest.skip(f"needs {program}")
+
+
+@pytest.fixture
+def every_capability(engine_runtime: str) -> None:
+    """Skips where the runtime would refuse what --privileged asks for: runc, without CAP_SYS_RESOURCE to give."""
+    bounding = re.search(r"CapBnd:\s*(\w+)", Path("/proc/self/status").read_text())
+    if Path(engine_runtime).name == "runc" and bounding and not int(bounding[1], 16) >> CAP_SYS_RESOURCE & 1:
+        pytest.skip("runc needs CAP_SYS_RESOURCE for a privileged container")
 
 
 @pytest.fixture(scope="session")
@@ -48,15 +61,27 @@ def image_archive(busybox_image: Path, tmp_path_factory: pytest.TempPathFactory)
     return archive
 
 
+def lived(engine: type[Engine], runtime: str, image: Path) -> Iterator[Engine]:
+    """An engine in a place of its own, which must be empty when the engine has ended."""
+    place = Place()
+    try:
+        made = engine(place, runtime, image)
+        yield made
+        made.close()
+    finally:
+        left = place.close()
+    assert not left, "left behind:\n  " + "\n  ".join(left)
+
+
 @pytest.fixture(scope="session")
 def podman(engine_runtime: str, image_archive: Path) -> Iterator[Podman]:
     """Podman."""
     need("podman", "conmon", "nsenter")
-    place = Place()
-    try:
-        podman = Podman(place, engine_runtime, image_archive)
-        yield podman
-        podman.close()
-    finally:
-        left = place.close()
-    assert not left, "left behind:\n  " + "\n  ".join(left)
+    yield from lived(Podman, engine_runtime, image_archive)
+
+
+@pytest.fixture(scope="session")
+def docker(engine_runtime: str, image_archive: Path) -> Iterator[Docker]:
+    """Docker."""
+    need("dockerd", "docker", "containerd", "iptables", "nsenter")
+    yield from lived(Docker, engine_runtime, image_archive)

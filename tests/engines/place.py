@@ -51,6 +51,11 @@ class Result(NamedTuple):
         return self.stdout + self.stderr
 
 
+def children(pid: int) -> list[int]:
+    """The children of a process's first thread."""
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 class Place:
     """The namespaces, held by a process; `scratch` for files, `cgroup` as the parent of all cgroups."""
 
@@ -68,7 +73,7 @@ class Place:
         assert self.outside.stdout is not None
         assert self.outside.stdout.readline() == b"ready\n"
         pid = self.outside.pid
-        self.holder = int(Path(f"/proc/{pid}/task/{pid}/children").read_text())
+        self.holder = children(pid)[0]
         self.namespace = os.readlink(f"/proc/{self.holder}/ns/mnt")
 
     def inside(self, *argv: str | Path) -> list[str]:
@@ -133,15 +138,20 @@ class Place:
                 found += [Path(path) for path, _, _ in os.walk(top, topdown=False)]
         return found
 
+    def end(self, process: subprocess.Popen[bytes]) -> None:
+        """Ask a daemon to end, and wait for it; nsenter has forked it, to be in the pid namespace."""
+        for pid in children(process.pid):
+            os.kill(pid, signal.SIGTERM)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
     def close(self) -> list[str]:
         """End everything; what was left although the daemons were asked to end, in words."""
         for process in reversed(self.daemons):
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            self.end(process)
         left = [f"process {pid}: {words}" for pid, words in self.processes().items()]
         for pid in self.processes():
             try:

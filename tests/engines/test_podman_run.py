@@ -59,6 +59,7 @@ def test_capabilities_are_dropped_and_added(podman: Podman) -> None:
     assert [int(status[name], 16) for name in ("CapEff", "CapPrm", "CapBnd")] == [1, 1, 1]
 
 
+@pytest.mark.usefixtures("every_capability")
 def test_privileged_has_devices_and_may_mount(podman: Podman) -> None:
     script = "mount -t tmpfs x /tmp && echo mounted; ls /dev/fuse; grep Seccomp: /proc/self/status"
     assert podman.run("--privileged", "--", "sh", "-c", script, check=True).stdout.split() == [
@@ -130,7 +131,8 @@ def test_limits_are_the_kernels(podman: Podman, option: str, file: str, text: st
 
 def test_sysctls_limits_of_the_process_and_shared_memory(podman: Podman) -> None:
     words = ("--sysctl=net.ipv4.ip_forward=1", *ULIMITS, "--ulimit=core=10:20", "--shm-size=2m", "--oom-score-adj=300")
-    script = "cat /proc/sys/net/ipv4/ip_forward; awk '/core file/ {print $5}' /proc/self/limits; df -k /dev/shm | tail -1 | tr -s ' ' | cut -d' ' -f2"
+    script = "cat /proc/sys/net/ipv4/ip_forward; awk '/core file/ {print $5}' /proc/self/limits"
+    script += "; df -k /dev/shm | tail -1 | tr -s ' ' | cut -d' ' -f2"
     done = podman.run(*words, "--", "sh", "-c", f"{script}; cat /proc/self/oom_score_adj", check=True)
     assert done.stdout.split() == ["1", "10", "2048", "300"]
 

@@ -1,0 +1,88 @@
+"""podman build and buildah: a Dockerfile with RUN steps, each of which is a container of the runtime under test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.engines.conftest import need
+from tests.engines.podman import Podman
+
+DOCKERFILE = """
+FROM localhost/busybox:latest
+ENV A=b
+WORKDIR /work
+COPY given .
+RUN cat given >made && echo $A >>made
+USER 1000
+RUN id -u >/tmp/who
+CMD ["cat", "/work/made", "/tmp/who"]
+"""
+# Buildah takes the parent for the container's own cgroup: it needs one that nobody else uses.
+ULIMITS = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024")
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Path:
+    """A directory to build."""
+    (tmp_path / "Dockerfile").write_text(DOCKERFILE)
+    (tmp_path / "given").write_text("given\n")
+    return tmp_path
+
+
+def built(podman: Podman, name: str) -> str:
+    """What a container of the image says."""
+    words = ("run", "--rm", "--network=none", f"--cgroup-parent={podman.place.cgroup}", name)
+    output = podman(*words, check=True).stdout
+    podman("rmi", name, check=True)
+    return output
+
+
+def test_podman_builds_an_image(podman: Podman, context: Path) -> None:
+    words = ("--network=none", f"--cgroup-parent={podman.place.cgroup}/build", *ULIMITS)
+    podman("build", "--no-cache", *words, "--tag=built", str(context), check=True)
+    assert built(podman, "localhost/built") == "given\nb\n1000\n"
+
+
+def buildah(podman: Podman) -> list[str]:
+    """Buildah on Podman's storage."""
+    need("buildah")
+    return ["buildah", *podman.flags[:2], "--storage-driver=overlay"]
+
+
+def test_buildah_builds_an_image(podman: Podman, context: Path) -> None:
+    words = (
+        "--isolation=oci",
+        "--network=none",
+        "--no-cache",
+        f"--cgroup-parent={podman.place.cgroup}/build",
+        *ULIMITS,
+    )
+    where = (f"--runtime={podman.runtime}", "--tag=built", str(context))
+    podman.place.run(*buildah(podman), "bud", *words, *where, check=True)
+    assert built(podman, "localhost/built") == "given\nb\n1000\n"
+
+
+def test_a_step_that_fails_fails_the_build_with_its_code(podman: Podman, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM localhost/busybox:latest\nRUN exit 9\n")
+    words = ("--network=none", f"--cgroup-parent={podman.place.cgroup}/build", *ULIMITS)
+    done = podman("build", "--no-cache", *words, str(tmp_path), check=False)
+    assert "exit status 9" in done.stderr
+
+
+def test_buildah_runs_in_a_working_container(podman: Podman) -> None:
+    program = buildah(podman)
+    name = podman.place.run(
+        *program, "from", f"--cgroup-parent={podman.place.cgroup}/build", *ULIMITS, podman.image, check=True
+    ).stdout.strip()
+    run = [*program, "run", f"--runtime={podman.runtime}", "--isolation=oci", "--network=none"]
+    try:
+        done = podman.place.run(*run, name, "sh", "-c", "id -u; echo err >&2; exit 6")
+        assert (done.code, done.stdout) == (6, "0\n")
+        assert done.stderr.startswith("err\n")
+        assert podman.place.run(*run, "--user=1000", name, "id", "-u", check=True).stdout == "1000\n"
+        assert podman.place.run(*run, name, "cat", stdin=b"in\n", check=True).stdout == "in\n"
+        assert "executable file" in podman.place.run(*run, name, "nosuch", check=False).stderr
+    finally:
+        podman.place.run(*program, "rm", name, check=True)
