@@ -13,14 +13,13 @@ from ocirt.errors import UnsupportedError
 from ocirt.plan.namespaces import KINDS
 
 TYPE_CHECKING = False
+NEW_LISTENER = 8  # SECCOMP_FILTER_FLAG_NEW_LISTENER
+
 if TYPE_CHECKING:
     from typing import Any
 
     from ocirt.cli.main import Global
     from ocirt.cli.options import Options
-
-# In every kernel since 5.14; SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV only goes with a listener: seccomp(2).
-SECCOMP_FLAGS = ["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_TSYNC"]
 
 
 def run(_globals: Global, _options: Options, _arguments: list[str]) -> int:
@@ -70,13 +69,20 @@ def _seccomp() -> tuple[dict[str, Any], dict[str, str]]:
         return {"enabled": False}, {}
     found = {
         "enabled": True,
-        "actions": sorted(set(seccomp.ACTIONS) - {"SCMP_ACT_NOTIFY"}),
+        "actions": sorted(seccomp.ACTIONS),
         "operators": sorted(seccomp.OPERATORS),
         "archs": _architectures(),
         "knownFlags": sorted(seccomp.FLAGS),
-        "supportedFlags": SECCOMP_FLAGS,
+        "supportedFlags": _supported_flags(seccomp.FLAGS),
     }
     return found, {"io.github.seccomp.libseccomp.version": seccomp.version()}
+
+
+def _supported_flags(known: dict[str, int]) -> list[str]:
+    """Return those that the kernel takes; WAIT_KILLABLE_RECV (Linux 5.19) only goes with a listener."""
+    from ocirt.linux import calls
+
+    return sorted(name for name, bit in known.items() if calls.knows_seccomp_flags(bit | NEW_LISTENER * (bit == 32)))
 
 
 def _architectures() -> list[str]:

@@ -315,7 +315,7 @@ class Birth:
         if self.plan.errands:
             from ocirt.container import errands
 
-            errands.run(self.plan.errands, self.init.pid)
+            errands.run(self.plan.errands, errands.Target(self.init.pid, self.record, self.init.lend))
         return ()
 
     def restrict_devices(self) -> Slots:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from _json import encode_basestring as quoted
+
+from ocirt.container import record
 from ocirt.errors import SystemCallError
 from ocirt.linux import calls
 
@@ -12,19 +15,58 @@ if TYPE_CHECKING:
     from ocirt.plan.errands import Errand
 
 
-def run(errands: Sequence[Errand], pid: int) -> None:
-    """Do them all for process `pid`, which stands in its cgroup. Raises SystemCallError with the field."""
+class Target:
+    """Whom the errands are for.
+
+    pid     the process as the runtime sees it
+    state   what is known of its container
+    lend    hands a descriptor to the init, for a slot
+    """
+
+    __slots__ = ("lend", "pid", "state")
+
+    def __init__(self, pid: int, state: record.State, lend: Callable[[int, calls.Fd], None]) -> None:
+        self.pid = pid
+        self.state = state
+        self.lend = lend
+
+
+def run(errands: Sequence[Errand], target: Target) -> None:
+    """Do them all for a process that stands in its cgroup. Raises SystemCallError with the field."""
     for errand in errands:
         name, pointer, arguments = errand
         try:
-            ACTIONS[name](pid, *arguments)
+            ACTIONS[name](target, *arguments)
         except SystemCallError as error:
             from ocirt.plan import errand_words
 
             raise SystemCallError(errand_words.failure(errand, error.errno), error.errno).at(pointer) from None
 
 
+def scheduler(target: Target, attributes: bytes) -> None:
+    """sched_setattr(2)."""
+    calls.sched_setattr(target.pid, attributes)
+
+
+def io_priority(target: Target, value: int) -> None:
+    """ioprio_set(2)."""
+    calls.ioprio_set(target.pid, value)
+
+
+def seccomp_listener(target: Target, path: str, metadata: str | None, slots: tuple[int, int], status: str) -> None:
+    """config-linux.md, "The Container Process State": the init adds the descriptor and sends it over the connection."""
+    said = "" if metadata is None else f'"metadata": {quoted(metadata)}, '
+    version = quoted(target.state.oci_version)
+    head = f'{{"ociVersion": {version}, "fds": ["seccompFd"], "pid": {target.pid}, {said}"state": '
+    text = head.encode("utf-8", "surrogateescape") + record.document(target.state, status, target.pid) + b"}"
+    agent, state = slots
+    target.lend(agent, calls.connect(path, "the seccomp agent"))
+    with calls.sealed_memfd("seccomp-state", text) as fd:
+        target.lend(state, fd)
+
+
 ACTIONS: dict[str, Callable[..., None]] = {
-    "scheduler": calls.sched_setattr,
-    "io_priority": calls.ioprio_set,
+    "scheduler": scheduler,
+    "io_priority": io_priority,
+    "seccomp_listener": seccomp_listener,
 }

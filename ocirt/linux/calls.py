@@ -139,6 +139,11 @@ def user_namespace() -> int:
     return _checked(lib.shim_user_namespace(), "make a user namespace")
 
 
+def knows_seccomp_flags(flags: int) -> bool:
+    """True where the kernel knows these SECCOMP_FILTER_FLAG_… (seccomp(2))."""
+    return bool(lib.shim_seccomp_flags(flags))
+
+
 def idmap(tree: int, namespace: int, recursive: bool) -> None:
     """Map the ids of a detached tree as the user namespace does (mount_setattr(2), MOUNT_ATTR_IDMAP, Linux 5.12)."""
     _checked(lib.shim_idmap(tree, namespace, recursive), "mount_setattr MOUNT_ATTR_IDMAP")

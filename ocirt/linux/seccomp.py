@@ -77,6 +77,8 @@ FLAGS = {
     "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": 32,
 }
 TSYNC = 1
+WAIT_KILLABLE_RECV = 32
+NOTIFY = "SCMP_ACT_NOTIFY"
 
 ATTR_OPTIMIZE = 8  # SCMP_FLTATR_CTL_OPTIMIZE of seccomp_attr_set(3)
 EEXIST = 17
@@ -91,13 +93,17 @@ def action_number(name: str, errno_ret: int | None) -> int:
 
 
 def flags(profile: dict[str, Any]) -> int:
-    """SECCOMP_FILTER_FLAG_… bits for seccomp(2); SPEC_ALLOW where the profile names no flags, as the peers do."""
+    """SECCOMP_FILTER_FLAG_… bits for seccomp(2); SPEC_ALLOW where the profile names no flags, as the peers do.
+
+    WAIT_KILLABLE_RECV is about a listener, and nothing without one: the kernel would refuse it.
+    """
     bits = 0
     for position, name in enumerate(profile.get("flags", ["SECCOMP_FILTER_FLAG_SPEC_ALLOW"])):
         if name not in FLAGS:
             raise UnsupportedError(f'seccomp flag "{name}" is not supported', f"{POINTER}/flags/{position}")
         bits |= FLAGS[name]
-    return bits & ~TSYNC
+    notifies = NOTIFY in (profile["defaultAction"], *(rule["action"] for rule in profile.get("syscalls") or ()))
+    return bits & ~TSYNC & ~(0 if notifies else WAIT_KILLABLE_RECV)
 
 
 def compile(profile: dict[str, Any]) -> bytes:
@@ -128,8 +134,6 @@ def _architectures(context: Any, names: Sequence[str]) -> None:
 
 
 def _rules(context: Any, entry: dict[str, Any], default: int, pointer: str) -> None:
-    if entry["action"] == "SCMP_ACT_NOTIFY":
-        raise UnsupportedError("SCMP_ACT_NOTIFY is not supported by this version", pointer + "/action")
     action = action_number(entry["action"], entry.get("errnoRet"))
     if action == default:
         return  # libseccomp refuses a rule that says what the default says

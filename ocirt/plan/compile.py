@@ -62,6 +62,7 @@ PHASES: tuple[Phase, ...] = (
     security.check_capabilities,
     security.check_mount_label,
     process.errands,
+    security.listener,
     # -- the first stage: in the host's namespaces, with the host's /proc
     ids.oom_score_adj,  # before the process loses the right to lower it
     process.hard_limits,  # before a user namespace takes the right to raise them
@@ -103,6 +104,7 @@ PHASES: tuple[Phase, ...] = (
     process.place,  # as the container's user sees it
     security.exec_labels,
     process.descriptor_limit,  # the plan needs descriptors up to here
+    security.notifying_seccomp,
     process.wait,
     process.start_hooks,
     security.no_new_privileges,
@@ -116,8 +118,6 @@ UNSUPPORTED = (
     ("linux", "netDevices"),
     ("linux", "intelRdt"),
 )
-
-NOTIFY = "SCMP_ACT_NOTIFY"
 
 FIRST_STAGE = PHASES.index(namespaces.make) + 1
 
@@ -159,11 +159,3 @@ def refuse_unsupported(config: dict[str, Any]) -> None:
     for section, name in UNSUPPORTED:
         if (config.get(section) or {}).get(name):
             raise UnsupportedError("is not supported by this version", f"/{section}/{name}")
-    linux = config.get("linux") or {}
-    seccomp = linux.get("seccomp") or {}
-    if seccomp.get("defaultAction") == NOTIFY:
-        raise UnsupportedError(f"{NOTIFY} is not supported by this version", "/linux/seccomp/defaultAction")
-    for index, rule in enumerate(seccomp.get("syscalls") or ()):
-        if rule["action"] == NOTIFY:
-            pointer = f"/linux/seccomp/syscalls/{index}/action"
-            raise UnsupportedError(f"{NOTIFY} is not supported by this version", pointer)

@@ -76,6 +76,7 @@ class Context:
     late_readonly            mounts to make read-only when nothing is put into them any more: target, pointer
     warnings                 lines for the log
     in_cgroup                the wait for the cgroup is in the plan already
+    listener                 slots of the seccomp agent's socket and of the state for it, () without an agent
     errands                  what the runtime does at that wait (errands.py)
     cgroup_owner             the host's uid that shall own the container's cgroup, -1 for the runtime's own
     """
@@ -90,6 +91,7 @@ class Context:
         "late_readonly",
         "launch",
         "linux",
+        "listener",
         "namespaces",
         "next_slot",
         "process",
@@ -117,6 +119,7 @@ class Context:
         self.late_readonly: list[tuple[str, str]] = []
         self.warnings: list[str] = []
         self.in_cgroup = False
+        self.listener: tuple[int, ...] = ()
         self.errands: list[Errand] = []
         self.cgroup_owner = -1
 

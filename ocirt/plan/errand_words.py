@@ -44,18 +44,26 @@ def io_priority(value: int) -> str:
     return f"set the I/O priority {name}, {value & (1 << scheduling.IO_CLASS_SHIFT) - 1}"
 
 
+def seccomp_listener(path: str, *_: Any) -> str:
+    """Where the agent listens."""
+    return f'connect to the seccomp agent "{path}"'
+
+
 WORDS: dict[str, tuple[Callable[..., str], Callable[..., str]]] = {
     "scheduler": (scheduler, lambda attributes: f"sched_setattr(pid, {len(attributes)} bytes, 0)"),
     "io_priority": (io_priority, lambda value: f"ioprio_set(IOPRIO_WHO_PROCESS, pid, {value:#x})"),
+    "seccomp_listener": (seccomp_listener, lambda path, *_: f'connect("{path}")'),
 }
 
-# Errand, errno → words that help, or a function of the arguments that finds them
+# Errand, errno → words that help
 HINTS: dict[tuple[str, str], str] = {
     ("scheduler", "EPERM"): "a real-time policy and a lower nice value take CAP_SYS_NICE on the host; where the kernel "
     "schedules real-time tasks by cgroup, also /linux/resources/cpu/realtimeRuntime",
     ("scheduler", "EINVAL"): "the kernel does not know this policy or these values together",
     ("scheduler", "EBUSY"): "the CPUs have no time left for another deadline task",
     ("scheduler", "EOPNOTSUPP"): "the kernel is built without utilization clamping",
+    ("seccomp_listener", "ENOENT"): "the agent must listen before the container is created",
+    ("seccomp_listener", "ECONNREFUSED"): "nobody listens there any more",
     ("io_priority", "EPERM"): "IOPRIO_CLASS_RT takes CAP_SYS_NICE on the host",
 }
 

@@ -21,3 +21,8 @@ def scheduler(pointer: str, attributes: bytes) -> Errand:
 def io_priority(pointer: str, value: int) -> Errand:
     """ioprio_set(2); `value` is class << 13 | priority."""
     return ("io_priority", pointer, (value,))
+
+
+def seccomp_listener(pointer: str, path: str, metadata: str | None, slots: tuple[int, int], status: str) -> Errand:
+    """Connect to the seccomp agent at `path` and write the state for it; both descriptors go to the init's slots."""
+    return ("seccomp_listener", pointer, (path, metadata, slots, status))

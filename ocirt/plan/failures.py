@@ -125,6 +125,7 @@ ACTIONS: dict[str, Callable[..., str]] = {
     "caps": lambda *_: "set capabilities",
     "no_new_privs": lambda: "set no_new_privs",
     "seccomp": lambda *_: "load the seccomp filter",
+    "seccomp_notify": lambda *_: "load the seccomp filter and send its listener to the agent",
     "umask": lambda mask: f"set umask {mask:04o}",
     "home": lambda *_: "find HOME in /etc/passwd",
     "wait_start": lambda _: "wait for start",

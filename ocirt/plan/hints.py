@@ -72,6 +72,10 @@ HINTS: tuple[tuple[str, str, str, str], ...] = (
     ("ids", "EAGAIN", "", "the user has as many processes as RLIMIT_NPROC allows"),
     ("caps", "EPERM", "", "the runtime lacks one of these capabilities itself"),
     ("seccomp", "EACCES", "", "without noNewPrivileges a filter takes CAP_SYS_ADMIN"),
+    ("seccomp_notify", "EACCES", "", "without noNewPrivileges a filter takes CAP_SYS_ADMIN"),
+    ("seccomp_notify", "EBUSY", "", "a filter with a listener is in force already"),
+    ("seccomp_notify", "EPIPE", "", "the agent has closed its connection"),
+    ("seccomp_notify", "EAGAIN", "", "the agent does not read"),
     ("seccomp", "EINVAL", "", "the kernel knows none of the filter's flags, or has no seccomp"),
 )
 

@@ -315,6 +315,11 @@ def seccomp(pointer: str, program: bytes, flags: int) -> Op:
     return ("seccomp", pointer, 0, (program, flags))
 
 
+def seccomp_notify(pointer: str, program: bytes, flags: int, agent: int, state: int) -> Op:
+    """Load a filter with a listener, and send that with the state to the agent."""
+    return ("seccomp_notify", pointer, 0, (program, flags, agent, state))
+
+
 def umask(pointer: str, mask: int) -> Op:
     """umask(2)."""
     return ("umask", pointer, 0, (mask,))

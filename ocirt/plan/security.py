@@ -10,11 +10,15 @@ from ocirt.plan import ops
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from ocirt.plan.context import Context
     from ocirt.plan.ops import Op
 
 SETS = ("bounding", "effective", "permitted", "inheritable", "ambient")
 POINTER = "/process/capabilities"
+SECCOMP = "/linux/seccomp"
+NOTIFY = "SCMP_ACT_NOTIFY"
 
 
 # ---- capabilities ----------------------------------------------------------------------------------------------------
@@ -78,9 +82,39 @@ def check_capabilities(c: Context) -> list[Op]:
 # ---- seccomp and no_new_privs ----------------------------------------------------------------------------------------
 
 
+def listener(c: Context) -> list[Op]:
+    """The agent of a filter that notifies: the runtime connects to it. Without such an action the path is ignored."""
+    profile = c.linux.get("seccomp")
+    if not profile or not c.process or not notifies(profile):
+        return []
+    from ocirt.plan import errands
+
+    slots = (c.slot(), c.slot())
+    c.listener = slots
+    path, metadata = profile["listenerPath"], profile.get("listenerMetadata")
+    c.errands.append(errands.seccomp_listener(f"{SECCOMP}/listenerPath", path, metadata, slots, "creating"))
+    return []
+
+
+def notifies(profile: dict[str, Any]) -> bool:
+    """True for a filter that leaves some system calls to an agent."""
+    return NOTIFY in (profile["defaultAction"], *(rule["action"] for rule in profile.get("syscalls") or ()))
+
+
+def notifying_seccomp(c: Context) -> list[Op]:
+    """A filter that notifies, with no_new_privs, while the runtime is there to hear that the agent was not reached.
+
+    And before the wait for `start`: an agent that serves one connection after the other is not kept waiting.
+    """
+    if not (c.listener and c.process.get("noNewPrivileges")):
+        return []
+    return [ops.no_new_privs("/process/noNewPrivileges"), *_seccomp(c)]
+
+
 def no_new_privileges(c: Context) -> list[Op]:
     """After the last hook: a hook may need what the process must not get."""
-    return [ops.no_new_privs("/process/noNewPrivileges")] if c.process.get("noNewPrivileges") else []
+    wanted = c.process.get("noNewPrivileges") and not c.listener
+    return [ops.no_new_privs("/process/noNewPrivileges")] if wanted else []
 
 
 def early_seccomp(c: Context) -> list[Op]:
@@ -90,13 +124,15 @@ def early_seccomp(c: Context) -> list[Op]:
 
 def late_seccomp(c: Context) -> list[Op]:
     """With no_new_privs the filter is the last thing, and need not allow anything that the init does."""
-    return _seccomp(c) if c.process.get("noNewPrivileges") else []
+    return _seccomp(c) if c.process.get("noNewPrivileges") and not c.listener else []
 
 
 def _seccomp(c: Context) -> list[Op]:
     if c.program is None or not c.process:
         return []
-    return [ops.seccomp("/linux/seccomp", c.program, c.program_flags)]
+    if c.listener:
+        return [ops.seccomp_notify(SECCOMP, c.program, c.program_flags, *c.listener)]
+    return [ops.seccomp(SECCOMP, c.program, c.program_flags)]
 
 
 # ---- labels ----------------------------------------------------------------------------------------------------------

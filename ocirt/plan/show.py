@@ -189,6 +189,9 @@ TABLE: dict[str, Words] = {
     "caps": caps,
     "no_new_privs": lambda: "give up gaining privileges (no_new_privs)",
     "seccomp": lambda program, _: f"load a seccomp filter of {len(program) // 8} instructions",
+    "seccomp_notify": lambda program, *_: (
+        f"load a seccomp filter of {len(program) // 8} instructions, and send its listener to the agent"
+    ),
     "umask": lambda mask: f"set the umask to {mask:04o}",
     "chdir": lambda path: f"change to the directory {path}",
     "home": lambda uid: f"find HOME of user {uid} in /etc/passwd",

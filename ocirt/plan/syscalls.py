@@ -217,6 +217,11 @@ TABLE: dict[str, Callable[..., list[str]]] = {
     "seccomp": lambda program, flags: [
         f"seccomp(SECCOMP_SET_MODE_FILTER, {flags:#x}, {len(program) // 8} instructions)"
     ],
+    "seccomp_notify": lambda program, flags, *_: [
+        "clone(CLONE_FILES)",
+        f"seccomp(SECCOMP_SET_MODE_FILTER, {flags | 8:#x}, {len(program) // 8} instructions)",
+        "sendmsg(agent, SCM_RIGHTS) by the child",
+    ],
     "umask": lambda mask: [f"umask({mask:04o})"],
     "chdir": lambda path: [f"chdir({path!r})", "getcwd()"],
     "home": lambda _: ['open("/etc/passwd", O_NONBLOCK)', "fstat()", "read()"],

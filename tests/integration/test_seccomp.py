@@ -242,12 +242,6 @@ def test_calls_of_an_architecture_that_is_not_listed_kill(
     assert runtime.run_container(bundle).code == code
 
 
-def test_notify_is_refused_with_the_place(runtime: Runtime, make_bundle: MakeBundle) -> None:
-    linux = profile(rule(MKDIR, "SCMP_ACT_NOTIFY"), listenerPath="/run/listener")
-    result = runtime.run_container(make_bundle(linux=linux), check=False)
-    assert "/linux/seccomp/syscalls/0/action" in result.stderr
-
-
 def test_a_filter_does_not_need_the_right_to_administer_inside(inside: Inside) -> None:
     process = {**with_capabilities("CAP_CHOWN"), "noNewPrivileges": False}
     assert inside(*TRY, process=process, linux=profile(rule(MKDIR, ERRNO))) == complaint(errno.EPERM)

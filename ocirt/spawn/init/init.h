@@ -15,6 +15,7 @@ struct init {
 	struct plan plan;
 	uint32_t before;       /* operations of the plans before this one */
 	bool more;             /* another plan is to come */
+	bool children_unseen;  /* SIGCHLD has SA_NOCLDWAIT (op_notify.c), which whoever waits for a child has to undo */
 	bool unprivileged;     /* the caller is not root: /proc/self belongs to it only while dumpable */
 	unsigned int umask;    /* what hooks get: the caller's, until `umask` sets the container's */
 	const char *rootfs;    /* the host path of SLOT_ROOT */

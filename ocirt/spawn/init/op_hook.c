@@ -172,6 +172,9 @@ int op_hook(struct init *init, const uint64_t *args)
 	};
 	int r;
 
+	if (init->children_unseen)
+		(void)sys(SYS_rt_sigaction, 17 /* SIGCHLD */, (unsigned long[4]){ 0 }, NULL, sizeof(uint64_t));
+	init->children_unseen = false;
 	if (args[4] != SLOT_NONE && hook.state < 0)
 		return fail(init, -EBADF, DETAIL_PLAN);
 	r = sys(SYS_pipe2, hook.output, O_CLOEXEC);

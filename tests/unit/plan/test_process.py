@@ -210,6 +210,32 @@ def test_seccomp_is_last_with_no_new_privileges_and_before_the_ids_without() -> 
     assert "no_new_privs" not in early
 
 
+NOTIFIES = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["x"], "action": "SCMP_ACT_NOTIFY"}]}
+
+
+@pytest.mark.parametrize("profile", [NOTIFIES, {"defaultAction": "SCMP_ACT_NOTIFY"}])
+def test_a_filter_with_a_listener_is_loaded_while_the_runtime_is_there(profile: dict[str, Any]) -> None:
+    linux = {"seccomp": {**profile, "listenerPath": "/agent", "listenerMetadata": "m"}}
+    late = compiled(config(process={"noNewPrivileges": True}, linux=linux), seccomp=1)
+    (errand,) = late.errands
+    slots = errand[2][2]
+    assert errand == ("seccomp_listener", "/linux/seccomp/listenerPath", ("/agent", "m", slots, "creating"))
+    assert named(late, "seccomp_notify")[0][1:] == (0, *slots)
+    names = order(late)
+    assert names.index("no_new_privs") + 1 == names.index("seccomp_notify") == len(names) - 5
+    assert names[-4:] == ["sync", "wait_start", "close_fds", "exec"]
+    early = order(compiled(config(linux=linux), seccomp=1))
+    assert early.index("bounding") < early.index("seccomp_notify") < early.index("ids")
+    assert "no_new_privs" not in early
+
+
+def test_a_listener_without_a_notifying_rule_is_ignored() -> None:
+    linux = {"seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/agent"}}
+    plan = compiled(config(linux=linux), seccomp=1)
+    assert plan.errands == []
+    assert order(plan).count("seccomp") == 1
+
+
 @pytest.mark.parametrize(
     ("member", "value", "pointer"),
     [
@@ -218,17 +244,6 @@ def test_seccomp_is_last_with_no_new_privileges_and_before_the_ids_without() -> 
         ("linux", {"netDevices": {"eth0": {}}}, "/linux/netDevices"),
         ("linux", {"intelRdt": {"closID": "x"}}, "/linux/intelRdt"),
         ("linux", {"mountLabel": "l"}, "/linux/mountLabel"),
-        ("linux", {"seccomp": {"defaultAction": "SCMP_ACT_NOTIFY"}}, "/linux/seccomp/defaultAction"),
-        (
-            "linux",
-            {
-                "seccomp": {
-                    "defaultAction": "SCMP_ACT_ALLOW",
-                    "syscalls": [{"names": ["x"], "action": "SCMP_ACT_NOTIFY"}],
-                }
-            },
-            "/linux/seccomp/syscalls/0/action",
-        ),
     ],
 )
 def test_what_this_host_or_version_lacks_is_refused_by_its_field(member: str, value: Any, pointer: str) -> None:
