@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import posix
 from _json import encode_basestring as quoted
 
 from ocirt.container import record
-from ocirt.errors import SystemCallError
+from ocirt.errors import SystemCallError, failed
 from ocirt.linux import calls
+from ocirt.plan import scheduling
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import Any
 
     from ocirt.plan.errands import Errand
 
@@ -43,6 +46,18 @@ def run(errands: Sequence[Errand], target: Target) -> None:
             raise SystemCallError(errand_words.failure(errand, error.errno), error.errno).at(pointer) from None
 
 
+def affinity(pid: int, process: dict[str, Any], when: str) -> None:
+    """The CPUs of process.execCPUAffinity for `when`, "initial" or "final". Raises SystemCallError, ConfigError."""
+    cpus = scheduling.affinity(process, when)
+    if not cpus:
+        return
+    try:
+        posix.sched_setaffinity(pid, cpus)
+    except OSError as error:
+        what = f"run on the CPUs {process['execCPUAffinity'][when]}"
+        raise failed(what, error).at(f"/process/execCPUAffinity/{when}") from None
+
+
 def scheduler(target: Target, attributes: bytes) -> None:
     """sched_setattr(2)."""
     calls.sched_setattr(target.pid, attributes)
@@ -58,7 +73,7 @@ def seccomp_listener(target: Target, path: str, metadata: str | None, slots: tup
     said = "" if metadata is None else f'"metadata": {quoted(metadata)}, '
     version = quoted(target.state.oci_version)
     head = f'{{"ociVersion": {version}, "fds": ["seccompFd"], "pid": {target.pid}, {said}"state": '
-    text = head.encode("utf-8", "surrogateescape") + record.document(target.state, status, target.pid) + b"}"
+    text = head.encode("utf-8", "surrogateescape") + record.document(target.state, status, target.state.pid) + b"}"
     agent, state = slots
     target.lend(agent, calls.connect(path, "the seccomp agent"))
     with calls.sealed_memfd("seccomp-state", text) as fd:

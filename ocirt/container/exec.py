@@ -210,7 +210,23 @@ class Entry:
             raise failed(f'open "{path}"', error) from None
 
     def attach(self, pid: int) -> None:
-        """Into the container's cgroups, or where its first process has gone if those are closed to us; and errands."""
+        """Into the container's cgroups, with the CPUs that are asked for before and after; and errands."""
+        own = self.config["process"]
+        if own.get("execCPUAffinity"):
+            from ocirt.container import errands
+
+            errands.affinity(pid, own, "initial")
+            self.attach_cgroups(pid)
+            errands.affinity(pid, own, "final")
+        else:
+            self.attach_cgroups(pid)
+        if self.plan.errands:
+            from ocirt.container import errands
+
+            errands.run(self.plan.errands, errands.Target(pid, self.record, self.init.lend))
+
+    def attach_cgroups(self, pid: int) -> None:
+        """Into the container's cgroups, or where its first process has gone if those are closed to us."""
         try:
             cgroup.attach(self.paths, pid)
         except SystemCallError as error:
@@ -219,10 +235,6 @@ class Entry:
             from ocirt.cgroup import inside
 
             cgroup.attach(inside.beside(self.paths, self.record.pid), pid)
-        if self.plan.errands:
-            from ocirt.container import errands
-
-            errands.run(self.plan.errands, pid)
 
     def tell(self) -> None:
         """The process runs: tell whoever waits for its pidfd or its pid file."""

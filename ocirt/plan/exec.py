@@ -75,13 +75,14 @@ def console(c: Context) -> list[Op]:
 
 
 def cgroup(c: Context) -> list[Op]:
-    """A NUMA policy takes nodes of the container's cpuset."""
-    return [ops.sync("/linux/cgroupsPath", SYNC_CGROUP)] if c.linux.get("memoryPolicy") else []
+    """A NUMA policy takes nodes of the container's cpuset; a seccomp agent's socket comes from the runtime."""
+    return [ops.sync("/linux/cgroupsPath", SYNC_CGROUP)] if c.linux.get("memoryPolicy") or c.listener else []
 
 
 PHASES: tuple[Phase, ...] = (
     security.check_capabilities,
     process.errands,
+    security.listener,
     # -- the first stage: in the host's namespaces, with the host's /proc
     ids.oom_score_adj,  # before the process loses the right to lower it
     process.hard_limits,  # before a user namespace takes the right to raise them
@@ -108,6 +109,7 @@ PHASES: tuple[Phase, ...] = (
     process.place,
     security.exec_labels,
     process.descriptor_limit,
+    security.notifying_seccomp,
     process.wait,  # until it stands in the container's cgroups: nothing of the container's has run until here
     security.no_new_privileges,
     process.close_descriptors,

@@ -92,7 +92,8 @@ def listener(c: Context) -> list[Op]:
     slots = (c.slot(), c.slot())
     c.listener = slots
     path, metadata = profile["listenerPath"], profile.get("listenerMetadata")
-    c.errands.append(errands.seccomp_listener(f"{SECCOMP}/listenerPath", path, metadata, slots, "creating"))
+    status = "running" if c.launch.start == "exec" else "creating"
+    c.errands.append(errands.seccomp_listener(f"{SECCOMP}/listenerPath", path, metadata, slots, status))
     return []
 
 

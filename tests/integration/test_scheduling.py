@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import signal
 import struct
 from pathlib import Path
 from typing import Any
@@ -163,3 +164,41 @@ def test_all_of_it_goes_together_in_a_user_namespace(sleeping: Any) -> None:
     assert io_priority(container.pid) == (2, 1)
     assert int(container.proc("personality"), 16) == 8
     assert os.stat(f"/proc/{container.pid}").st_uid == SUBORDINATE + 1000
+
+
+# ---- exec ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_process_that_exec_adds_runs_on_its_cpus(runtime: Runtime, sleeping: Any) -> None:
+    cpus = sorted(os.sched_getaffinity(0))
+    wanted = {"initial": str(cpus[0]), "final": str(cpus[-1])}
+    container = sleeping(process={"execCPUAffinity": wanted})
+    assert os.sched_getaffinity(container.pid) == set(cpus), "it is not for the first process"
+    shown = ["sed", "-n", "s/^Cpus_allowed_list:.//p", "/proc/self/status"]
+    assert runtime.run("exec", container.id, *shown, check=True).stdout.strip() == str(cpus[-1])
+
+
+def test_without_final_cpus_the_kernel_has_the_last_word(runtime: Runtime, sleeping: Any) -> None:
+    cpus = sorted(os.sched_getaffinity(0))
+    container = sleeping("--cgroup-manager=disabled", process={"execCPUAffinity": {"initial": str(cpus[0])}})
+    shown = ["sed", "-n", "s/^Cpus_allowed_list:.//p", "/proc/self/status"]
+    assert runtime.run("exec", container.id, *shown, check=True).stdout.strip() == str(cpus[0])
+
+
+def test_cpus_that_are_not_there_are_an_error_that_names_the_field(runtime: Runtime, sleeping: Any) -> None:
+    container = sleeping(process={"execCPUAffinity": {"final": "8000"}})
+    result = runtime.run("exec", container.id, "true", check=False)
+    assert "config.json: /process/execCPUAffinity/final: run on the CPUs 8000: invalid argument" in result.stderr
+
+
+def test_a_process_that_exec_adds_is_scheduled_as_the_first(runtime: Runtime, sleeping: Any) -> None:
+    io = {"class": "IOPRIO_CLASS_BE", "priority": 1}
+    process = {"scheduler": {"policy": "SCHED_BATCH", "nice": 5}, "ioPriority": io}
+    container = sleeping(process=process, linux=user_namespace())
+    pid = runtime.scratch / "exec.pid"
+    runtime.run("exec", "--detach", "--pid-file", str(pid), container.id, "sleep", "600", check=True)
+    added = int(pid.read_text())
+    found = attributes(added)[:3], io_priority(added)
+    os.kill(added, signal.SIGKILL)
+    os.waitpid(added, 0)  # its parent is gone, and we are the next subreaper
+    assert found == ((3, 0, 5), (2, 1))

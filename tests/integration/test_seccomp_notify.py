@@ -223,6 +223,20 @@ def test_a_container_in_a_user_namespace_notifies_too(
     assert os.strerror(errno.EXDEV) in runtime.run_container(make_bundle(args=TRY, linux=linux)).stdout
 
 
+@pytest.mark.parametrize("privileges", [True, False], ids=["no_new_privs", "privileged"])
+def test_a_process_that_exec_adds_has_a_listener_of_its_own(
+    runtime: Runtime, make_bundle: MakeBundle, agent: Callable[[int], Agent], privileges: bool
+) -> None:
+    listening = agent(errno.EMEDIUMTYPE)
+    process = {"noNewPrivileges": privileges}
+    container = runtime.start(make_bundle(args=["sleep", "600"], process=process, linux=notifying(listening, MKDIR)))
+    result = runtime.run("exec", container.id, *TRY, check=True)
+    assert result.stdout == f"mkdir: can't create directory '/tmp/new': {os.strerror(errno.EMEDIUMTYPE)}\n1\n"
+    first, second = wait_for(lambda: listening.states if len(listening.states) == 2 else None, "both states")
+    assert second["pid"] != first["pid"] == container.pid
+    assert (second["state"]["status"], second["state"]["pid"]) == ("running", container.pid)
+
+
 def test_no_descriptor_and_no_process_of_the_hand_over_stays(
     runtime: Runtime, make_bundle: MakeBundle, agent: Callable[[int], Agent]
 ) -> None:
