@@ -267,6 +267,17 @@ def test_an_ordinary_user_takes_a_container_through_its_life(
     container.delete()
 
 
+def test_an_ordinary_user_without_a_cgroup_gets_no_limit_and_is_told_why(
+    runtime: Runtime, scratch: Path, rootless_bundle: Callable[..., Bundle]
+) -> None:
+    as_caller(runtime, scratch)
+    unset = {"pids": {}, "memory": {"limit": 0}, "devices": [{"allow": False, "access": "rwm"}]}
+    runtime.run_container(rootless_bundle({**ALONE, "resources": unset}), check=True)
+    result = runtime.run_container(rootless_bundle({**ALONE, "resources": {"pids": {"limit": 5}}}), check=False)
+    assert "config.json: /linux/resources/pids/limit: needs the cgroup " in result.stderr
+    assert "limits need root or delegation" in result.stderr
+
+
 def test_time_offsets_can_be_set_by_an_ordinary_user(
     runtime: Runtime, scratch: Path, rootless_bundle: Callable[..., Bundle]
 ) -> None:
