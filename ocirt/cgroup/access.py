@@ -29,21 +29,26 @@ def restrict_devices(paths: Sequence[str], hs: Sequence[Hierarchy], listed: Sequ
     """
     if not paths:
         return  # no cgroups, as the caller wished
+    path, version = home(paths, hs)
     default, kept = devices.rules(listed)
     try:
-        for path, hierarchy in zip(paths, hs, strict=True):
-            if "devices" in hierarchy.controllers.split(","):
-                _write(path, default, kept)
-                return
-        if hs[0].version != 2:
+        if not path:
             raise UnsupportedError('needs the cgroup controller "devices", which this host lacks', devices.POINTER)
-        _load(paths[0], default, kept)
+        (_write if version == 1 else _load)(path, default, kept)
     except UnsupportedError:
         if asked(listed):
             raise
     except SystemCallError as error:
         if not (error.errno in {ENOENT, *tree.DENIED} and unprivileged()):
             raise
+
+
+def home(paths: Sequence[str], hs: Sequence[Hierarchy]) -> tuple[str, int]:
+    """Return the cgroup, of `paths` in `hs`, that decides about devices, and the version of its hierarchy; ("", 0)."""
+    for path, hierarchy in zip(paths, hs, strict=True):
+        if "devices" in hierarchy.controllers.split(","):
+            return path, 1
+    return (paths[0], 2) if hs and hs[0].version == 2 else ("", 0)
 
 
 def asked(listed: Sequence[dict[str, Any]]) -> bool:
@@ -56,10 +61,15 @@ def unprivileged() -> bool:
     return posix.geteuid() != 0 or facts.read("/proc/self/uid_map").split() != ["0", "0", str(devices.U32_MAX)]
 
 
-def _write(path: str, default: bool, kept: Sequence[devices.Rule]) -> None:
-    """The files of v1. Raises as `restrict_devices`."""
+def refuse_holes(default: bool, kept: Sequence[devices.Rule]) -> None:
+    """Raise UnsupportedError for what v1 cannot express."""
     for pointer in devices.holes(default, kept):
         raise UnsupportedError("takes back a part of a rule with a wildcard, which cgroup v1 cannot", pointer)
+
+
+def _write(path: str, default: bool, kept: Sequence[devices.Rule]) -> None:
+    """The files of v1. Raises as `restrict_devices`."""
+    refuse_holes(default, kept)
     for name, lines in devices.writes(default, kept):
         text, pointer = b"", devices.POINTER
         try:

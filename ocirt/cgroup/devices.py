@@ -127,20 +127,20 @@ def holes(default: bool, kept: Sequence[Rule]) -> list[str]:
 
 def writes(default: bool, kept: Sequence[Rule]) -> list[tuple[str, list[tuple[bytes, str]]]]:
     """Return (file, [(text, JSON pointer)]) in the order of writing; each text takes a write of its own."""
-    lines = [
-        (f"{kind} {_number(major)}:{_number(minor)} {_letters(access)}".encode(), pointer)
-        for _, kind, major, minor, access, pointer in kept
-    ]
+    lines = [(line(rule).encode(), rule[5]) for rule in kept]
     first, second = ("devices.allow", "devices.deny") if default else ("devices.deny", "devices.allow")
     return [(first, [(b"a", POINTER)]), (second, lines)] if lines else [(first, [(b"a", POINTER)])]
 
 
+def line(rule: Rule) -> str:
+    """Return a rule as v1 has it: "c 1:* rw"."""
+    _, kind, major, minor, access, _ = rule
+    letters = "".join([letter for bit, letter in LETTERS if access & bit])
+    return f"{kind} {_number(major)}:{_number(minor)} {letters}"
+
+
 def _number(value: int) -> str:
     return "*" if value == ANY else str(value)
-
-
-def _letters(access: int) -> str:
-    return "".join([letter for bit, letter in LETTERS if access & bit])
 
 
 # -- cgroup v2 --------------------------------------------------------------------------------------------------------

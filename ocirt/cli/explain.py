@@ -29,7 +29,7 @@ def run(globals_: Global, options: Options, arguments: list[str]) -> int:
     birth = birth_of(globals_, options, bundle_option(options))
     plan = birth.plan
     steps = [step_of(number, op) for number, op in enumerate(plan.ops, 1)]
-    errands = [*limits_of(birth), *errands_of(plan)]
+    errands = [*limits_of(birth), *devices_of(birth), *errands_of(plan)]
     if options.get("json"):
         say_json({"steps": steps, "errands": errands, "warnings": list(plan.warnings)})
         return 0
@@ -70,6 +70,27 @@ def limits_of(birth: Birth) -> list[dict[str, Any]]:
         call = f'write("{resources.home(homes, write)}/{file}", "{text}")'
         found.append({"words": words, "syscalls": call, "pointer": f"/linux/resources{pointer}"})
     return found
+
+
+def devices_of(birth: Birth) -> list[dict[str, Any]]:
+    """Return the device rules as one JSON object in a list; [] without cgroups. Raises UnsupportedError."""
+    from ocirt.cgroup import access, devices
+
+    path, version = access.home(birth.paths, birth.hierarchies)
+    if not path:
+        return []
+    listed = ((birth.config.get("linux") or {}).get("resources") or {}).get("devices") or ()
+    default, kept = devices.rules(listed)
+    files = devices.writes(default, kept)
+    exceptions = ", ".join(f"{'' if rule[0] is not default else 'not '}{devices.line(rule)}" for rule in kept)
+    words = f"let {'every' if default else 'no'} device be used{f' but {exceptions}' if kept else ''}"
+    if version == 1:
+        access.refuse_holes(default, kept)
+        call = ", ".join(f'write("{path}/{file}", …)' + (f" {len(x)} times" if len(x) > 1 else "") for file, x in files)
+    else:
+        size = len(devices.program(default, kept)) // 8
+        call = f'bpf(BPF_PROG_LOAD, {size} instructions), bpf(BPF_PROG_ATTACH, "{path}")'
+    return [{"words": words, "syscalls": call, "pointer": devices.POINTER}]
 
 
 def errands_of(plan: Plan) -> list[dict[str, Any]]:

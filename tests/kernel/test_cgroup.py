@@ -115,6 +115,12 @@ def until(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
     return True
 
 
+def ignored(pid: int) -> int:
+    """The signals that a process ignores, as bits (proc_pid_status(5))."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1], 16) for line in lines if line.startswith("SigIgn:"))
+
+
 def cpu_ticks(pid: int) -> int:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return int(fields[11]) + int(fields[12])
@@ -243,7 +249,7 @@ def test_sigkill_leaves_no_survivor_of_processes_that_fork_all_the_time(box: Cgr
 def test_another_signal_reaches_all_and_leaves_the_cgroup_running(box: Cgroup) -> None:
     processes = [box.run("sleep", "60"), box.run("sleep", "60", paths=box.sub("inner"))]
     survivor = box.run("sh", "-c", "trap '' TERM; while :; do :; done")
-    time.sleep(0.1)  # for the trap
+    assert until(lambda: ignored(survivor.pid) & 1 << signal.SIGTERM - 1 > 0)
     cgroup.kill(box.paths, signal.SIGTERM)
     assert [process.wait(10) for process in processes] == [-signal.SIGTERM] * 2
     before = cpu_ticks(survivor.pid)
@@ -290,7 +296,7 @@ def test_the_freezer_file_says_what_frozen_says(freezable: Cgroup) -> None:
 
 def test_a_paused_container_stays_paused_for_a_signal_but_dies_of_sigkill(freezable: Cgroup) -> None:
     process = freezable.run("sh", "-c", "trap '' USR1; while :; do :; done")
-    time.sleep(0.1)  # for the trap
+    assert until(lambda: ignored(process.pid) & 1 << signal.SIGUSR1 - 1 > 0)
     cgroup.freeze(freezable.paths)
     cgroup.kill(freezable.paths, signal.SIGUSR1)
     assert cgroup.frozen(freezable.paths)

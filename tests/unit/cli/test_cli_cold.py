@@ -169,6 +169,7 @@ def test_validate_prints_each_problem_on_standard_error_and_exits_1(config, tmp_
 def plan(monkeypatch):
     """Stands in for the compiler; `plan.ops` are what it returns."""
     made = types.SimpleNamespace(ops=[], errands=[], idmaps={}, warnings=[], asked=[], resources={})
+    made.controllers = ["pids", "blkio"]
 
     class Birth:
         def __init__(self, root, container_id, bundle, options):
@@ -177,8 +178,8 @@ def plan(monkeypatch):
         def prepare(self, start):
             self.plan = made
             self.config = {"linux": {"resources": made.resources}}
-            self.hierarchies = [Hierarchy("pids", "/c/pids", "/", 1), Hierarchy("blkio", "/c/blkio", "/", 1)]
-            self.paths = ["/c/pids/web", "/c/blkio/web"]
+            self.hierarchies = [Hierarchy(name, f"/c/{name}", "/", 1) for name in made.controllers]
+            self.paths = [f"{hierarchy.mount}/web" for hierarchy in self.hierarchies]
 
     show = {"describe": lambda op: f"do {op[0]}", "syscalls": lambda op: f"{op[0]}(…)" if op[0] != "sync" else ""}
     for name, members in {"container.birth": {"Birth": Birth}, "plan.show": show}.items():
@@ -228,6 +229,22 @@ def test_explain_prints_the_limits_as_writes_and_refuses_what_create_would(plan,
     plan.resources = {"memory": {"limit": 3}}
     assert main(["--root", "/r", "explain", str(tmp_path)]) == 1
     assert 'config.json: /linux/resources/memory/limit: needs the cgroup controller "memory"' in capfd.readouterr().err
+
+
+def test_explain_tells_which_devices_can_be_used_and_refuses_what_create_would(plan, tmp_path, capfd):
+    plan.controllers = ["devices"]
+    numbers = {"type": "b", "major": 8, "minor": 0}
+    plan.resources = {"devices": [{"allow": True}, {"allow": False, **numbers, "access": "w"}]}
+    assert main(["--root", "/r", "explain", str(tmp_path)]) == 0
+    assert capfd.readouterr().out.splitlines() == [
+        "By the runtime meanwhile:",
+        "  *. let every device be used but b 8:0 w",
+        '       write("/c/devices/web/devices.allow", …), write("/c/devices/web/devices.deny", …)',
+        "       config.json: /linux/resources/devices",
+    ]
+    plan.resources = {"devices": [{"allow": True, "type": "b", "major": 8}, {"allow": False, **numbers}]}
+    assert main(["--root", "/r", "explain", str(tmp_path)]) == 1
+    assert "config.json: /linux/resources/devices/1: takes back a part" in capfd.readouterr().err
 
 
 def test_explain_explains_what_spec_writes(tmp_path, capfd):
