@@ -17,7 +17,7 @@ GUEST_PACKAGES := qemu-system-x86 mmdebstrap e2fsprogs
 ENGINE_PACKAGES := podman conmon buildah netavark aardvark-dns iptables catatonit containerd docker.io \
 	containernetworking-plugins docker-registry docker-compose
 
-SOURCES := setup.py pyproject.toml $(wildcard spec/*.json) $(shell find ocirt -name '*.py' -not -name _schema.py -not -name _systemd.py) \
+SOURCES := setup.py pyproject.toml ocirt/launcher/hot.txt $(wildcard spec/*.json) $(shell find ocirt -name '*.py' -not -name _schema.py -not -name _systemd.py) \
 	$(wildcard ocirt/linux/*.[ch] ocirt/launcher/*.[ch] ocirt/spawn/init/*.[ch] ocirt/spawn/init/*.def ocirt/spawn/init/*.txt)
 
 .DEFAULT_GOAL := help

@@ -2,9 +2,8 @@
 
 Executes the packed modules in their order (pack.py). Whatever else is imported later, because something went wrong
 or a person is reading, completes the interpreter first. The launcher gives
-
-    common, own    entries of every verb, {verb: its own, marshalled}
-    demanded       {module: entry} of those that are imported when a container asks for them
+    parts          what is packed: pack.py has the format
+    pack           the file that it is in, with the attic at its end
     verb           the verb
     parent         directory of the package
     search         directories of extension modules
@@ -17,6 +16,7 @@ from __future__ import annotations
 import _codecs
 import _frozen_importlib
 import _imp
+import builtins
 import marshal
 import posix
 import sys
@@ -24,14 +24,20 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import CodeType, ModuleType
+    from types import CodeType, FunctionType, ModuleType
     from typing import Any
 
-    Entry = tuple[str, str, Any, int]
+    Entry = tuple[str, str, Any, int, Sequence[tuple[str, str, str]]]
+    Later = dict[str, tuple[int, str, int]]
     # What the launcher gives.
-    common: Sequence[Entry] = ()
-    own: dict[str, bytes] = {}
-    demanded: dict[str, Entry] = {}
+    parts: tuple[CodeType, Sequence[Entry], dict[str, int], Later, int] = (
+        compile("", "", "exec"),
+        (),
+        {},
+        {},
+        0,
+    )
+    pack = memoryview(b"")
     verb: str = ""
     parent: str = ""
     search: list[str] = []
@@ -41,6 +47,10 @@ if TYPE_CHECKING:
 
 
 Module = type(sys)
+_, common, own, later, attic_size = parts
+attic = pack[len(pack) - attic_size :]
+awake: dict[int, FunctionType] = {}
+spaces: dict[str, dict[str, Any]] = {}
 
 
 class Stale(Exception):
@@ -63,12 +73,12 @@ def search_codec(name: str) -> Any:
 
 
 class Demanded:
-    """Finder and loader of packed modules that a container asks for."""
+    """Finder and loader of packed modules that not every command needs."""
 
     @staticmethod
     def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> Any:
         """None where the module is not packed or its source is newer: then the next finder looks for the source."""
-        _, kind, _, mtime = demanded.get(name, ("", "", "", 0))
+        _, kind, mtime = later.get(name, (0, "", 0))
         if not kind or (mtime and posix.stat(f"{parent}/{name.replace('.', '/')}.py").st_mtime_ns != mtime):
             return None
         return _frozen_importlib.ModuleSpec(name, Demanded)  # type: ignore[arg-type]
@@ -76,15 +86,42 @@ class Demanded:
     @staticmethod
     def create_module(spec: Any) -> ModuleType:
         """The module, executed already where it is a shared object."""
-        name, kind, body, _ = demanded[spec.name]
-        return load_extension(name, body) if kind == "extension" else make_module(name, kind)
+        where, kind, _ = later[spec.name]
+        return load_extension(spec.name, fetch(where)) if kind == "extension" else make_module(spec.name, kind)
 
     @staticmethod
     def exec_module(module: ModuleType) -> None:
         """Execute a packed module."""
-        _, kind, body, _ = demanded[module.__name__]
+        where, kind, _ = later[module.__name__]
         if kind != "extension":
-            exec(marshal.loads(body), module.__dict__)  # noqa: S102, S302 - our own code, packed by our build
+            exec(fetch(where), module.__dict__)  # noqa: S102 - our own code, packed by our build
+
+
+def fetch(where: int) -> Any:
+    """What the attic has at `where`."""
+    return marshal.loads(attic[where:])  # noqa: S302 - our own code, packed by our build
+
+
+def module_later(name: str) -> ModuleType:
+    """The module `name`, whose import pack.py has put off until it is needed."""
+    module = sys.modules.get(name)
+    if module is None:
+        __import__(name)
+        module = sys.modules[name]
+    return module
+
+
+def function_later(where: int, names: dict[str, Any]) -> FunctionType:
+    """The function whose code is in the attic at `where`; `names` are its globals."""
+    function = awake.get(where)
+    if function is None:
+        code, defaults, keywords = fetch(where)
+        function = awake[where] = Function(code, names, code.co_name, defaults)  # type: ignore[misc]
+        function.__kwdefaults__ = keywords
+    return function
+
+
+Function = type(module_later)
 
 
 class Completer:
@@ -113,6 +150,15 @@ def load_extension(name: str, relative: str) -> ModuleType:
     raise ImportError(name)
 
 
+def load_builtin(name: str) -> ModuleType:
+    """Load a module that is part of the interpreter, without the import system's search for it."""
+    module = sys.modules.get(name)
+    if module is None:
+        module = sys.modules[name] = _imp.create_builtin(Spec(name, "built-in"))  # type: ignore[arg-type]
+        _imp.exec_builtin(module)
+    return module
+
+
 def make_module(name: str, kind: str) -> ModuleType:
     """A module as the import system makes it, not executed yet."""
     module = sys.modules[name] = Module(name)
@@ -127,22 +173,33 @@ def make_module(name: str, kind: str) -> ModuleType:
     return module
 
 
-def load_source(name: str, kind: str, code: CodeType, mtime: int) -> ModuleType:
+def load_source(entry: Entry) -> ModuleType:
     """Execute a packed module. Raises Stale."""
+    name, kind, code, mtime, links = entry
     module = sys.modules[name] if kind == "package" else make_module(name, kind)
     if mtime and posix.stat(str(module.__file__)).st_mtime_ns != mtime:
         raise Stale(name)
-    exec(code, module.__dict__)  # noqa: S102 - our own code, packed by our build
+    names = module.__dict__
+    for bound, source, attribute in links:
+        names[bound] = spaces[source][attribute] if attribute else sys.modules[source]
+    exec(code, names)  # noqa: S102 - our own code, packed by our build
     return module
 
 
 def load(entries: Sequence[Entry]) -> None:
     """Load entries in their order, each made known to its package, which may have been begun before them."""
-    for name, kind, _, _ in entries:
-        if kind == "package":
-            make_module(name, kind)
-    for name, kind, body, mtime in entries:
-        module = load_extension(name, body) if kind == "extension" else load_source(name, kind, body, mtime)
+    for entry in entries:
+        if entry[1] == "package":
+            make_module(*entry[:2])
+    for entry in entries:
+        name, kind, body = entry[:3]
+        if kind == "extension":
+            module = load_extension(name, body)
+        elif kind == "builtin":
+            module = load_builtin(name)
+        else:
+            module = load_source(entry)
+        spaces[name] = module.__dict__
         package, _, short = name.rpartition(".")
         if package:
             setattr(sys.modules[package], short, module)
@@ -151,9 +208,11 @@ def load(entries: Sequence[Entry]) -> None:
 def boot() -> None:
     """Load what the verb needs; where that fails, start afresh, in the way of every interpreter."""
     sys.meta_path += [Demanded, Completer]
+    builtins.module_later = module_later  # type: ignore[attr-defined]
+    builtins.function_later = function_later  # type: ignore[attr-defined]
     try:
         load(common)
-        load(marshal.loads(own[verb]))  # noqa: S302 - our own code, packed by our build
+        load(fetch(own[verb]))
         sys.modules["ocirt.spawn.parent"].offer = offer  # type: ignore[attr-defined]
     except Exception:
         for name in [name for name in sys.modules if name.partition(".")[0] == "ocirt"]:

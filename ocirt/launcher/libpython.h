@@ -36,6 +36,7 @@
 	X(PyLong_AsLong)                                                                                               \
 	X(PyLong_FromLong)                                                                                             \
 	X(PyMarshal_ReadObjectFromString)                                                                              \
+	X(PyMemoryView_FromMemory)                                                                                     \
 	X(PyObject_CallMethod)                                                                                         \
 	X(PyObject_Str)                                                                                                \
 	X(PyPreConfig_InitIsolatedConfig)                                                                              \

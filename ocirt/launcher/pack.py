@@ -2,18 +2,23 @@
 
     python -I -S pack.py PARENT SITE-PACKAGES OUTPUT [--in-tree]
 
-PARENT holds the package ocirt, SITE-PACKAGES its dependencies. The output is one marshalled tuple:
+PARENT holds the package ocirt, SITE-PACKAGES its dependencies. The output is one marshalled tuple, and the attic:
 
-    (code of boot.py, entries of every verb, {verb: its own, marshalled}, {module: entry, its code marshalled})
+    (code of boot.py, entries of every verb, {verb: place of its own}, {module: (place, kind, mtime)}, attic's size)
 
-    entry: (module, kind, body, source's mtime), in the order of import; kind and body are
+    entry: (module, kind, body, source's mtime, links), in the order of import; kind and body are
         "module" | "package"    code object
         "extension"             name of the shared object, relative to a directory of the search path
-
-The last are imported by a container that asks for what they do; to the others they cost nothing but their bytes.
+        "builtin"               nothing
+    link: (name, module, its attribute or "" for itself), in place of an import statement
 
 It fits the interpreter that packed it and no other: the launcher beside it is built for that one. With --in-tree the
 modification times are kept, and boot.py takes a pack that is older than a source for none.
+
+What a successful command does not call costs memory and time all the same, so it goes to the attic and is fetched from
+there when it is needed: hot.txt names the functions that are called. In place of any other there is a stub, one code
+object for all; a module none of whose functions is called is imported at the first use of a name of its own, and those
+of ON_DEMAND are imported by a container that asks for what they do.
 """
 
 from __future__ import annotations
@@ -22,9 +27,17 @@ import ast
 import importlib
 import marshal
 import sys
+from copy import deepcopy
 from importlib import machinery
 from pathlib import Path
 from types import CodeType, ModuleType
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from ocirt.launcher import trees
+else:  # not the package's: that is PARENT's, which has no launcher/
+    sys.path.insert(0, str(Path(__file__).parent))
+    import trees
 
 CREATE = ("ocirt.cli.main", "ocirt.cli.create", "ocirt.container.create")
 VERBS = {
@@ -36,47 +49,8 @@ ON_DEMAND = (
     "ocirt.cgroup.resources", "ocirt.container.errands", "ocirt.linux.seccomp", "ocirt.plan.scheduling",
 )  # fmt: skip
 
-Entry = tuple[str, str, "CodeType | str", int]
-
-
-class Lean(ast.NodeTransformer):
-    """Takes out what is there for readers and type checkers: annotations and the branches that only they see."""
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        """Drop a function's annotations."""
-        self.generic_visit(node)
-        node.returns = None
-        arguments = node.args
-        every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
-        for argument in filter(None, every):
-            argument.annotation = None
-        return node
-
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
-        """Keep the assignment of an annotated one."""
-        self.generic_visit(node)
-        if node.value is None:
-            return ast.copy_location(ast.Pass(), node)
-        return ast.copy_location(ast.Assign(targets=[node.target], value=node.value), node)
-
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST:
-        """Drop what only concerns annotations, and would be a module to load."""
-        return ast.copy_location(ast.Pass(), node) if node.module == "__future__" else node
-
-    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
-        """Keep the branch that is taken at run time."""
-        self.generic_visit(node)
-        if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
-            return node.orelse or ast.copy_location(ast.Pass(), node)
-        return node
-
-
-def compiled(path: Path) -> CodeType:
-    """The code of a source file, without docstrings and assertions."""
-    tree = ast.fix_missing_locations(Lean().visit(ast.parse(path.read_text(encoding="utf-8"))))
-    code = compile(tree, path.name, "exec", optimize=2, dont_inherit=True)
-    assert isinstance(code, CodeType)  # noqa: S101 - what compile's types leave open
-    return code
+Entry = tuple[str, str, "CodeType | str", int, "tuple[trees.Link, ...]"]
+Found = tuple[str, str, "Path | str", int]  # an entry before it is compiled
 
 
 class Recorder:
@@ -85,8 +59,8 @@ class Recorder:
     def __init__(self, search: list[str], in_tree: bool) -> None:
         self.search = search
         self.in_tree = in_tree
-        self.entries: list[Entry] = []
-        self.packed: dict[str, Entry] = {}
+        self.entries: list[Found] = []
+        self.packed: dict[str, Found] = {}
         for loader in (machinery.SourceFileLoader, machinery.ExtensionFileLoader):
             self.watch(loader)
 
@@ -112,10 +86,10 @@ class Recorder:
         kind = "package" if hasattr(module, "__path__") else "module"
         mtime = path.stat().st_mtime_ns if self.in_tree else 0
         if module.__name__ not in self.packed:
-            self.packed[module.__name__] = (module.__name__, kind, compiled(path), mtime)
+            self.packed[module.__name__] = (module.__name__, kind, path, mtime)
         self.entries.append(self.packed[module.__name__])
 
-    def take(self, names: tuple[str, ...]) -> tuple[Entry, ...]:
+    def take(self, names: tuple[str, ...]) -> list[Found]:
         """Import `names` as if none of ours had been before; the entries that this brought.
 
         A shared object is imported once: it is among the entries of the first that need it.
@@ -125,7 +99,77 @@ class Recorder:
             sys.modules.pop(name, None)
         for name in names:
             importlib.import_module(name)
-        return tuple(self.entries)
+        return list(self.entries)
+
+
+def trees_of(found: list[Found]) -> dict[str, ast.Module]:
+    """The lean trees of those that have a source."""
+    return {name: trees.lean_tree(path) for name, _, path, _ in found if isinstance(path, Path)}
+
+
+class Packer:
+    """Compiles what was found: all but what can wait for its first use."""
+
+    def __init__(self, found: list[Found], hot: dict[str, set[str]]) -> None:
+        self.hot = hot
+        self.attic = trees.Attic()
+        self.trees = trees_of(found)
+        # Those that have something to call: one of constants is never called.
+        idle = {
+            name
+            for name, kind, _, _ in found
+            if kind == "module" and name not in hot and "def " in ast.unparse(self.trees[name])
+        }
+        self.later_names = trees.put_off(self.trees, idle)
+        self.later: dict[str, tuple[int, str, int]] = {}
+
+    def tree(self, name: str) -> ast.Module:
+        """The tree of a module, without the imports that can wait."""
+        names = trees.targets(self.trees[name], self.later_names)
+        return cast("ast.Module", trees.PutOff(names).visit(deepcopy(self.trees[name])))
+
+    def entry(self, found: Found, loaded: set[str]) -> Entry:
+        """What to load at once, after `loaded`."""
+        name, kind, path, mtime = found
+        if not isinstance(path, Path):
+            return (name, kind, path, mtime, ())
+        linked = trees.Linked(loaded)
+        tree = linked.visit(trees.Stubs(self.hot.get(name, set()), self.attic).visit(self.tree(name)))
+        return (name, kind, trees.with_one_stub(trees.compiled(tree, path.name)), mtime, tuple(linked.links))
+
+    def demand(self, found: Found) -> None:
+        """What is loaded when it is asked for."""
+        name, kind, path, mtime = found
+        body = trees.compiled(self.trees[name], path.name) if isinstance(path, Path) else path
+        self.later[name] = (self.attic.put(body), kind, mtime)
+
+    def entries(self, found: list[Found], loaded: set[str]) -> tuple[Entry, ...]:
+        """What to load at once, builtin modules first, and add to `loaded`; the others are remembered in `later`."""
+        entries: list[Entry] = []
+        for name, kind, path, mtime in found:
+            if isinstance(path, Path) and name in self.later_names:
+                self.demand((name, kind, path, mtime))
+                continue
+            for builtin in self.builtins(name):
+                if builtin not in loaded:
+                    entries.append((builtin, "builtin", "", 0, ()))
+                loaded.add(builtin)
+            entries.append(self.entry((name, kind, path, mtime), loaded))
+            loaded.add(name)
+        return tuple(entries)
+
+    def builtins(self, name: str) -> list[str]:
+        """The builtin modules that a module imports."""
+        body = self.trees[name].body if name in self.trees else []
+        names = [alias.name for node in body if isinstance(node, ast.Import) for alias in node.names]
+        names += [str(node.module) for node in body if isinstance(node, ast.ImportFrom)]
+        return [name for name in dict.fromkeys(names) if name in sys.builtin_module_names]
+
+
+def read_hot(path: Path) -> dict[str, set[str]]:
+    """The functions that successful commands call, by module: a line "module: function Class.method …" each."""
+    pairs = (line.split(":") for line in path.read_text(encoding="ascii").splitlines())
+    return {module: set(names.split()) for module, names in pairs}
 
 
 def main() -> None:
@@ -133,22 +177,27 @@ def main() -> None:
     parent, site, output, *flags = sys.argv[1:]
     sys.dont_write_bytecode = True
     sys.path += [parent, site]
+    here = Path(__file__).parent
     recorder = Recorder(sys.path, "--in-tree" in flags)
     verbs = {verb: recorder.take(names) for verb, names in VERBS.items()}
-    shared = set.intersection(*({entry[0] for entry in entries} for entries in verbs.values()))
+    shared = set.intersection(*({found[0] for found in every} for every in verbs.values()))
     # The shared objects are in the first list alone.
-    common = tuple(entry for entry in verbs["create"] if entry[0] in shared or entry[1] == "extension")
+    common = [found for found in verbs["create"] if found[0] in shared or found[1] == "extension"]
+    demanded = [found for found in recorder.take(ON_DEMAND) if found[0].startswith("ocirt.")]
+    packer = Packer([found for every in verbs.values() for found in every], read_hot(here / "hot.txt"))
+    packer.trees |= trees_of(demanded)
+    boot = trees.compiled(trees.lean_tree(here / "boot.py"), "boot.py")
+    entries = packer.entries(common, set())
+    in_all = {name for name, *_ in entries}
     # Each in a piece of its own: a verb does not unmarshal what another needs.
     own = {
-        verb: marshal.dumps(tuple(entry for entry in entries if entry not in common)) for verb, entries in verbs.items()
+        verb: packer.attic.put(packer.entries([found for found in every if found not in common], set(in_all)))
+        for verb, every in verbs.items()
     }
-    demanded = {
-        name: (name, kind, body if isinstance(body, str) else marshal.dumps(body), mtime)
-        for name, kind, body, mtime in recorder.take(ON_DEMAND)
-        if name.startswith("ocirt.")
-    }
-    boot = compiled(Path(__file__).with_name("boot.py"))
-    Path(output + ".new").write_bytes(marshal.dumps((boot, common, own, demanded)))
+    for found in demanded:
+        packer.demand(found)
+    data = marshal.dumps((boot, entries, own, packer.later, len(packer.attic.data)))
+    Path(output + ".new").write_bytes(data + packer.attic.data)
     Path(output + ".new").replace(output)
 
 

@@ -116,9 +116,8 @@ void boot(const char *pack, size_t size, const char *verb, const char *parent, c
 		PyObject *value;
 	} given[] = {
 		{ "__builtins__", py.PyEval_GetBuiltins() },
-		{ "common", parts ? py.PyTuple_GetItem(parts, 1) : NULL },
-		{ "own", parts ? py.PyTuple_GetItem(parts, 2) : NULL },
-		{ "demanded", parts ? py.PyTuple_GetItem(parts, 3) : NULL },
+		{ "parts", parts },
+		{ "pack", py.PyMemoryView_FromMemory((char *)pack, (Py_ssize_t)size, PyBUF_READ) },
 		{ "verb", text(verb) },
 		{ "parent", text(parent) },
 		{ "search", search_list(directories) },
