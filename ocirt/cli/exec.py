@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import posix
+
 from ocirt.cli.create import path_option, preserved_fds
+from ocirt.config import load
 from ocirt.container.command import Command
 from ocirt.container.exec import ExecOptions
 from ocirt.errors import OcirtError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from ocirt.cli.main import Global
     from ocirt.cli.options import Options
 
@@ -52,7 +53,8 @@ def command(options: Options, words: list[str]) -> Command:
     """Translate the flags about what to run. Raises UsageError, BundleError."""
     if options.get("process"):
         path = str(options["process"])
-        return Command(process=process_file(path), name="process" if path == "-" else path)
+        raw, name = process_file(path)
+        return Command(process=load.parse(raw, name), name=name, raw=raw)  # type: ignore[arg-type]
     uid, gid = user(str(options.get("user") or ""))
     return Command(
         words[1:] if words[:1] == ["--"] else words,
@@ -69,18 +71,14 @@ def command(options: Options, words: list[str]) -> Command:
     )
 
 
-def process_file(path: str) -> Any:
-    """Read the value that the process file holds; "-" is standard input. Raises BundleError."""
-    from ocirt.config import load
-
+def process_file(path: str) -> tuple[bytes, str]:
+    """Read the process file; its text and its name. "-" is standard input. Raises BundleError."""
     if path != "-":
-        return load.parse(load.read(path), path)
-    import posix
-
+        return load.read(path), path
     data = b""
     while block := posix.read(0, 1 << 16):
         data += block
-    return load.parse(data, "process")
+    return data, "process"
 
 
 def listed(options: Options, key: str) -> list[str]:

@@ -21,7 +21,7 @@ class Command:
     """A process to run in a container.
 
     process            a whole one (config.md, "Process"); the rest, but args, is not looked at then
-    name               where `process` comes from, for messages
+    name, raw          where `process` comes from, for messages; and its text, b"" where it has none
     args               the program and its arguments
     cwd, env           working directory; variables besides the container's, NAME=value
     uid, gid, groups   user, group, and groups besides the container's; None: the container's
@@ -33,7 +33,7 @@ class Command:
 
     __slots__ = (
         "apparmor", "args", "capabilities", "cwd", "env", "gid", "groups", "label", "name", "no_new_privileges",
-        "process", "terminal", "uid",
+        "process", "raw", "terminal", "uid",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913 - a record: every field has a default and is passed by name
@@ -42,6 +42,7 @@ class Command:
         *,
         process: Process | None = None,
         name: str = "exec",
+        raw: bytes = b"",
         cwd: str = "",
         env: Sequence[str] = (),
         uid: int | None = None,
@@ -56,6 +57,7 @@ class Command:
         self.args = list(args)
         self.process = process
         self.name = name
+        self.raw = raw
         self.cwd = cwd
         self.env = list(env)
         self.uid = uid

@@ -10,6 +10,7 @@ pidfd, pid file            who finds the file finds a process that was executed
 from __future__ import annotations
 
 import posix
+from _struct import Struct
 from errno import EBUSY, ESRCH
 
 from ocirt import cgroup
@@ -32,6 +33,12 @@ if TYPE_CHECKING:
 
     from ocirt.container.command import Command
     from ocirt.spawn.console import Relay
+
+
+# Set by the launcher (boot.py): name and key of the file that the plan is to be kept in, empty where it is not.
+kept: tuple[bytes, bytes] = (b"", b"")
+
+HEAD = Struct("<QII")  # struct kept_head of launcher/again.c
 
 
 class ExecOptions:
@@ -96,11 +103,13 @@ class Entry:
     record    what state.json says of the container
     config    its config, with the process to run in place of its own
     plan      how it gets there
+    encoded   it, as bytes
     paths     the cgroups to join
     """
 
     __slots__ = (
-        "command", "config", "console", "container_id", "init", "keep", "options", "paths", "plan", "record", "root",
+        "command", "config", "console", "container_id", "encoded", "init", "keep", "options", "paths", "plan", "record",
+        "root",
     )  # fmt: skip
 
     def __init__(self, root: str, container_id: str, wanted: Command, options: ExecOptions) -> None:
@@ -178,6 +187,8 @@ class Entry:
             self.init.go(lib.SYNC_START)
             self.init.executed()
             self.tell()
+            if kept[0]:
+                self.remember(terminal)
             return relay
 
     def enter(self) -> None:
@@ -188,7 +199,8 @@ class Entry:
                 raise ContainerNotRunning(self.container_id)
             lent = [(lib.SLOT_TARGET, target), (lib.SLOT_ROOT, directory), (lib.SLOT_CONSOLE, self.console)]
             slots = [(slot, fd.number) for slot, fd in lent if fd.number >= 0]
-            self.init.hand_over(self.plan.ops, wire.encode(self.plan.ops), slots)
+            self.encoded = wire.encode(self.plan.ops)
+            self.init.hand_over(self.plan.ops, self.encoded, slots)
         self.console.close()
         if self.options.ignore_paused:
             self.init.deadline = -1  # in a frozen cgroup it waits for whoever thaws that
@@ -235,6 +247,20 @@ class Entry:
             from ocirt.cgroup import inside
 
             cgroup.attach(inside.beside(self.paths, self.record.pid), pid)
+
+    def remember(self, terminal: bool) -> None:
+        """Keep the plan for the launcher, which runs it again where key.c says that all else is equal.
+
+        Not one that needs more of the runtime than to attach it; not one that was made of another process file than the
+        key, which the engine has changed in between. It is a help: where it cannot be kept, there is none.
+        """
+        plain = not (terminal or self.plan.errands or plan.chroots(self.config) or self.options.cgroups)
+        syncs = [op[3][0] for op in self.plan.ops if op[0] == "sync"]
+        if not plain or syncs != [lib.SYNC_START] or self.command.raw not in kept[1]:
+            return
+        if all(posix.access(f"{path}/cgroup.procs", posix.W_OK) for path in self.paths):
+            head = HEAD.pack(lib.ocirt_plan_magic, len(kept[1]), len(self.encoded))
+            state.keep(self.root, self.container_id, kept[0].decode(), head + kept[1] + self.encoded)
 
     def tell(self) -> None:
         """The process runs: tell whoever waits for its pidfd or its pid file."""

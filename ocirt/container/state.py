@@ -15,17 +15,18 @@ from fcntl import LOCK_EX, LOCK_NB, flock
 from ocirt.container import quick
 from ocirt.container.ids import check_id
 from ocirt.container.record import State, boot_id, decode, document, encode
-from ocirt.errors import ContainerError, ContainerExists, ContainerNotFound, UnsupportedError, failed
+from ocirt.errors import ContainerError, ContainerExists, ContainerNotFound, OcirtError, UnsupportedError, failed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 __all__ = [
-    "State", "claim", "document", "lock", "public", "read", "read_at", "read_file", "remove", "sweep", "write",
+    "State", "claim", "document", "keep", "lock", "public", "read", "read_at", "read_file", "remove", "sweep", "write",
     "write_file",
 ]  # fmt: skip
 
+KEPT = 64  # plans of exec in one directory
 LIMIT = 1 << 20  # bytes of state.json; STATE_MAX of launcher/record.h
 MARK = 0o1700
 PLAIN = 0o700
@@ -121,6 +122,29 @@ def read_file(directory: int, name: str, limit: int = LIMIT) -> bytes:
             if len(data) > limit:
                 raise ValueError(f"{name} is larger than {limit} bytes")
         return data
+    finally:
+        posix.close(fd)
+
+
+def keep(root: str, container_id: str, name: str, data: bytes) -> None:
+    """Write a file of `exec` to the container's directory, unless somebody is at work there: it is a help, no more.
+
+    By way of a temporary name; when there are too many of them, they are removed first.
+    """
+    try:
+        fd = _open(root, container_id)
+    except OcirtError:
+        return
+    try:
+        flock(fd, LOCK_EX | LOCK_NB)
+        found = [other for other in posix.listdir(fd) if other.startswith("exec-")]
+        if len(found) >= KEPT:
+            _empty(fd, found)
+        if posix.fstat(fd).st_nlink:
+            write_file(fd, "." + name, data)
+            posix.rename("." + name, name, src_dir_fd=fd, dst_dir_fd=fd)
+    except OSError:
+        pass
     finally:
         posix.close(fd)
 

@@ -8,6 +8,7 @@ or a person is reading, completes the interpreter first. The launcher gives
     parent         directory of the package
     search         directories of extension modules
     complete       function that does what is left of the interpreter's start
+    kept           name and key of the file that the plan of an exec is to be kept in; empty where it is not
     offer          function that gives (socket, doorbell, pid) of an ocirt-init that waits already, or 0
 """
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     verb: str = ""
     parent: str = ""
     search: list[str] = []
+    kept: tuple[bytes, bytes] = (b"", b"")
 
     def complete() -> None: ...
     def offer() -> tuple[int, int, int] | int: ...
@@ -214,6 +216,8 @@ def boot() -> None:
         load(common)
         load(fetch(own[verb]))
         sys.modules["ocirt.spawn.parent"].offer = offer  # type: ignore[attr-defined]
+        if verb == "exec":
+            sys.modules["ocirt.container.exec"].kept = kept  # type: ignore[attr-defined]
     except Exception:
         for name in [name for name in sys.modules if name.partition(".")[0] == "ocirt"]:
             del sys.modules[name]

@@ -12,6 +12,9 @@
  */
 _Noreturn void run_python(int argc, char *const argv[], const char *lean, bool early);
 
+/* The directory that holds the Python package; ends the program where there is none. */
+void find_package(char *ret_parent);
+
 /* Starts, in the background, what makes the next attach to a cgroup v1 cheap. */
 void warm_cgroup_attach(void);
 

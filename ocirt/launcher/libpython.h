@@ -20,6 +20,7 @@
 #endif
 #define FUNCTIONS(X)                                                                                                   \
 	RAISED(X)                                                                                                      \
+	X(PyBytes_FromStringAndSize)                                                                                   \
 	X(PyConfig_InitIsolatedConfig)                                                                                 \
 	X(PyCMethod_New)                                                                                               \
 	X(PyConfig_SetBytesString)                                                                                     \

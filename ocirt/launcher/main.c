@@ -5,6 +5,7 @@
  * Arguments are read only as far as needed to be sure of the plain form: whatever is unknown here is left to Python.
  */
 #define _GNU_SOURCE
+#include "again.h"
 #include "launcher.h"
 #include "quick.h"
 
@@ -160,6 +161,11 @@ static int run_quick(const struct command *command)
 
 	if (!command->root && default_root(root, sizeof(root)) < 0)
 		return QUICK_PYTHON;
+	if (strcmp(command->verb, "exec") == 0) {
+		int code = run_again(command->root ? command->root : root, command->arguments);
+		if (code >= 0)
+			exit(code);
+	}
 	for (size_t i = 0; i < sizeof(verbs) / sizeof(*verbs); i++)
 		if (strcmp(command->verb, verbs[i].name) == 0)
 			return verbs[i].run(command->root ? command->root : root, command->arguments);

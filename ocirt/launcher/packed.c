@@ -1,5 +1,6 @@
 /* The packed modules and the half-started interpreter that executes them: what boot.py is given, and how it begins. */
 #define _GNU_SOURCE 1
+#include "again.h"
 #include "launcher.h"
 #include "libpython.h"
 
@@ -105,6 +106,16 @@ static PyObject *search_list(const char *const paths[])
 	return list;
 }
 
+/* The name of the file that the plan of this exec is to be kept in, and its key; both empty where it is not. */
+static PyObject *kept_name_and_key(void)
+{
+	const struct key *key = key_to_keep();
+	PyObject *name = py.PyBytes_FromStringAndSize(key ? key->name : NULL, key ? (Py_ssize_t)strlen(key->name) : 0);
+	PyObject *bytes = py.PyBytes_FromStringAndSize(key ? key->bytes : NULL, key ? (Py_ssize_t)key->size : 0);
+
+	return name && bytes ? py.Py_BuildValue("(NN)", name, bytes) : NULL;
+}
+
 void boot(const char *pack, size_t size, const char *verb, const char *parent, const char *const directories[])
 {
 	static PyMethodDef completion = { "complete", complete, METH_NOARGS, NULL };
@@ -122,6 +133,7 @@ void boot(const char *pack, size_t size, const char *verb, const char *parent, c
 		{ "parent", text(parent) },
 		{ "search", search_list(directories) },
 		{ "complete", py.PyCMethod_New(&completion, NULL, NULL, NULL) },
+		{ "kept", kept_name_and_key() },
 		{ "offer", py.PyCMethod_New(&offering, NULL, NULL, NULL) },
 	};
 

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 /* Where the package is, seen from this program: installed, Debian's ways of installing, a source tree. */
-static void find_package(char ret_parent[PATH_MAX])
+void find_package(char *ret_parent)
 {
 	static const char *const places[] = {
 		"lib/python" OCIRT_PYTHON_VERSION "/site-packages",

@@ -1,0 +1,254 @@
+/*
+ * `exec` of a plan that is there: the exchange of docs/plan.md with the init, the way into the cgroups, and in the
+ * foreground the company of the process. What goes wrong before it is executed is undone, and Python finds the words.
+ */
+#define _GNU_SOURCE
+#include "again.h"
+#include "launcher.h"
+#include "quick.h"
+#include "linux/shim.h"
+#include "../spawn/init/wire.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#define DEADLINE 120000 /* ms: spawn/parent.py's */
+
+struct kept_head {
+	uint64_t magic;
+	uint32_t key_size;
+	uint32_t plan_size;
+};
+
+struct process {
+	int socket;
+	pid_t first; /* the init's first stage; 0 once it is reaped */
+	pid_t pid;   /* the process that was asked for; 0 until it is known */
+};
+
+static struct key key;
+static bool keep;
+
+const struct key *key_to_keep(void)
+{
+	return keep ? &key : NULL;
+}
+
+/* A sealed memfd with the plan that was kept under the key, or -1. */
+static int open_plan(const struct container *c)
+{
+	_cleanup_fd_ int fd = openat(c->fd, key.name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	struct kept_head head;
+	struct stat st;
+	char *bytes;
+	int plan = -1;
+
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 077))
+		return -1;
+	if (st.st_size < (off_t)sizeof(head) || st.st_size > (off_t)(sizeof(head) + KEY_MAX + PLAN_MAX))
+		return -1;
+	bytes = malloc((size_t)st.st_size);
+	if (bytes && read(fd, bytes, (size_t)st.st_size) == st.st_size) {
+		memcpy(&head, bytes, sizeof(head));
+		if (head.magic == PLAN_MAGIC && head.key_size == key.size &&
+		    (off_t)(sizeof(head) + head.key_size) + head.plan_size == st.st_size &&
+		    memcmp(bytes + sizeof(head), key.bytes, key.size) == 0)
+			plan = shim_sealed_memfd("ocirt-plan", bytes + sizeof(head) + key.size, head.plan_size);
+	}
+	free(bytes);
+	return plan;
+}
+
+static int go(int socket, uint32_t point, const uint32_t *slots, const int *fds, uint32_t count)
+{
+	struct message message = { .type = MSG_GO, .value = point, .detail = count };
+
+	for (uint32_t i = 0; i < count; i++)
+		memcpy(message.text + i * sizeof(*slots), &slots[i], sizeof(*slots));
+	return shim_send(socket, &message, MESSAGE_HEAD + count * sizeof(*slots), fds, count);
+}
+
+/* Starts the init on the plan. */
+static bool start(const char *program_path, int plan, int pidfd, struct process *process)
+{
+	static const uint32_t slots[] = { SLOT_PLAN, SLOT_TARGET };
+	const int fds[] = { plan, pidfd };
+	_cleanup_fd_ int program = shim_program_memfd(program_path, NULL);
+	_cleanup_fd_ int bell = eventfd(1, EFD_CLOEXEC); /* the plan is there before the init looks */
+	int ends[2], r;
+
+	if (program < 0 || bell < 0 || shim_socketpair(ends) < 0)
+		return false;
+	process->socket = ends[0];
+	r = go(ends[0], SYNC_PLAN, slots, fds, 2);
+	if (r == 0)
+		r = shim_spawn(program, ends[1], bell, 0, NULL, 0, &process->first);
+	(void)close(ends[1]);
+	return r == 0;
+}
+
+static bool attach(const struct container *c, pid_t pid)
+{
+	struct slice rest = c->members[MEMBER_CGROUPS];
+	char path[PATH_SIZE + sizeof("/cgroup.procs")], text[16];
+	int length = snprintf(text, sizeof(text), "%d", pid), n;
+
+	while ((n = slice_next(&rest, path, PATH_SIZE)) > 0) {
+		_cleanup_fd_ int fd = -1;
+
+		strcpy(path + n, "/cgroup.procs");
+		fd = open(path, O_WRONLY | O_CLOEXEC);
+		if (fd < 0 || write(fd, text, (size_t)length) != length)
+			return false;
+	}
+	return n == -ENODATA;
+}
+
+/* The next message of the init; its type, 0 at end of file. */
+static int hear(const struct process *process, struct message *ret)
+{
+	int fd, n;
+
+	do
+		n = shim_poll(process->socket, DEADLINE);
+	while (n == -EINTR);
+	if (n <= 0)
+		return -1;
+	memset(ret, 0, MESSAGE_HEAD);
+	n = shim_receive(process->socket, ret, sizeof(*ret), &fd);
+	close_fd(&fd);
+	return n < 0 ? n : (int)ret->type;
+}
+
+/* Follows the init until its process has been executed. */
+static bool follow(const struct container *c, struct process *process)
+{
+	const uint32_t none = SLOT_NONE;
+	struct message message;
+	int type = hear(process, &message);
+
+	if (type == MSG_PID) {
+		process->pid = (pid_t)message.value;
+		(void)waitpid(process->first, NULL, 0);
+		process->first = 0;
+	} else { /* no pid namespace, no second process */
+		process->pid = process->first;
+		process->first = 0;
+	}
+	if (!attach(c, process->pid))
+		return false;
+	if (type == MSG_PID)
+		type = hear(process, &message);
+	if (type != MSG_SYNC || message.value != SYNC_START || go(process->socket, SYNC_START, &none, NULL, 0) < 0)
+		return false;
+	return hear(process, &message) == 0;
+}
+
+static void end(const struct process *process)
+{
+	const pid_t pids[] = { process->first, process->pid };
+
+	for (int i = 0; i < 2; i++)
+		if (pids[i] > 0) {
+			(void)kill(pids[i], SIGKILL);
+			(void)waitpid(pids[i], NULL, 0);
+		}
+}
+
+/* The pid file under a name that nobody looks for; the file is made ahead, so that nothing is executed without one. */
+static int make_pid_file(char ret_path[PATH_MAX])
+{
+	const char *slash = strrchr(key.pid_file, '/');
+	int directory = slash ? (int)(slash + 1 - key.pid_file) : 0;
+
+	if (snprintf(ret_path, PATH_MAX, "%.*s.%s.tmp", directory, key.pid_file, key.pid_file + directory) >= PATH_MAX)
+		return -1;
+	(void)unlink(ret_path);
+	return open(ret_path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+}
+
+static bool write_pid_file(int fd, const char *path, pid_t pid)
+{
+	return dprintf(fd, "%d", pid) > 0 && rename(path, key.pid_file) == 0;
+}
+
+/* Every signal that a process can be sent, blocked but for those about ourselves: the process's, as in console.py. */
+static void block_signals(sigset_t *ret_set, sigset_t *ret_before)
+{
+	static const int own[] = { SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV, SIGPIPE, SIGURG };
+
+	(void)sigfillset(ret_set);
+	for (size_t i = 0; i < sizeof(own) / sizeof(*own); i++)
+		(void)sigdelset(ret_set, own[i]);
+	(void)sigprocmask(SIG_BLOCK, ret_set, ret_before);
+}
+
+/* Hands signals on until the process has ended; its exit code. */
+static int attend(pid_t pid, const sigset_t *set)
+{
+	int status;
+
+	for (;;) {
+		int number = sigwaitinfo(set, NULL);
+
+		if (number == SIGCHLD && waitpid(pid, &status, WNOHANG) == pid)
+			return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+		if (number > 0 && number != SIGCHLD)
+			(void)kill(pid, number); /* not reaped yet, it is nobody else's id */
+	}
+}
+
+static int execute(const struct container *c, const char *program, int plan, int pidfd)
+{
+	struct process process = { .socket = -1 };
+	char path[PATH_MAX];
+	sigset_t set, before;
+	int pid_file = -1;
+	bool done;
+
+	if (key.pid_file && (pid_file = make_pid_file(path)) < 0)
+		return -1;
+	block_signals(&set, &before);
+	done = start(program, plan, pidfd, &process) && follow(c, &process);
+	close_fd(&process.socket);
+	if (done && pid_file >= 0 && !write_pid_file(pid_file, path, process.pid)) {
+		/* It has run for a moment: to do it anew would run it twice. */
+		(void)dprintf(STDERR_FILENO, "ocirt: write the pid file \"%s\": %s\n", key.pid_file, strerror(errno));
+		end(&process);
+		return 255;
+	}
+	if (!done) {
+		end(&process);
+		if (pid_file >= 0)
+			(void)unlink(path);
+		(void)sigprocmask(SIG_SETMASK, &before, NULL);
+		return -1;
+	}
+	return key.detach ? 0 : attend(process.pid, &set);
+}
+
+int run_again(const char *root, char **arguments)
+{
+	_cleanup_container_ struct container c = CONTAINER_NONE;
+	_cleanup_fd_ int pidfd = -1;
+	_cleanup_fd_ int plan = -1;
+	char parent[PATH_MAX], program[PATH_MAX + 32];
+
+	if (!key_of_command(arguments, &key) || container_open(root, key.id, false, &c) < 0)
+		return -1;
+	pidfd = container_process(&c);
+	if (pidfd < 0 || container_frozen(&c) || !member_is(&c, MEMBER_PHASE, "\"created\""))
+		return -1;
+	find_package(parent);
+	(void)snprintf(program, sizeof(program), "%s/ocirt/_bin/ocirt-init", parent);
+	keep = key_of_container(&c, program, &key);
+	plan = keep ? open_plan(&c) : -1;
+	return plan < 0 ? -1 : execute(&c, program, plan, pidfd);
+}

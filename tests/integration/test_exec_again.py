@@ -1,0 +1,207 @@
+"""exec of a command that was executed before: its plan is kept, and run again without an interpreter."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.support import Container, Runtime, wait_for
+from tests.integration.views import MakeBundle, user_namespace
+
+PR_CAPBSET_DROP, CAP_KILL = 24, 5
+
+
+def directory(container: Container) -> Path:
+    return container.runtime.root / container.id
+
+
+def plans(container: Container) -> list[Path]:
+    return sorted(directory(container).glob("exec-*"))
+
+
+def needs_python(container: Container, *words: str, flags: tuple[str, ...] = ()) -> bool:
+    """Whether the interpreter is loaded for a command, which must succeed."""
+    if not shutil.which("strace"):
+        pytest.skip("needs strace")
+    log = container.runtime.scratch / "strace"
+    command = ["strace", "-o", log, container.runtime.program, "--root", container.runtime.root, "exec", *flags]
+    done = subprocess.run(
+        [*command, container.id, *words], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False, timeout=30
+    )
+    assert done.returncode == 0
+    return "libpython" in log.read_text(errors="replace")
+
+
+def process_file(container: Container, name: str, **members: Any) -> str:
+    path = container.runtime.scratch / name
+    path.write_text(json.dumps({"args": ["true"], "cwd": "/", "env": ["PATH=/bin"], **members}))
+    return str(path)
+
+
+def test_the_second_time_no_interpreter_is_started(sleeper: Container) -> None:
+    assert needs_python(sleeper, "true")
+    assert not needs_python(sleeper, "true")
+
+
+def test_a_process_file_counts_by_what_it_says_and_not_by_its_name(sleeper: Container) -> None:
+    """Engines write a new file for every probe."""
+    assert needs_python(sleeper, flags=("--process", process_file(sleeper, "one")))
+    assert not needs_python(sleeper, flags=(f"--process={process_file(sleeper, 'two')}",))
+    assert needs_python(sleeper, flags=("--process", process_file(sleeper, "two", env=["PATH=/bin", "A=1"])))
+
+
+def test_detached_or_not_it_is_the_same_plan(sleeper: Container, detached: Callable[..., int]) -> None:
+    pid = detached()
+    assert len(plans(sleeper)) == 1
+    process = sleeper.runtime.popen("exec", sleeper.id, "sleep", "600")
+    wait_for(lambda: len(sleeper.exec("pidof", "sleep").stdout.split()) == 3, "the second sleeper")
+    assert len(plans(sleeper)) == 2, "one of sleep, one of pidof"
+    os.kill(pid, 0)
+    process.terminate()
+    assert process.wait(10) == 143
+
+
+@pytest.mark.parametrize(("script", "code"), [("exit 0", 0), ("exit 7", 7), ("kill -9 $$", 137)])
+def test_the_exit_code_is_the_same_each_time(sleeper: Container, script: str, code: int) -> None:
+    assert [sleeper.exec("sh", "-c", script, check=None).code for _ in range(3)] == [code] * 3
+    assert len(plans(sleeper)) == 1
+
+
+def test_what_the_process_is_and_sees_is_the_same_each_time(runtime: Runtime, make_bundle: MakeBundle) -> None:
+    limits = [{"type": "RLIMIT_NOFILE", "soft": 321, "hard": 432}]
+    rule = {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38}
+    linux = {"seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}}
+    container = runtime.start(make_bundle(args=["sleep", "600"], process={"rlimits": limits}, linux=linux))
+    script = """id; env; pwd; umask; ulimit -n; mkdir /tmp/x 2>&1; grep '^Cap\\|^No\\|^Sec\\|^Sig' /proc/self/status
+readlink /proc/self/ns/*; sort /proc/self/cgroup; ls /proc/$$/fd; cut -d' ' -f5,6,7 /proc/self/stat | wc -w"""
+    flags = ["-u", "1000:1000", "-g", "7", "-e", "A=1", "--cwd", "/tmp", "--cap", "CAP_KILL"]
+    first, second = (container.exec("sh", "-c", script, flags=flags).stdout for _ in range(2))
+    assert len(plans(container)) == 1
+    assert first == second
+    assert "uid=1000" in first
+
+
+def test_it_works_in_a_user_namespace(runtime: Runtime, make_bundle: MakeBundle) -> None:
+    container = runtime.start(make_bundle(args=["sleep", "600"], linux=user_namespace()))
+    said = [
+        container.exec("sh", "-c", "id -u; echo x >/dev/stdout; readlink /proc/self/ns/user").stdout for _ in range(2)
+    ]
+    assert said[0] == said[1]
+    assert len(plans(container)) == 1
+
+
+def test_it_works_without_a_pid_namespace(runtime: Runtime, make_bundle: MakeBundle) -> None:
+    container = runtime.start(
+        make_bundle(args=["sleep", "600"], linux={"namespaces": [{"type": "mount"}]}, hostname=None)
+    )
+    assert [container.exec("sh", "-c", "exit 4", check=None).code for _ in range(2)] == [4, 4]
+    assert len(plans(container)) == 1
+
+
+def test_another_caller_has_another_plan(sleeper: Container) -> None:
+    """One with fewer capabilities must not get the plan of one with more."""
+
+    def drop() -> None:
+        assert ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_KILL, 0, 0, 0) == 0
+
+    script = "sed -n 's/^CapBnd:.//p' /proc/self/status"
+    whole = [int(sleeper.exec("sh", "-c", script).stdout, 16) for _ in range(2)]
+    less = [int(sleeper.exec("sh", "-c", script, preexec_fn=drop).stdout, 16) for _ in range(2)]
+    assert whole[0] == whole[1]
+    assert less == [whole[0] & ~(1 << CAP_KILL)] * 2
+    assert len(plans(sleeper)) == 2
+
+
+@pytest.mark.parametrize("flags", [["--ignore-paused"], ["--cgroup", "/"], ["--preserve-fds", "0"]])
+def test_flags_beyond_the_process_are_compiled_each_time(sleeper: Container, flags: list[str]) -> None:
+    sleeper.exec("true", flags=flags)
+    assert plans(sleeper) == []
+
+
+def test_what_was_not_executed_is_not_kept(sleeper: Container) -> None:
+    for _ in range(2):
+        assert "not found in $PATH" in sleeper.exec("nosuch", check=False).stderr
+    assert plans(sleeper) == []
+
+
+def test_a_program_that_has_gone_is_told_as_the_first_time(sleeper: Container) -> None:
+    program = sleeper.bundle.add_file("bin/probe", "#!/bin/sh\nexit 5\n", 0o755)
+    assert [sleeper.exec("probe", check=None).code for _ in range(2)] == [5, 5]
+    program.unlink()
+    done = sleeper.exec("probe", check=False)
+    assert (done.code, done.stderr) == (255, 'ocirt: exec: "probe": executable file not found in $PATH\n')
+
+
+def test_a_plan_that_others_could_have_written_is_not_run(sleeper: Container) -> None:
+    sleeper.exec("true")
+    (plan,) = plans(sleeper)
+    for spoil in (lambda: plan.chmod(0o644), lambda: os.chown(plan, 1000, 1000)):
+        spoil()
+        assert needs_python(sleeper, "true")
+        assert not needs_python(sleeper, "true"), "it was kept anew"
+
+
+@pytest.mark.parametrize("place", [0, 20, -20])
+def test_a_plan_with_other_bytes_is_not_run(sleeper: Container, place: int) -> None:
+    sleeper.exec("true")
+    (plan,) = plans(sleeper)
+    data = bytearray(plan.read_bytes())
+    data[place] ^= 0xFF
+    plan.write_bytes(data)
+    assert sleeper.exec("true").code == 0
+    plan.write_bytes(data[:40])
+    assert sleeper.exec("true").code == 0
+
+
+def test_plans_do_not_pile_up(sleeper: Container) -> None:
+    for number in range(64):
+        (directory(sleeper) / f"exec-{number:016x}.plan").touch(0o600)
+    sleeper.exec("true")
+    assert len(plans(sleeper)) == 1
+
+
+def test_signals_reach_the_process_again(sleeper: Container) -> None:
+    script = "trap 'echo caught; exit 9' TERM; echo ready; while :; do sleep 0.05; done"
+    for number in range(2):
+        stem = sleeper.runtime.scratch / f"signalled-{number}"
+        process = sleeper.runtime.popen("exec", sleeper.id, "sh", "-c", script, stem=stem)
+        wait_for(lambda stem=stem: "ready" in stem.with_suffix(".out").read_text(), "ready")  # type: ignore[misc]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 9
+        assert stem.with_suffix(".out").read_text() == "ready\ncaught\n"
+
+
+def test_a_pid_file_is_written_again(sleeper: Container, detached: Callable[..., int]) -> None:
+    first, second = detached(), detached()
+    assert first != second
+    assert len(plans(sleeper)) == 1
+    done = sleeper.exec("sleep", "600", flags=["-d", "--pid-file", "/nonexistent/pid"], check=False)
+    assert 'write the pid file "/nonexistent/pid": no such file or directory' in done.stderr
+
+
+def test_a_container_that_is_paused_or_gone_is_not_entered(sleeper: Container) -> None:
+    sleeper.exec("true")
+    if not sleeper.pause(check=None).code:
+        assert "paused" in sleeper.exec("true", check=False).stderr
+        sleeper.resume()
+    sleeper.kill("KILL")
+    sleeper.wait_stopped()
+    assert "container not running" in sleeper.exec("true", check=False).stderr
+
+
+def test_a_container_of_the_same_name_has_plans_of_its_own(sleeper: Container) -> None:
+    sleeper.exec("true")
+    sleeper.stop()
+    again = sleeper.runtime.create(sleeper.bundle, container_id=sleeper.id)
+    again.start()
+    assert plans(again) == []
+    assert again.exec("true").code == 0
