@@ -57,7 +57,7 @@ def _linux(seccomp: dict[str, Any]) -> dict[str, Any]:
         "intelRdt": {"enabled": False, "schemata": False, "monitoring": False},
         "memoryPolicy": {"modes": sorted(scheduling.MEMORY_MODES), "flags": sorted(scheduling.MEMORY_FLAGS)},
         "mountExtensions": {"idmap": {"enabled": True}},
-        "netDevices": {"enabled": False},
+        "netDevices": {"enabled": True},
     }
 
 

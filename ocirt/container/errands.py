@@ -80,8 +80,16 @@ def seccomp_listener(target: Target, path: str, metadata: str | None, slots: tup
         target.lend(state, fd)
 
 
+def net_device(target: Target, host: str, name: str) -> None:
+    """By netlink(7)."""
+    from ocirt.container import net_devices
+
+    net_devices.move(target.pid, host, name)
+
+
 ACTIONS: dict[str, Callable[..., None]] = {
     "scheduler": scheduler,
     "io_priority": io_priority,
     "seccomp_listener": seccomp_listener,
+    "net_device": net_device,
 }

@@ -139,6 +139,11 @@ def user_namespace() -> int:
     return _checked(lib.shim_user_namespace(), "make a user namespace")
 
 
+def netlink_socket(namespace: int) -> Fd:
+    """A NETLINK_ROUTE socket of the network namespace with that descriptor (netlink(7), setns(2))."""
+    return Fd(_checked(lib.shim_netlink_socket(namespace), "open a netlink socket in a network namespace"))
+
+
 def knows_seccomp_flags(flags: int) -> bool:
     """True where the kernel knows these SECCOMP_FILTER_FLAG_… (seccomp(2))."""
     return bool(lib.shim_seccomp_flags(flags))

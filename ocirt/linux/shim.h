@@ -19,6 +19,7 @@ int shim_receive(int socket, void *data, size_t size, int *ret_fd);
 int shim_sched_setattr(int pid, const void *attributes);
 int shim_ioprio_set(int pid, int value);
 int shim_user_namespace(void);
+int shim_netlink_socket(int network_namespace);
 int shim_seccomp_flags(uint64_t flags);
 int shim_idmap(int tree, int user_namespace, int recursive);
 int shim_open_tree(const char *path, int recursive);

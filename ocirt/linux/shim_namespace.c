@@ -5,10 +5,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/mount.h>
+#include <linux/netlink.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #ifndef AT_RECURSIVE /* glibc before 2.37 */
@@ -62,4 +65,36 @@ int shim_ioprio_set(int pid, int value)
 int shim_seccomp_flags(uint64_t flags)
 {
 	return syscall(SYS_seccomp, 1 /* SECCOMP_SET_MODE_FILTER */, flags, NULL) < 0 && errno == EFAULT;
+}
+
+/*
+ * A NETLINK_ROUTE socket of another network namespace. A child that shares our descriptors enters the namespace, makes
+ * the socket and puts it in place of ours, which keeps the number for it; we enter nothing.
+ */
+int shim_netlink_socket(int network_namespace)
+{
+	int number = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	int status = 0;
+	long pid;
+
+	if (number < 0)
+		return -errno;
+	pid = syscall(SYS_clone, CLONE_FILES | CLONE_VFORK | SIGCHLD, 0, 0, 0, 0);
+	if (pid == 0) {
+		int fd = -1;
+
+		if (syscall(SYS_setns, network_namespace, CLONE_NEWNET) == 0)
+			fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+		if (fd >= 0 && dup3(fd, number, O_CLOEXEC) >= 0 && close(fd) == 0)
+			_exit(0);
+		_exit(errno);
+	}
+	if (pid > 0)
+		while (waitpid((pid_t)pid, &status, 0) < 0 && errno == EINTR)
+			;
+	if (pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0)
+		return number;
+	status = pid < 0 ? errno : WIFEXITED(status) ? WEXITSTATUS(status) : EINTR;
+	(void)close(number);
+	return -status;
 }

@@ -63,6 +63,7 @@ PHASES: tuple[Phase, ...] = (
     security.check_mount_label,
     process.errands,
     security.listener,
+    namespaces.net_devices,
     # -- the first stage: in the host's namespaces, with the host's /proc
     ids.oom_score_adj,  # before the process loses the right to lower it
     process.hard_limits,  # before a user namespace takes the right to raise them
@@ -115,7 +116,6 @@ PHASES: tuple[Phase, ...] = (
 
 # What the specification knows and this version does not; {} and [] ask for nothing.
 UNSUPPORTED = (
-    ("linux", "netDevices"),
     ("linux", "intelRdt"),
 )
 

@@ -49,9 +49,18 @@ def seccomp_listener(path: str, *_: Any) -> str:
     return f'connect to the seccomp agent "{path}"'
 
 
+def net_device(host: str, name: str) -> str:
+    """From where and to which name."""
+    return f"move the network device {host} into the container{'' if name == host else f' as {name}'}"
+
+
 WORDS: dict[str, tuple[Callable[..., str], Callable[..., str]]] = {
     "scheduler": (scheduler, lambda attributes: f"sched_setattr(pid, {len(attributes)} bytes, 0)"),
     "io_priority": (io_priority, lambda value: f"ioprio_set(IOPRIO_WHO_PROCESS, pid, {value:#x})"),
+    "net_device": (
+        net_device,
+        lambda host, name: f"RTM_SETLINK({host}, IFLA_NET_NS_FD), RTM_SETLINK(IFLA_IFNAME {name}), RTM_NEWADDR",
+    ),
     "seccomp_listener": (seccomp_listener, lambda path, *_: f'connect("{path}")'),
 }
 
@@ -64,6 +73,10 @@ HINTS: dict[tuple[str, str], str] = {
     ("scheduler", "EOPNOTSUPP"): "the kernel is built without utilization clamping",
     ("seccomp_listener", "ENOENT"): "the agent must listen before the container is created",
     ("seccomp_listener", "ECONNREFUSED"): "nobody listens there any more",
+    ("net_device", "ENODEV"): "the host has no such device",
+    ("net_device", "EEXIST"): "the container has a device of that name",
+    ("net_device", "EINVAL"): "the kernel keeps devices of this kind where they are",
+    ("net_device", "EPERM"): "it takes CAP_NET_ADMIN on the host",
     ("io_priority", "EPERM"): "IOPRIO_CLASS_RT takes CAP_SYS_NICE on the host",
 }
 

@@ -26,3 +26,8 @@ def io_priority(pointer: str, value: int) -> Errand:
 def seccomp_listener(pointer: str, path: str, metadata: str | None, slots: tuple[int, int], status: str) -> Errand:
     """Connect to the seccomp agent at `path` and write the state for it; both descriptors go to the init's slots."""
     return ("seccomp_listener", pointer, (path, metadata, slots, status))
+
+
+def net_device(pointer: str, host: str, name: str) -> Errand:
+    """Move the network device `host` of the runtime's namespace into the container's, as `name`."""
+    return ("net_device", pointer, (host, name))

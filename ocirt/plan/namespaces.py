@@ -125,6 +125,18 @@ def names(c: Context) -> list[Op]:
     return found
 
 
+def net_devices(c: Context) -> list[Op]:
+    """Devices to move, by the runtime: its network namespace has them."""
+    listed = c.linux.get("netDevices")
+    if listed:
+        from ocirt.plan import errands
+
+        for host, device in listed.items():
+            pointer = f"/linux/netDevices/{step(host)}"
+            c.errands.append(errands.net_device(pointer, host, device.get("name") or host))
+    return []
+
+
 def sysctl(c: Context) -> list[Op]:
     """Kernel parameters, after the hooks: net.ipv4.conf.eth0 is there when a hook has made eth0.
 

@@ -229,6 +229,19 @@ def test_a_filter_with_a_listener_is_loaded_while_the_runtime_is_there(profile: 
     assert "no_new_privs" not in early
 
 
+def test_network_devices_are_moved_by_the_runtime_before_any_hook() -> None:
+    kinds = [{"type": "mount"}, {"type": "network"}]
+    devices = {"eth0": {}, "e/1": {"name": "lan%d"}, "eth2": {"name": ""}}
+    hooks = {"createRuntime": [{"path": "/h"}]}
+    plan = compiled(config(linux={"namespaces": kinds, "netDevices": devices}, hooks=hooks))
+    assert plan.errands == [
+        ("net_device", "/linux/netDevices/eth0", ("eth0", "eth0")),
+        ("net_device", "/linux/netDevices/e~11", ("e/1", "lan%d")),
+        ("net_device", "/linux/netDevices/eth2", ("eth2", "eth2")),
+    ]
+    assert plan.syncs == (2, 3, 4)
+
+
 def test_a_listener_without_a_notifying_rule_is_ignored() -> None:
     linux = {"seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/agent"}}
     plan = compiled(config(linux=linux), seccomp=1)
@@ -241,7 +254,6 @@ def test_a_listener_without_a_notifying_rule_is_ignored() -> None:
     [
         ("process", {"apparmorProfile": "p"}, "/process/apparmorProfile"),
         ("process", {"selinuxLabel": "l"}, "/process/selinuxLabel"),
-        ("linux", {"netDevices": {"eth0": {}}}, "/linux/netDevices"),
         ("linux", {"intelRdt": {"closID": "x"}}, "/linux/intelRdt"),
         ("linux", {"mountLabel": "l"}, "/linux/mountLabel"),
     ],
