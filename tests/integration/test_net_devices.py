@@ -1,4 +1,4 @@
-"""linux.netDevices: moved, renamed, with their addresses and up. The host's are those of a namespace of the test's own."""
+"""linux.netDevices: moved, renamed, with their addresses, and up. The host's are those of a namespace of the test."""
 
 from __future__ import annotations
 
