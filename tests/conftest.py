@@ -85,6 +85,7 @@ def busybox_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (rootfs / "etc" / "passwd").write_text("root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/home/user:/bin/sh\n")
     (rootfs / "etc" / "group").write_text("root:x:0:\nuser:x:1000:\n")
     umoci("repack", "--image", "image:busybox", "empty")
-    umoci("config", "--image", "image:busybox", "--config.cmd", "sh")
+    path = "PATH=/bin:/sbin"
+    umoci("config", "--image", "image:busybox", "--config.cmd", "sh", "--config.env", path)
     umoci("unpack", "--image", "image:busybox", "bundle")
     return where / "image"

@@ -12,13 +12,14 @@ from typing import TypeVar
 
 import pytest
 
+from tests.engines.containerd import Containerd
 from tests.engines.docker import Docker
 from tests.engines.place import Place
-from tests.engines.podman import IMAGE, Podman
+from tests.engines.podman import Podman
 
 CAP_SYS_RESOURCE = 24
 HERE = Path(__file__).parent
-Engine = TypeVar("Engine", Podman, Docker)
+Engine = TypeVar("Engine", Podman, Docker, Containerd)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -53,12 +54,15 @@ def engine_runtime(ocirt_bin: str) -> str:
 
 @pytest.fixture(scope="session")
 def image_archive(busybox_image: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The busybox image as an archive that every engine loads (docker-archive)."""
+    """The busybox image as an archive that every engine loads; pause.tar beside it has one that only stays."""
     need("skopeo")
-    archive = tmp_path_factory.mktemp("archive") / "busybox.tar"
-    target = f"docker-archive:{archive}:{IMAGE}"
-    subprocess.run(["skopeo", "copy", "--quiet", f"oci:{busybox_image}:busybox", target], check=True)
-    return archive
+    command = ["--config.entrypoint", "/bin/sleep", "--config.cmd", "1000000"]
+    subprocess.run(["umoci", "config", "--image", f"{busybox_image}:busybox", "--tag", "pause", *command], check=True)
+    directory = tmp_path_factory.mktemp("archive")
+    for name in ("busybox", "pause"):
+        target = f"docker-archive:{directory}/{name}.tar:localhost/{name}:latest"
+        subprocess.run(["skopeo", "copy", "--quiet", f"oci:{busybox_image}:{name}", target], check=True)
+    return directory / "busybox.tar"
 
 
 def lived(engine: type[Engine], runtime: str, image: Path) -> Iterator[Engine]:
@@ -85,3 +89,10 @@ def docker(engine_runtime: str, image_archive: Path) -> Iterator[Docker]:
     """Docker."""
     need("dockerd", "docker", "containerd", "iptables", "nsenter")
     yield from lived(Docker, engine_runtime, image_archive)
+
+
+@pytest.fixture(scope="session")
+def containerd(engine_runtime: str, image_archive: Path) -> Iterator[Containerd]:
+    """containerd."""
+    need("containerd", "ctr", "iptables", "nsenter")
+    yield from lived(Containerd, engine_runtime, image_archive)
