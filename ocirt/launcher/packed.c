@@ -12,18 +12,21 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* What ends a command in the middle, and has what it made undone: by hand, by an engine, by a terminal that closes. */
+static const int interrupting[] = { SIGINT, SIGTERM, SIGHUP };
+
 static PyObject *complete(PyObject *self, PyObject *unused)
 {
-	sigset_t interrupting, before;
+	sigset_t blocked, before;
 	PyStatus status;
 
 	(void)self;
 	(void)unused;
 	/* An exception in the middle would leave the interpreter without what it needs to report it. */
-	(void)sigemptyset(&interrupting);
-	(void)sigaddset(&interrupting, SIGINT);
-	(void)sigaddset(&interrupting, SIGTERM);
-	(void)pthread_sigmask(SIG_BLOCK, &interrupting, &before);
+	(void)sigemptyset(&blocked);
+	for (size_t i = 0; i < sizeof(interrupting) / sizeof(*interrupting); i++)
+		(void)sigaddset(&blocked, interrupting[i]);
+	(void)pthread_sigmask(SIG_BLOCK, &blocked, &before);
 	status = py.InitializeMain();
 	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (py.PyStatus_Exception(status)) {
@@ -65,14 +68,13 @@ static void interrupt(int number)
 
 void handle_signals(void)
 {
-	static const int numbers[] = { SIGINT, SIGTERM };
 	struct sigaction action = { .sa_handler = interrupt }, before;
 
 	(void)sigfillset(&action.sa_mask); /* Py_AddPendingCall holds a lock: it must not come upon itself */
 	(void)signal(SIGPIPE, SIG_IGN);
-	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
-		if (sigaction(numbers[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
-			(void)sigaction(numbers[i], &action, NULL);
+	for (size_t i = 0; i < sizeof(interrupting) / sizeof(*interrupting); i++) /* nohup(1) has one of them ignored */
+		if (sigaction(interrupting[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+			(void)sigaction(interrupting[i], &action, NULL);
 }
 
 const char *map_pack(const char *parent, size_t *ret_size)
