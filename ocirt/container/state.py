@@ -16,6 +16,7 @@ from ocirt.container import quick
 from ocirt.container.ids import check_id
 from ocirt.container.record import State, boot_id, decode, document, encode
 from ocirt.errors import ContainerError, ContainerExists, ContainerNotFound, OcirtError, UnsupportedError, failed
+from ocirt.linux.calls import Fd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,20 +33,22 @@ MARK = 0o1700
 PLAIN = 0o700
 MODE_BITS = 0o7777
 OPEN_DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
+OPEN_ROOT = posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC
 OPEN_NEW = posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_NOFOLLOW | posix.O_CLOEXEC
 
 
 def claim(root: str, container_id: str) -> int:
     """Take the id: the fd of its new directory, locked, still empty and marked. Makes the root where it is missing.
 
-    Raises ContainerExists, InvalidID, SystemCallError.
+    Raises ContainerExists, InvalidID, SystemCallError, ContainerError for a root that is not ours alone.
     """
     check_id(container_id)
     path = f"{root}/{container_id}"
     made, fd = False, -1
     try:
-        made = _make(root, path)
-        fd = posix.open(path, OPEN_DIRECTORY)
+        with Fd(_open_root(root)) as directory:
+            made = _mkdir(container_id, MARK, directory.number)
+            fd = posix.open(container_id, OPEN_DIRECTORY, dir_fd=directory.number)
         if _take(fd):
             return fd
     except OSError as error:
@@ -234,26 +237,43 @@ def _give_up(made: str, fd: int) -> None:
         pass  # `delete --force` knows it by its mark
 
 
-def _make(root: str, path: str) -> bool:
+def _open_root(root: str) -> int:
+    """The fd of the state root, made where it is missing. Raises ContainerError, OSError.
+
+    Another user who could rename what is in it could have us change, and later trust, whatever he puts there.
+    """
     try:
-        return _mkdir(path, MARK)
+        fd = posix.open(root, OPEN_ROOT)
     except FileNotFoundError:
-        missing = []
-        while root and not _exists(root):
-            missing.append(root)
-            root = root.rpartition("/")[0]
-        for directory in reversed(missing):
-            _mkdir(directory, PLAIN if directory == missing[0] else 0o755)
-        return _mkdir(path, MARK)
+        _make_root(root)
+        fd = posix.open(root, OPEN_ROOT)
+    status = posix.fstat(fd)
+    if status.st_uid not in {0, posix.geteuid()}:
+        problem = f"belongs to user {status.st_uid}"
+    elif status.st_mode & 0o1002 == 0o002:
+        problem = "can be written by everybody"
+    else:
+        return fd
+    posix.close(fd)
+    raise ContainerError(f'the state root "{root}" {problem}: states in it could not be trusted')
 
 
-def _mkdir(path: str, mode: int) -> bool:
+def _make_root(root: str) -> None:
+    missing = []
+    while root and not _exists(root):
+        missing.append(root)
+        root = root.rpartition("/")[0]
+    for directory in reversed(missing):
+        _mkdir(directory, PLAIN if directory == missing[0] else 0o755)
+
+
+def _mkdir(path: str, mode: int, dir_fd: int | None = None) -> bool:
     """Whether it was missing, and is made."""
     try:
-        posix.mkdir(path, mode)
+        posix.mkdir(path, mode, dir_fd=dir_fd)
     except FileExistsError:
         return False  # another claim was faster; or the id is taken, or left behind: _take tells
-    posix.chmod(path, mode)  # whatever the caller's umask is
+    posix.chmod(path, mode, dir_fd=dir_fd)  # whatever the caller's umask is
     return True
 
 

@@ -17,7 +17,14 @@ from hypothesis import strategies as st
 from ocirt.container import list as list_module
 from ocirt.container import quick, record, state
 from ocirt.container.record import encode
-from ocirt.errors import ContainerExists, ContainerNotFound, InvalidID, SystemCallError, UnsupportedError
+from ocirt.errors import (
+    ContainerError,
+    ContainerExists,
+    ContainerNotFound,
+    InvalidID,
+    SystemCallError,
+    UnsupportedError,
+)
 from ocirt.linux._kernel import lib
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
@@ -106,6 +113,28 @@ def rewrite(root: str, value: state.State) -> None:
 
 
 # ---- claiming ----
+
+
+@pytest.mark.parametrize(("uid", "mode"), [(12345, 0o700), (12345, 0o1777), (0, 0o777)], ids=str)
+def test_a_root_that_is_not_ours_alone_is_refused_and_nothing_made_in_it(root: str, uid: int, mode: int) -> None:
+    """Who can rename what is in it could put another directory, or a symlink, in the place of the one just made."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to give the directory away")
+    Path(root).mkdir()
+    os.chown(root, uid, 0)
+    Path(root).chmod(mode)
+    with pytest.raises(ContainerError, match="could not be trusted"):
+        state.claim(root, "web")
+    assert list(Path(root).iterdir()) == []
+
+
+def test_a_root_as_tmp_and_a_symlink_to_one_are_fine(root: str) -> None:
+    Path(root).mkdir()
+    Path(root).chmod(0o1777)
+    Path(f"{root}.link").symlink_to(root)
+    os.close(state.claim(root, "one"))
+    os.close(state.claim(f"{root}.link", "two"))
+    assert sorted(path.name for path in Path(root).iterdir()) == ["one", "two"]
 
 
 def test_claim_makes_the_root_and_a_directory_for_the_owner_alone(root: str, make: Callable[..., state.State]) -> None:
