@@ -8,6 +8,7 @@
  *
  *     ocirt-init FD [FD]       the report channel, a SOCK_SEQPACKET socket; the doorbell, an eventfd
  */
+#include <limits.h>
 #include <linux/prctl.h>
 #include "init.h"
 
@@ -48,7 +49,7 @@ static int number(const char *text)
 	int n = 0;
 
 	for (; *text; text++) {
-		if (*text < '0' || *text > '9' || n > 100000)
+		if (*text < '0' || *text > '9' || n > (INT_MAX - 9) / 10)
 			return -1;
 		n = n * 10 + (*text - '0');
 	}
