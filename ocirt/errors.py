@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+# What an error about the configuration begins with, until somebody says that it was another file
+DOCUMENT = "config.json"
+
 # What ENOSYS means to a person
 OLD_KERNEL = "ocirt needs Linux 5.14 or newer, and no sandbox around it that hides system calls"
 
@@ -33,6 +36,12 @@ class OcirtError(Exception):
     """Base of every error that a user is meant to read. `str(error)` is one line unless a class says so."""
 
     exit_code = 1
+
+    def name_document(self, name: str) -> None:
+        """Say that the configuration was not read from config.json but from the file `name`."""
+        text = str(self)
+        if text.startswith(f"{DOCUMENT}:"):
+            self.args = (name + text[len(DOCUMENT) :],)
 
 
 class UsageError(OcirtError):
@@ -60,7 +69,7 @@ class Problem:
 
     __slots__ = ("document", "line", "message", "pointer")
 
-    def __init__(self, pointer: str, message: str, line: int = 0, document: str = "config.json") -> None:
+    def __init__(self, pointer: str, message: str, line: int = 0, document: str = DOCUMENT) -> None:
         self.pointer = pointer
         self.message = message
         self.line = line
@@ -91,6 +100,12 @@ class ConfigError(OcirtError):
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__("\n".join(map(str, problems)))
         self.problems = list(problems)
+
+    def name_document(self, name: str) -> None:
+        """Say that the configuration was not read from config.json but from the file `name`."""
+        for problem in self.problems:
+            problem.document = name if problem.document == DOCUMENT else problem.document
+        self.args = ("\n".join(map(str, self.problems)),)
 
     @property
     def pointer(self) -> str:

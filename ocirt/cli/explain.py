@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from errno import errorcode
 
-from ocirt.cli.create import bundle_option, create_options
+from ocirt.cli.create import bundle_option, create_options, path_option
 from ocirt.cli.log import printable, tell, warn
 from ocirt.cli.output import say, say_json
 from ocirt.cli.validate import take_bundle
+from ocirt.container.prepare import Named
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ def run(globals_: Global, options: Options, arguments: list[str]) -> int:
     birth = birth_of(globals_, options, bundle_option(options))
     plan = birth.plan
     steps = [step_of(number, op) for number, op in enumerate(plan.ops, 1)]
-    errands = [*limits_of(birth), *devices_of(birth), *errands_of(plan)]
+    with Named(path_option(options, "config")):
+        errands = [*limits_of(birth), *devices_of(birth), *errands_of(plan)]
     if options.get("json"):
         say_json({"steps": steps, "errands": errands, "warnings": list(plan.warnings)})
         return 0

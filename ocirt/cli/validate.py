@@ -5,7 +5,8 @@ from __future__ import annotations
 from ocirt.cli.create import bundle_option, path_option
 from ocirt.cli.log import printable
 from ocirt.cli.output import say
-from ocirt.errors import UsageError
+from ocirt.container.prepare import Named
+from ocirt.errors import DOCUMENT, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,11 +21,15 @@ def run(_globals: Global, options: Options, arguments: list[str]) -> int:
     from ocirt.config.load import load
 
     take_bundle(options, arguments, "validate")
-    document, raw = load(bundle_option(options), path_option(options, "config"))
-    check(document, raw)
+    config = path_option(options, "config")
+    with Named(config):
+        document, raw = load(bundle_option(options), config)
+        check(document, raw)
+    name = (config or DOCUMENT).rpartition("/")[2]
     for warning in warnings(document, raw):
+        warning.document = name
         say(f"warning: {printable(str(warning))}")
-    say("config.json is valid")
+    say(f"{printable(name)} is valid")
     return 0
 
 

@@ -19,7 +19,7 @@ from ocirt.config import check, explain, load
 from ocirt.container import create, delete, events, kill, pause, process, ps, resume, start, state, update
 from ocirt.container import list as listing
 from ocirt.container import run as running
-from ocirt.container.prepare import Options, bundle_path
+from ocirt.container.prepare import Named, Options, bundle_path
 from ocirt.errors import ContainerNotRunning
 from ocirt.linux import calls
 
@@ -48,12 +48,16 @@ class Bundle:
     def read(self) -> dict[str, Any]:
         """config.json, checked. Raises BundleError, ConfigError."""
         document, raw = load.load(self.path, self.config)
-        check.check(document, raw)
+        with Named(self.config):
+            check.check(document, raw)
         return document
 
     def problems(self) -> list[Problem]:
         """All that is wrong with config.json; empty where it is valid. Raises BundleError."""
-        return explain.problems(*load.load(self.path, self.config))
+        found = explain.problems(*load.load(self.path, self.config))
+        for problem in found if self.config else ():
+            problem.document = str(self.config).rpartition("/")[2]
+        return found
 
 
 class Runtime:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ocirt.container.birth import Birth
-from ocirt.container.prepare import Options
+from ocirt.container.prepare import Named, Options
 from ocirt.linux._kernel import lib
 
 __all__ = ["Options", "create"]
@@ -16,8 +16,9 @@ def create(root: str, container_id: str, bundle: str, *, options: Options) -> No
     SystemCallError; then nothing is left behind.
     """
     birth = Birth(root, container_id, bundle, options)
-    birth.read("create")
-    with birth:
+    with Named(options.config):
+        birth.read("create")
+    with Named(options.config), birth:
         birth.connect_console()
         birth.bring_up(lib.SYNC_CREATED)
         birth.settle()

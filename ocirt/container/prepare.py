@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import posix
 
-from ocirt.errors import BundleError, ConfigError, Problem, UnsupportedError
+from ocirt.errors import BundleError, ConfigError, OcirtError, Problem, UnsupportedError
 from ocirt.linux import calls, sysctl
 from ocirt.linux.consts import S_IFDIR, S_IFMT
 
@@ -58,6 +58,22 @@ class Options:
         self.preserve_fds = preserve_fds
         self.manager = manager
         self.pidfd_socket = pidfd_socket
+
+
+class Named:
+    """Used as a context: an error inside speaks of the configuration by the name of the file `config`, where given."""
+
+    __slots__ = ("config",)
+
+    def __init__(self, config: str | None) -> None:
+        self.config = config
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if self.config and isinstance(error, OcirtError):
+            error.name_document(self.config.rpartition("/")[2])
 
 
 def absolute(path: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ocirt.container import delete, hooks
 from ocirt.container.birth import Birth
+from ocirt.container.prepare import Named
 from ocirt.linux import calls
 from ocirt.linux._kernel import lib
 
@@ -33,7 +34,8 @@ def run(  # noqa: PLR0913 - the flags of one command, by name
     Raises as `create`, and ExecError.
     """
     birth = Birth(root, container_id, bundle, options)
-    birth.read("run")
+    with Named(options.config):
+        birth.read("run")
     if detach:
         bring_to_life(birth, None)
         return 0
@@ -57,7 +59,7 @@ def bring_to_life(birth: Birth, console: ModuleType | None) -> Relay | None:
     """Create and let execute; undone whole on failure. With `console`, the relay of a terminal in the foreground."""
     terminal = bool((birth.config.get("process") or {}).get("terminal"))
     ours = calls.Fd(-1)
-    with birth, ours:
+    with Named(birth.options.config), birth, ours:
         if terminal and console and not birth.options.console_socket:
             mine, birth.console = calls.socketpair()
             ours.number = mine.take()

@@ -63,7 +63,7 @@ WRONG_WORDS: list[tuple[list[str], str]] = [
     (["frobnicate"], 'unknown command "frobnicate"'),
     (["crate", "x"], 'unknown command "crate"; did you mean "create"?'),
     ([""], 'unknown command ""'),
-    (["exec", "x", "ls"], 'command "exec" is not part of this version'),
+    (["mounts", "x"], 'command "mounts" is not part of this version'),
     (["checkpoint", "--help"], 'command "checkpoint" is not part of this version'),
     (["help", "frobnicate"], 'help: unknown command "frobnicate"'),
     (["--frobnicate", "list"], 'unknown flag "--frobnicate"'),

@@ -16,6 +16,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+import ocirt
 from ocirt.config import schemas
 from tests.integration.support import PROC, Container, Json, Runtime, wait_for
 from tests.integration.views import MakeBundle, host_cgroups, namespaces
@@ -107,6 +108,43 @@ def test_another_file_can_be_the_config(runtime: Runtime, make_bundle: MakeBundl
     (runtime.scratch / "other.json").write_text(json.dumps(other))
     result = runtime.run_container(bundle, "--config", str(runtime.scratch / "other.json"), check=True)
     assert result.stdout == "of the file\n"
+
+
+# (what is wrong with it, found by)
+OTHER_PROBLEMS: dict[str, Json] = {
+    "the schema": {"process": {"cwd": 7}},
+    "the rules": {"process": {"cwd": "relative"}},
+    "the compiler": {
+        "linux": {"namespaces": namespaces("mount"), "uidMappings": [], "sysctl": {"kernel.domainname": "x"}}
+    },
+    "the init": {"process": {"args": ["no-such-program"]}, "mounts": [{"destination": "/x", "type": "nosuchfs"}]},
+}
+
+
+@pytest.mark.parametrize("delta", OTHER_PROBLEMS.values(), ids=OTHER_PROBLEMS)
+def test_what_is_wrong_with_another_file_is_said_of_that_file(
+    runtime: Runtime, make_bundle: MakeBundle, delta: Json
+) -> None:
+    bundle = make_bundle(**delta)
+    other = runtime.scratch / "other.json"
+    (bundle.path / "config.json").rename(other)
+    for verb in (["create"], ["run"], ["run", "--detach"]):
+        argv = (*verb, "--bundle", str(bundle.path), "--config", str(other), runtime.new_id())
+        said = runtime.run(*argv, check=False).stderr
+        assert said.startswith("ocirt: other.json:"), said
+        assert "config.json" not in said
+
+
+def test_validate_and_a_python_program_name_the_other_file_too(runtime: Runtime, make_bundle: MakeBundle) -> None:
+    bundle = make_bundle(process={"cwd": "relative"})
+    other = runtime.scratch / "other.json"
+    (bundle.path / "config.json").rename(other)
+    said = runtime.run("validate", "--config", str(other), str(bundle.path), check=False).stderr
+    assert said.startswith("ocirt: other.json:")
+    theirs = ocirt.Bundle(str(bundle.path), str(other))
+    assert [problem.document for problem in theirs.problems()] == ["other.json"]
+    with pytest.raises(ocirt.ConfigError, match=r"^other\.json:"):
+        theirs.read()
 
 
 def test_the_pid_file_has_the_pid_alone(runtime: Runtime, make_bundle: MakeBundle) -> None:

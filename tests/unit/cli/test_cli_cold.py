@@ -147,7 +147,7 @@ def test_validate_says_that_all_is_well_after_the_warnings(config, tmp_path, cap
     config.warnings = [Problem("/process/capabilities/bounding/0", "odd\x07", 7)]
     assert main(["validate", "--config", "/c.json", str(tmp_path)]) == 0
     assert capfd.readouterr() == (
-        "warning: config.json:7: /process/capabilities/bounding/0: odd\\x07\nconfig.json is valid\n",
+        "warning: c.json:7: /process/capabilities/bounding/0: odd\\x07\nc.json is valid\n",
         "",
     )
     assert config.loaded == [(str(tmp_path), "/c.json")]
