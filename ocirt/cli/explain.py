@@ -51,7 +51,8 @@ def birth_of(globals_: Global, options: Options, bundle: str) -> Birth:
     from ocirt.container.birth import Birth
 
     birth = Birth(globals_.root, EXAMPLE_ID, bundle, create_options(globals_, options))
-    birth.prepare("create")
+    with Named(path_option(options, "config")):
+        birth.prepare("create")
     return birth
 
 

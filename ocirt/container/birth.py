@@ -22,7 +22,6 @@ from ocirt import cgroup
 from ocirt.config import check, load
 from ocirt.container import announce, hooks, ids, state
 from ocirt.container.prepare import (
-    Named,
     absolute,
     bundle_path,
     connect_console,
@@ -90,9 +89,8 @@ class Birth:
 
     def prepare(self, start: str) -> None:
         """Read, check and compile the whole, to be looked at. `start` is "create" or "run". Raises as `read`."""
-        with Named(self.options.config):
-            self.read(start)
-            self.compile()
+        self.read(start)
+        self.compile()
 
     def read(self, start: str) -> None:
         """Read, check and compile the first stage's part; no side effect beyond descriptors.

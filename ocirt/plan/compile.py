@@ -115,9 +115,7 @@ PHASES: tuple[Phase, ...] = (
 )
 
 # What the specification knows and this version does not; {} and [] ask for nothing.
-UNSUPPORTED = (
-    ("linux", "intelRdt"),
-)
+UNSUPPORTED = (("linux", "intelRdt"),)
 
 FIRST_STAGE = PHASES.index(namespaces.make) + 1
 
