@@ -53,6 +53,9 @@ test-root: packages-demo packages-test $(VENV)/.test build ## the real init and 
 guest: packages-guest build ## COMMAND='…' as root in a Debian guest: cgroup v2, systemd, all capabilities
 	@$(PY) -m tests.guest $(ARGS) '$(COMMAND)'
 
+test-engines: packages-demo packages-test $(VENV)/.test build ## podman, docker, containerd and buildah with ocirt as their runtime
+	@$(PY) -m pytest tests/engines $(ARGS)
+
 bench: packages-demo packages-test build ## side by side with runc and crun; prints ratios
 	@$(PY) tests/bench/run.py $(ARGS)
 
