@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posix
-from errno import EINVAL, ENOENT, ENOSYS
+from errno import EINVAL, ENOENT, ENOSYS, EPERM
 
 from ocirt.cgroup import devices, tree, v2
 from ocirt.errors import SystemCallError, UnsupportedError, failed
@@ -24,7 +24,8 @@ def restrict_devices(paths: Sequence[str], hs: Sequence[Hierarchy], listed: Sequ
     """Let the members of the container's cgroups, paths[i] in hs[i], use the devices that `listed` allows and no other.
 
     v1's files are used where there are any, else a program of v2. Who is not allowed to restrict devices in the first
-    place (rootless, in a user namespace) does without: no node that they make opens a device of the host.
+    place (rootless, in a user namespace) does without: no node that they make opens a device of the host. So does a
+    config that denies nothing where the hierarchy is not the runtime's to write.
     Raises UnsupportedError and SystemCallError, which name the rule.
     """
     if not paths:
@@ -39,7 +40,9 @@ def restrict_devices(paths: Sequence[str], hs: Sequence[Hierarchy], listed: Sequ
         if asked(listed):
             raise
     except SystemCallError as error:
-        if not (error.errno in {ENOENT, *tree.DENIED} and unprivileged()):
+        # EPERM of v1 comes from a write, for a device that the cgroup above may not use: others may be written by then.
+        nobodys = not asked(listed) and (version == 2 or error.errno != EPERM)
+        if error.errno not in {ENOENT, *tree.DENIED} or not (nobodys or unprivileged()):
             raise
 
 
@@ -80,7 +83,8 @@ def _write(path: str, default: bool, kept: Sequence[devices.Rule]) -> None:
             finally:
                 posix.close(fd)
         except OSError as error:
-            raise failed(f'write "{text.decode()}" to "{path}/{name}"', error).at(pointer) from None
+            what = f'write "{text.decode()}" to' if text else "open"
+            raise failed(f'{what} "{path}/{name}"', error).at(pointer) from None
 
 
 def _load(path: str, default: bool, kept: Sequence[devices.Rule]) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import struct
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocirt.cgroup import devices
+from ocirt.cgroup import Hierarchy, access, devices
+from ocirt.errors import OcirtError, UnsupportedError
 
 Json = dict[str, Any]
 Request = tuple[str, int, int, int]  # type, major, minor, access bits
@@ -224,3 +226,66 @@ def test_large_numbers_are_compared_as_they_are() -> None:
     code = devices.program(*devices.rules([{"allow": True, "type": "c", "major": 0xFFFFFFFF, "minor": 0x80000000}]))
     assert run(code, ("c", 0xFFFFFFFF, 0x80000000, READ)) == 1
     assert run(code, ("c", 0xFFFFFFFF, 0x80000001, READ)) == 0
+
+
+# -- where the rules cannot be carried out -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def nowhere(tmp_path: Path) -> tuple[list[str], list[Hierarchy]]:
+    """A container's cgroups that could not be made, in a hierarchy of the devices controller."""
+    return [str(tmp_path / "x")], [Hierarchy("devices", str(tmp_path), "/", 1)]
+
+
+@pytest.mark.parametrize("listed", [[], [ALLOW_ALL]], ids=["no rules", "all allowed"])
+@pytest.mark.parametrize("user", ["root", "somebody"])
+def test_where_nothing_is_denied_a_cgroup_that_cannot_be_written_does_not_matter(
+    nowhere: tuple[list[str], list[Hierarchy]], listed: list[Json], user: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access, "unprivileged", lambda: user != "root")
+    access.restrict_devices(*nowhere, listed)
+
+
+def test_a_rule_that_cannot_be_carried_out_is_an_error_for_root(
+    nowhere: tuple[list[str], list[Hierarchy]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access, "unprivileged", lambda: False)
+    with pytest.raises(
+        OcirtError, match=r'config.json: /linux/resources/devices: open ".*/x/devices.deny": no such file'
+    ):
+        access.restrict_devices(*nowhere, [DENY_ALL])
+
+
+def test_who_is_not_root_may_do_without_rules(
+    nowhere: tuple[list[str], list[Hierarchy]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access, "unprivileged", lambda: True)
+    access.restrict_devices(*nowhere, [DENY_ALL])
+
+
+def test_a_host_without_the_controller_is_told_only_to_who_denies_something(tmp_path: Path) -> None:
+    hs = [Hierarchy("pids", str(tmp_path), "/", 1)]
+    access.restrict_devices([str(tmp_path)], hs, [])
+    with pytest.raises(UnsupportedError, match='needs the cgroup controller "devices", which this host lacks'):
+        access.restrict_devices([str(tmp_path)], hs, [DENY_ALL])
+
+
+def test_without_cgroups_there_are_no_rules() -> None:
+    """--cgroup-manager=disabled: engines leave the rules in the config."""
+    access.restrict_devices([], [], [DENY_ALL])
+
+
+def test_the_write_that_fails_is_named_with_its_rule(tmp_path: Path) -> None:
+    for name in ("devices.deny", "devices.allow"):
+        (tmp_path / name).symlink_to("/dev/full")
+    hs = [Hierarchy("devices", str(tmp_path), "/", 1)]
+    with pytest.raises(
+        OcirtError, match=r'config.json: /linux/resources/devices: write "a" to ".*/devices.deny": no space'
+    ):
+        access.restrict_devices([str(tmp_path)], hs, [DENY_ALL])
+    (tmp_path / "devices.deny").unlink()
+    (tmp_path / "devices.deny").write_bytes(b"")
+    with pytest.raises(OcirtError, match=r"config.json: /linux/resources/devices/1: write .c 1:11 r. to"):
+        access.restrict_devices(
+            [str(tmp_path)], hs, [DENY_ALL, {"allow": True, "type": "c", "major": 1, "minor": 11, "access": "r"}]
+        )
