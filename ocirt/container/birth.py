@@ -183,8 +183,7 @@ class Birth:
         self.init.until(last, actions, self.born)
 
     def limit(self) -> None:
-        """Set the limits of the cgroups, which exist, and let who may own them do so."""
-        cgroup.apply(self.paths, self.hierarchies, (self.config.get("linux") or {}).get("resources") or {})
+        """Restrict what can be done from within the cgroups, which exist, and let who may own them do so."""
         if self.plan.cgroup_owner not in {-1, self.compilation.context.facts.euid}:
             cgroup.delegate(self.paths[0], self.plan.cgroup_owner)
         if not mounts_a_device(self.config):
@@ -221,7 +220,7 @@ class Birth:
             self.make_cgroups()
 
     def make_cgroups(self) -> None:
-        """Make those that the unit, if there is one, did not bring; an error names the field that has the path."""
+        """Make those that the unit, if there is one, did not bring, with their limits; an error names the field."""
         expected, self.record.made = self.record.made, []  # if it fails: it removes what it made, no more is ours
         brought = [path for path in self.paths if path in expected] if self.scope and self.scope.ours else []
         try:
@@ -238,6 +237,7 @@ class Birth:
             from ocirt.container import list as listing
 
             listing.refuse_shared(self.root, shared, self.container_id)
+        cgroup.apply(self.paths, self.hierarchies, (self.config.get("linux") or {}).get("resources") or {})
 
     def hand_over(self, encoded: bytes) -> None:
         """Send the plan with the descriptors that it names, and forget ours."""
