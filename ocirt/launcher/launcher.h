@@ -30,6 +30,9 @@ void discard_init(void);
 /* Opens, in the background, the shared objects that the packed modules will ask for. */
 void open_extensions(const char *const directories[]);
 
+/* Reserves memory for an interpreter, and touches it in the background. */
+void prepare_memory(void);
+
 /* A thread without signals. */
 bool start_thread(pthread_t *ret_thread, void *(*function)(void *), void *argument);
 

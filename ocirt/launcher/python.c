@@ -193,8 +193,10 @@ void run_python(int argc, char *const argv[], const char *lean, bool early)
 		discard_init();
 		exec_python(argc, argv, paths);
 	}
-	if (lean)
+	if (lean) {
+		lend_memory();
 		open_extensions(directories);
+	}
 	preinitialize();
 	pack = lean && py.InitializeMain ? map_pack(parent, &size) : NULL;
 	initialize(paths, pack != NULL);
