@@ -24,9 +24,9 @@ def search(controllers: str, own: str, mountinfo: str) -> Hierarchy | None:
         before, separator, after = line.partition(" - ")
         if separator and _matches(after.split(" "), controllers, version):
             fields = before.split(" ")
-            mount = _unescaped(fields[4])
+            mount = unescaped(fields[4])
             if os.access(mount + PROBE[version], os.F_OK):  # else another mount lies over it
-                return Hierarchy(controllers, mount, _seen_from(mount, _unescaped(fields[3]), own, version), version)
+                return Hierarchy(controllers, mount, _seen_from(mount, unescaped(fields[3]), own, version), version)
     return None
 
 
@@ -44,6 +44,6 @@ def _seen_from(mount: str, root: str, own: str, version: int) -> str:
     return own
 
 
-def _unescaped(field: str) -> str:
+def unescaped(field: str) -> str:
     """Undo the kernel's octal escapes of space, tab, newline and backslash."""
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), field)

@@ -23,12 +23,14 @@ from ocirt.config import check, load
 from ocirt.container import announce, hooks, ids, state
 from ocirt.container.prepare import (
     absolute,
+    absolute_below,
     bundle_path,
     connect_console,
     inherited,
     listen_fds,
     mounts_a_device,
     refuse_host_sysctls,
+    remove_groups,
     seccomp_program,
 )
 from ocirt.errors import OcirtError, SystemCallError, UnsupportedError
@@ -315,7 +317,8 @@ class Birth:
         if self.plan.errands:
             from ocirt.container import errands
 
-            errands.run(self.plan.errands, errands.Target(self.init.pid, self.record, self.init.lend))
+            target = errands.Target(self.init.pid, self.record, self.init.lend, self.directory.number)
+            errands.run(self.plan.errands, target)
         return ()
 
     def restrict_devices(self) -> Slots:
@@ -365,6 +368,7 @@ class Birth:
             # Only what was made here: what was there before, empty or not, is somebody else's.
             lambda: cgroup.kill([path for path in self.record.cgroups if path in self.record.made]),
             lambda: cgroup.remove([path for path in self.paths if path in self.record.made], made=self.record.made),
+            lambda: remove_groups(self.record, self.directory.number, "-+"),
             self.poststop,
         ]
         if self.scope and self.scope.ours and self.record.pid:
@@ -384,11 +388,6 @@ class Birth:
         """runtime.md, lifecycle: a failed hook leads to step 12 and 13, poststop's."""
         if self.hooks_ran:
             hooks.run_all("poststop", self.config["hooks"].get("poststop") or (), self.hook_state("stopped", 0))
-
-
-def absolute_below(bundle: str, path: str) -> str:
-    """`path` as an absolute one, relative to the bundle (config.md "Root")."""
-    return absolute(path if path.startswith("/") else f"{bundle}/{path}")
 
 
 def pid_inside(pid: int) -> int:

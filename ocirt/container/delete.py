@@ -10,7 +10,7 @@ import posix
 import select
 
 from ocirt import cgroup
-from ocirt.container import hooks, process, quick, state
+from ocirt.container import hooks, prepare, process, quick, state
 from ocirt.container.ids import check_id
 from ocirt.errors import ContainerError, ContainerNotFound, OcirtError
 from ocirt.linux.consts import SIGKILL
@@ -60,6 +60,7 @@ def _delete_locked(root: str, record: state.State, fd: int, force: bool) -> list
     warnings = _stop_unit(record) if record.unit else []
     try:
         cgroup.remove([path for path in record.cgroups if path in record.made], made=record.made)
+        prepare.remove_groups(record, fd, "-")
     finally:
         warnings += _run_poststop(root, record)
     state.remove(root, record.container_id, fd)

@@ -21,14 +21,18 @@ if TYPE_CHECKING:
 class Target:
     """Whom the errands are for.
 
-    pid     the process as the runtime sees it
-    state   what is known of its container
-    lend    hands a descriptor to the init, for a slot
+    pid          the process as the runtime sees it
+    state        what is known of its container
+    lend         hands a descriptor to the init, for a slot
+    directory    the container's state directory, -1 where it is nobody's to write to
     """
 
-    __slots__ = ("lend", "pid", "state")
+    __slots__ = ("directory", "lend", "pid", "state")
 
-    def __init__(self, pid: int, state: record.State, lend: Callable[[int, calls.Fd], None]) -> None:
+    def __init__(
+        self, pid: int, state: record.State, lend: Callable[[int, calls.Fd], None], directory: int = -1
+    ) -> None:
+        self.directory = directory
         self.pid = pid
         self.state = state
         self.lend = lend
@@ -87,9 +91,19 @@ def net_device(target: Target, host: str, name: str) -> None:
     net_devices.move(target.pid, host, name)
 
 
+def resctrl(target: Target, section: dict[str, Any], container_id: str, make: bool) -> None:
+    """config-linux.md, "IntelRdt"."""
+    from ocirt.container import resctrl as groups
+
+    if make:
+        groups.make(target.directory, target.state, section)
+    groups.enter(section, container_id, target.pid)
+
+
 ACTIONS: dict[str, Callable[..., None]] = {
     "scheduler": scheduler,
     "io_priority": io_priority,
     "seccomp_listener": seccomp_listener,
     "net_device": net_device,
+    "resctrl": resctrl,
 }

@@ -13,6 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ocirt.container.record import State
+
 
 OWN_FDS = 64  # more than the runtime has open at any one moment
 
@@ -80,6 +82,11 @@ def absolute(path: str) -> str:
     """`path` made absolute by the current directory, without "." components and doubled slashes."""
     joined = path if path.startswith("/") else posix.getcwd() + "/" + path
     return "/" + "/".join([part for part in joined.split("/") if part not in {"", "."}])
+
+
+def absolute_below(bundle: str, path: str) -> str:
+    """`path` as an absolute one, relative to the bundle (config.md "Root")."""
+    return absolute(path if path.startswith("/") else f"{bundle}/{path}")
 
 
 def bundle_path(bundle: str) -> str:
@@ -185,3 +192,11 @@ def seccomp_program(config: dict[str, Any]) -> tuple[bytes | None, int]:
     from ocirt.linux import seccomp
 
     return seccomp.compile(profile), seccomp.flags(profile)
+
+
+def remove_groups(record: State, directory: int, signs: str) -> None:
+    """Remove what linux.intelRdt had made, noted in the state directory; `signs` as of container/resctrl.py."""
+    if "resctrl" in record.python.split():
+        from ocirt.container import resctrl
+
+        resctrl.remove(directory, signs)

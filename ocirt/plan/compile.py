@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from ocirt.errors import UnsupportedError
 from ocirt.plan import devices, ids, mounts, namespaces, process, rootfs, security
 from ocirt.plan.context import Context
 
@@ -114,9 +113,6 @@ PHASES: tuple[Phase, ...] = (
     process.execute,
 )
 
-# What the specification knows and this version does not; {} and [] ask for nothing.
-UNSUPPORTED = (("linux", "intelRdt"),)
-
 FIRST_STAGE = PHASES.index(namespaces.make) + 1
 
 
@@ -131,7 +127,6 @@ class Compilation:
     __slots__ = ("context", "first")
 
     def __init__(self, config: dict[str, Any], launch: Launch, facts: Facts) -> None:
-        refuse_unsupported(config)
         self.context = Context(config, launch, facts)
         self.first = self.run(PHASES[:FIRST_STAGE])
 
@@ -150,10 +145,3 @@ class Compilation:
         self.context.program = seccomp
         self.context.program_flags = seccomp_flags
         return Plan(self.context, self.first + self.run(PHASES[FIRST_STAGE:]))
-
-
-def refuse_unsupported(config: dict[str, Any]) -> None:
-    """Raise UnsupportedError for what would be left undone."""
-    for section, name in UNSUPPORTED:
-        if (config.get(section) or {}).get(name):
-            raise UnsupportedError("is not supported by this version", f"/{section}/{name}")

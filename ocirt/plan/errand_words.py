@@ -54,6 +54,15 @@ def net_device(host: str, name: str) -> str:
     return f"move the network device {host} into the container{'' if name == host else f' as {name}'}"
 
 
+def resctrl(section: dict[str, Any], container_id: str, make: bool) -> str:
+    """The class, and what is made for it."""
+    name = section.get("closID") or container_id
+    words = ["made where it is missing"] if make else []
+    words += ["with a monitoring group"] if section.get("enableMonitoring") else []
+    more = f" ({', '.join(words)})" if words else ""
+    return f"put the process into the resctrl group {name}{more}"
+
+
 WORDS: dict[str, tuple[Callable[..., str], Callable[..., str]]] = {
     "scheduler": (scheduler, lambda attributes: f"sched_setattr(pid, {len(attributes)} bytes, 0)"),
     "io_priority": (io_priority, lambda value: f"ioprio_set(IOPRIO_WHO_PROCESS, pid, {value:#x})"),
@@ -61,6 +70,7 @@ WORDS: dict[str, tuple[Callable[..., str], Callable[..., str]]] = {
         net_device,
         lambda host, name: f"RTM_SETLINK({host}, IFLA_NET_NS_FD), RTM_SETLINK(IFLA_IFNAME {name}), RTM_NEWADDR",
     ),
+    "resctrl": (resctrl, lambda *_: "mkdir(group), write(schemata), write(tasks)"),
     "seccomp_listener": (seccomp_listener, lambda path, *_: f'connect("{path}")'),
 }
 

@@ -31,3 +31,8 @@ def seccomp_listener(pointer: str, path: str, metadata: str | None, slots: tuple
 def net_device(pointer: str, host: str, name: str) -> Errand:
     """Move the network device `host` of the runtime's namespace into the container's, as `name`."""
     return ("net_device", pointer, (host, name))
+
+
+def resctrl(pointer: str, section: dict[str, Any], container_id: str, make: bool) -> Errand:
+    """Put the process into the container's resctrl groups; `make`: they are made first, and noted down for `delete`."""
+    return ("resctrl", pointer, (section, container_id, make))

@@ -129,11 +129,16 @@ def _limits(c: Context) -> list[Op]:
 
 
 def errands(c: Context) -> list[Op]:
-    """Scheduling, by the runtime: no operation of the init."""
+    """Scheduling and resctrl, by the runtime: no operation of the init."""
     if c.process.get("scheduler") or c.process.get("ioPriority"):
         from ocirt.plan import scheduling
 
         c.errands += scheduling.errands_of(c.process)
+    if c.linux.get("intelRdt") and c.process:
+        from ocirt.plan import errands as names
+
+        make = c.launch.start != "exec"
+        c.errands.append(names.resctrl("/linux/intelRdt", c.linux["intelRdt"], c.launch.container_id, make))
     return []
 
 

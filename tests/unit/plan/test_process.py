@@ -254,7 +254,6 @@ def test_a_listener_without_a_notifying_rule_is_ignored() -> None:
     [
         ("process", {"apparmorProfile": "p"}, "/process/apparmorProfile"),
         ("process", {"selinuxLabel": "l"}, "/process/selinuxLabel"),
-        ("linux", {"intelRdt": {"closID": "x"}}, "/linux/intelRdt"),
         ("linux", {"mountLabel": "l"}, "/linux/mountLabel"),
     ],
 )
