@@ -42,7 +42,7 @@ def explain(directory: str, write: Write, error: OSError, name: Callable[[str], 
     denied = error.errno in tree.DENIED
     if error.errno == ENOENT or denied:
         if not posix.access(directory, posix.F_OK):
-            reason = f'needs the cgroup "{directory}", which this user may not make: limits need root or delegation'
+            reason = f'needs the cgroup "{directory}", which is not there: limits need root or delegation'
             return UnsupportedError(f"{name(pointer)}: {reason}")
         if version == 2 and controller != "cgroup" and controller not in _available(directory):
             reason = f'needs the cgroup controller "{controller}", which "{directory}" does not have'

@@ -279,9 +279,10 @@ def loop() -> Path | None:
 
 
 def disk() -> str:
-    """major:minor of the device that the rows limit, "" where there is none."""
+    """major:minor of the device that the rows limit, the loop device or else the machine's disk; "" where none is."""
     device = loop()
-    return (device / "dev").read_text().strip() if device else ""
+    real = [path for path in sorted(Path("/sys/block").iterdir()) if (path / "device").exists()]
+    return ((device or real[0]) / "dev").read_text().strip() if device or real else ""
 
 
 def with_disk(value: Any) -> Any:

@@ -41,6 +41,8 @@ def expected(row: Row) -> Shown | Refused:
     """What is to be seen on this host; skips where the host lacks a disk."""
     if "DISK" in str(row.resources) and not limits.disk():
         pytest.skip("no block device that could be limited")
+    if "weightDevice" in str(row.resources) and not limits.loop():
+        pytest.skip("no idle block device with the scheduler bfq")
     version = limits.version(row)
     if version == 0:
         return Refused(f'needs the cgroup controller "{row.controllers[0] or row.controllers[1]}"')

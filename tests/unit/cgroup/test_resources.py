@@ -81,7 +81,7 @@ def test_a_file_that_the_kernel_does_not_have_is_named(home: Callable[..., Path]
 
 
 def test_limits_need_a_cgroup_that_could_be_made(tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedError, match="which this user may not make: limits need root or delegation"):
+    with pytest.raises(UnsupportedError, match="which is not there: limits need root or delegation"):
         set_on_v2(tmp_path / "none", {"pids": {"limit": 1}})
 
 
