@@ -64,7 +64,7 @@ class Runtime:
     """Containers under one state root.
 
     root      the directory of their states; None: /run/ocirt, or $XDG_RUNTIME_DIR/ocirt without privileges
-    manager   who makes their cgroups: "cgroupfs" or "disabled"
+    manager   who makes their cgroups: "cgroupfs", "systemd" or "disabled"
     """
 
     def __init__(self, root: str | None = None, manager: str = "cgroupfs") -> None:

@@ -32,7 +32,7 @@ class Options:
     no_pivot         move the root in place of pivot_root(2): for a root on ramfs
     new_keyring      give the container a session keyring of its own
     preserve_fds     pass fds 3 … 2+n on to the process
-    manager          "cgroupfs" or "disabled"
+    manager          "cgroupfs", "systemd" or "disabled"
     pidfd_socket     unix socket that gets a pidfd of the process
     """
 

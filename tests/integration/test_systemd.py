@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import ocirt
 from ocirt import cgroup
 from tests.integration.support import Bundle, Runtime, wait_for
 from tests.integration.systemd import Systemd, systemd
@@ -237,6 +238,25 @@ def test_ctrl_c_while_systemd_is_at_work_undoes_all(
     managed.run("delete", "--force", name, check=True)
     assert not (managed.root / name).exists()
     assert "StopUnit" in systemd.members
+
+
+@pytest.mark.parametrize("behaviour", ["hang", "deaf"])
+def test_a_systemd_that_does_not_come_to_an_end_is_not_waited_for_for_ever(
+    managed: Runtime,
+    systemd: Systemd,
+    make_bundle: MakeBundle,
+    monkeypatch: pytest.MonkeyPatch,
+    behaviour: str,
+) -> None:
+    monkeypatch.setattr("ocirt.cgroup.systemd.JOB_DEADLINE_S", 0.5)
+    monkeypatch.setattr("ocirt.cgroup.systemd.HURRY_S", 0.5)
+    systemd.behave(behaviour)
+    name = managed.new_id()
+    with pytest.raises(ocirt.SystemCallError) as error:
+        ocirt.Runtime(str(managed.root), "systemd").create(name, str(make_bundle().path))
+    assert f'start the unit "ocirt-{name}.scope" within 0.5 s' in str(error.value)
+    assert systemd.members[:2] == ["StartTransientUnit", "StopUnit"]
+    assert not (managed.root / name).exists()
 
 
 def test_a_host_without_systemd_says_so_only_when_it_is_asked_for(
