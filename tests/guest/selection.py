@@ -1,0 +1,20 @@
+"""What runs in the guest: by whom, which tests, and why there. A container takes it some two seconds."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+SECONDS = 660.0  # for all of them
+
+
+class Run(NamedTuple):
+    """One pytest. All runs go on at the same time."""
+
+    user: str  # root, or user: the ordinary one
+    tests: list[str]
+
+
+RUNS = [
+    Run("root", ["tests/integration/test_smoke.py"]),
+    Run("user", ["tests/integration/test_smoke.py"]),
+]
