@@ -21,7 +21,7 @@ SOURCES := setup.py pyproject.toml ocirt/launcher/hot.txt $(wildcard spec/*.json
 	$(wildcard ocirt/linux/*.[ch] ocirt/launcher/*.[ch] ocirt/spawn/init/*.[ch] ocirt/spawn/init/*.def ocirt/spawn/init/*.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo check test test-unit test-root guest bench install uninstall clean distclean \
+.PHONY: help build demo check test test-unit test-root test-guest guest bench install uninstall clean distclean \
 	packages-build packages-demo packages-test packages-guest
 
 help: ## this list
@@ -41,7 +41,7 @@ demo: packages-demo build ## a container from a busybox image through its life
 check: packages-test $(VENV)/.test build ## linters and unit tests: no root needed
 	@$(PY) -m pytest tests/test_lint.py tests/unit $(ARGS)
 
-test: packages-demo packages-test $(VENV)/.test build ## every test that this machine can run
+test: packages-demo packages-test packages-guest $(VENV)/.test build ## every test that this machine can run
 	@$(PY) -m pytest $(ARGS)
 
 test-unit: $(VENV)/.test build ## the tests that need no root and no container
@@ -50,7 +50,10 @@ test-unit: $(VENV)/.test build ## the tests that need no root and no container
 test-root: packages-demo packages-test $(VENV)/.test build ## the real init and real containers
 	@$(PY) -m pytest tests/kernel tests/hotpath tests/integration $(ARGS)
 
-guest: packages-guest build ## COMMAND='…' as root in a Debian guest: cgroup v2, systemd, all capabilities
+test-guest: packages-guest $(VENV)/.test build ## tests in a Debian guest under qemu: cgroup v2, systemd, a user
+	@$(PY) -m pytest tests/guest $(ARGS)
+
+guest: packages-guest build ## COMMAND='…' as root in that guest, in the checkout
 	@$(PY) -m tests.guest $(ARGS) '$(COMMAND)'
 
 test-engines: packages-demo packages-test $(VENV)/.test build ## podman, docker, containerd and buildah with ocirt as their runtime

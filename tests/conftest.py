@@ -32,6 +32,8 @@ def writable_cgroup() -> bool:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("root") and os.geteuid() != 0:
         pytest.skip("needs root")
+    if item.get_closest_marker("ordinary") and os.geteuid() == 0:
+        pytest.skip("needs an ordinary user")
     if item.get_closest_marker("cgroup") and not writable_cgroup():
         pytest.skip("needs a cgroup hierarchy that can be written")
 
@@ -67,8 +69,10 @@ def busybox_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
             pytest.skip(f"needs {program}")
     where = tmp_path_factory.mktemp("image")
 
-    def umoci(*argv: str) -> None:
-        subprocess.run(["umoci", "--log=error", *argv], cwd=where, check=True)
+    rootless = {"unpack": ["--rootless"]} if os.geteuid() else {}
+
+    def umoci(verb: str, *argv: str) -> None:
+        subprocess.run(["umoci", "--log=error", verb, *rootless.get(verb, []), *argv], cwd=where, check=True)
 
     umoci("init", "--layout", "image")
     umoci("new", "--image", "image:busybox")

@@ -96,8 +96,7 @@ def test_a_host_with_v1_alone_shows_v1_alone(runtime: Runtime, make_bundle: Make
 @pytest.fixture
 def v2_host(host_view: HostView) -> HostView:
     """A view in which /sys/fs/cgroup is a v2 hierarchy and nothing else."""
-    host_view.run("umount", "--recursive", "/sys/fs/cgroup")
-    host_view.run("mount", "-t", "cgroup2", "cgroup2", "/sys/fs/cgroup")
+    host_view.show_v2()
     return host_view
 
 

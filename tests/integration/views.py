@@ -89,7 +89,9 @@ class HostView:
     """
 
     def __init__(self, runtime: Runtime, propagation: str = "shared") -> None:
-        command = ["unshare", "--mount", f"--propagation={propagation}", "sleep", "600"]
+        # Private first: what is shared with a host whose mounts are shared would be changed on the host too.
+        script = f"mount --make-r{propagation} / && exec sleep 600"
+        command = ["unshare", "--mount", "--propagation=private", "sh", "-c", script]
         self._holder = subprocess.Popen(command, stdin=subprocess.DEVNULL)
         ours = ns_of("self", ["mount"])
         wait_for(lambda: ns_of(self._holder.pid, ["mount"]) != ours, "unshare")
