@@ -165,14 +165,15 @@ class Birth:
         # The kernel takes its time for namespaces: half a millisecond, in which the rest is compiled.
         begun = self.begin()
         self.compile()
-        self.hand_over(wire.encode(self.plan.ops[begun:]))
+        encoded = wire.encode(self.plan.ops[begun:])
+        self.hand_over(encoded)
         # All that the init does up to its first question is gone with it, and it is gone when we are.
         if not self.recorded:
             self.declare()
         if self.scope is None:
             self.limit()
         state.write_file(self.directory.number, "config.json", self.raw)
-        state.write_file(self.directory.number, "plan.bin", wire.archive(wire.encode(self.plan.ops), self.plan.ops))
+        state.write_file(self.directory.number, "plan.bin", wire.archive(encoded, self.plan.ops, begun))
         if last == lib.SYNC_CREATED:
             with calls.listen(self.directory.number, "start.sock") as listener:
                 self.init.lend(lib.SLOT_START, listener)

@@ -111,15 +111,18 @@ def go(point: int, slots: Sequence[int] = ()) -> bytes:
     return MESSAGE.pack(lib.MSG_GO, point, 0, len(slots)) + Struct(f"<{len(slots)}I").pack(*slots)
 
 
-def archive(encoded: bytes, ops: Sequence[Op]) -> bytes:
-    """An encoded plan and, behind it, one JSON pointer a line: what `decode` needs for whole operations again."""
-    return encoded + "\n".join([op[1] for op in ops]).encode()
+def archive(encoded: bytes, ops: Sequence[Op], begun: int = 0) -> bytes:
+    """An encoded plan and, behind it, what `decode` needs for whole operations again, one a line.
+
+    `encoded` lacks the first `begun` of `ops`: their number, then the JSON pointer of each of the others.
+    """
+    return encoded + "\n".join([str(begun), *(op[1] for op in ops[begun:])]).encode()
 
 
 def decode(archived: bytes) -> list[Op]:
-    """The operations of an archived plan (cold: for the words of an error at start)."""
+    """The operations of an archived plan, empty ones for those that it lacks (cold: for an error at start)."""
     _, size, count = HEADER.unpack_from(archived)
-    pointers = archived[size:].decode().split("\n")
+    begun, *pointers = archived[size:].decode().split("\n")
     names = list(KINDS.items())
 
     def text(word: int) -> bytes:
@@ -136,7 +139,7 @@ def decode(archived: bytes) -> list[Op]:
         "b": text,
         "v": vector,
     }
-    ops: list[Op] = []
+    ops: list[Op] = [("", "", 0, ())] * int(begun)
     offset = HEADER.size
     for pointer in pointers[:count]:
         code, ignore1, ignore2, skip = HEAD.unpack_from(archived, offset)
