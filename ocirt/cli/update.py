@@ -25,12 +25,10 @@ def run(globals_: Global, options: Options, arguments: list[str]) -> int:
     """Change the limits; return 0. A document makes the flags ignored, but for those of Intel RDT."""
     from ocirt.container.update import update
 
-    for key in ("l3_cache_schema", "mem_bw_schema"):
-        if options.get(key):
-            raise UsageError(f"flag --{key.replace('_', '-')}: the container has no linux.intelRdt to be changed")
+    schemata = [str(options[key]) for key in ("l3_cache_schema", "mem_bw_schema") if options.get(key)]
     path = options.get("resources")
     if path:
-        update(globals_.root, arguments[0], document(str(path)))
+        update(globals_.root, arguments[0], document(str(path)), schemata=schemata)
         return 0
     flags = {key: flag for flag, _, _, key, _, _ in VERBS["update"][2] if "." in key}
     limits: dict[str, dict[str, Any]] = {}
@@ -43,7 +41,7 @@ def run(globals_: Global, options: Options, arguments: list[str]) -> int:
         flag = flags.get(pointer.lstrip("/").replace("/", "."))
         return f"flag --{flag}" if flag else pointer
 
-    update(globals_.root, arguments[0], limits, named)
+    update(globals_.root, arguments[0], limits, named, schemata)
     return 0
 
 

@@ -24,7 +24,7 @@ from ocirt.errors import ContainerNotRunning
 from ocirt.linux import calls
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from ocirt.errors import Problem
 
@@ -192,12 +192,14 @@ class Container:
                 raise ContainerNotRunning(self.id) from None
         return int(ended.si_status if ended.si_code == posix.CLD_EXITED else 128 + ended.si_status)
 
-    def update(self, resources: dict[str, Any]) -> None:
+    def update(self, resources: dict[str, Any], schemata: Sequence[str] = ()) -> None:
         """Change limits: a part of config.json's linux.resources; devices, and what it leaves out, stay as they are.
+
+        schemata   lines for the container's class of service, "L3:0=7f0" (linux.intelRdt)
 
         Raises ContainerNotRunning, UnsupportedError, SystemCallError, and OcirtError for what is no resource.
         """
-        update.update(self.runtime.root, self.id, resources)
+        update.update(self.runtime.root, self.id, resources, schemata=schemata)
 
     def delete(self, *, force: bool = False) -> None:
         """Remove all that `create` made; `force` kills first, and a container that is gone is no error.

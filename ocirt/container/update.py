@@ -7,11 +7,11 @@ from ocirt.cgroup import changes
 from ocirt.config import check
 from ocirt.container import quick, state
 from ocirt.container.ids import check_id
-from ocirt.errors import ConfigError, ContainerNotRunning, OcirtError
+from ocirt.errors import ConfigError, ContainerError, ContainerNotRunning, OcirtError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from ocirt.cgroup import Hierarchy
@@ -24,11 +24,18 @@ def in_resources(pointer: str) -> str:
     return f"resources: {pointer or '/'}"
 
 
-def update(root: str, container_id: str, resources: dict[str, Any], name: Callable[[str], str] = in_resources) -> None:
+def update(
+    root: str,
+    container_id: str,
+    resources: dict[str, Any],
+    name: Callable[[str], str] = in_resources,
+    schemata: Sequence[str] = (),
+) -> None:
     """Change the limits that `resources`, as linux.resources, has; what it leaves out, or has as null, stays.
 
     Engines send all of linux.resources: as with runc, `devices` are passed over.
-    name    the words for a JSON pointer into `resources`, for errors
+    name       the words for a JSON pointer into `resources`, for errors
+    schemata   lines for the schemata of the container's class of service, if its config has linux.intelRdt
     Raises ContainerNotFound, ContainerNotRunning, InvalidID, OcirtError for a document that is wrong, UnsupportedError
     for a limit that the host lacks, SystemCallError for what the kernel refuses.
     """
@@ -43,6 +50,21 @@ def update(root: str, container_id: str, resources: dict[str, Any], name: Callab
     check_resources(wanted, name)
     hs, paths = located(record.cgroups)
     changes.change(paths, hs, wanted, name, lambda limits: tell_systemd(record.unit, limits, hs))
+    if schemata:
+        change_class(root, container_id, schemata)
+
+
+def change_class(root: str, container_id: str, schemata: Sequence[str]) -> None:
+    """Change the container's class of service, whoever else is in it. Raises ContainerError where it has none."""
+    from ocirt.cgroup import resctrl
+    from ocirt.config import load
+
+    config, _ = load.load(f"{root}/{container_id}")
+    section = config.get("linux", {}).get("intelRdt")
+    if section is None:
+        raise ContainerError(f'container "{container_id}" has no linux.intelRdt in its config to be changed')
+    groups = resctrl.Groups(section, container_id, resctrl.root())
+    groups.write(f"{groups.control}/schemata", "".join([f"{line}\n" for line in schemata]))
 
 
 def tell_systemd(unit: str, limits: dict[str, Any], hs: list[Hierarchy]) -> None:

@@ -75,6 +75,19 @@ def test_what_was_to_be_made_is_noted_before_it_is_made(
     container.delete(force=True)
 
 
+def test_update_changes_the_class_of_a_container_that_has_one(
+    api: ocirt.Runtime, runtime: Runtime, make_bundle: MakeBundle, kernel: Kernel
+) -> None:
+    bundle = make_bundle(args=["sleep", "600"], linux={"intelRdt": SECTION})
+    container = api.create(name := runtime.new_id(), ocirt.Bundle(str(bundle.path)))
+    container.update({}, schemata=["L3:0=00f", "MB:0=50"])
+    assert (kernel.root / name / "schemata").read_text() == "L3:0=00f\nMB:0=50\n"
+    container.delete(force=True)
+    other = runtime.create(make_bundle(args=["sleep", "600"]))
+    failed = runtime.run("update", "--l3-cache-schema", "L3:0=f", other.id, check=False)
+    assert f'container "{other.id}" has no linux.intelRdt in its config to be changed' in failed.stderr
+
+
 def test_a_host_without_resctrl_is_an_error_that_names_the_field(runtime: Runtime, make_bundle: MakeBundle) -> None:
     if " - resctrl " in Path("/proc/self/mountinfo").read_text():
         pytest.skip("this host has resctrl")

@@ -135,12 +135,16 @@ def test_update_makes_resources_of_its_flags(words, resources, layer):
     assert layer.calls[0][0][:3] == ("/r", "web", resources)
 
 
+def test_update_hands_on_the_lines_for_the_class_of_service(layer):
+    assert main(["--root", "/r", "update", "--l3-cache-schema", "L3:0=f", "--mem-bw-schema=MB:0=50", "web"]) == 0
+    assert layer.calls[0][0][4] == ["L3:0=f", "MB:0=50"]
+
+
 BAD_UPDATES = [
     (["--memory", "much"], 'flag --memory: "much" is not a number of bytes, such as 50M or -1'),
     (["--memory", "-2M"], 'flag --memory: "-2M" is not a number of bytes, such as 50M or -1'),
     (["--pids-limit", "1k"], 'flag --pids-limit: "1k" is not a number'),
     (["--cpu-quota", "1.5"], 'flag --cpu-quota: "1.5" is not a number'),
-    (["--l3-cache-schema", "L3:0=f"], "flag --l3-cache-schema: the container has no linux.intelRdt to be changed"),
 ]
 
 
@@ -154,7 +158,7 @@ def test_update_refuses_values_that_are_none(words, message, layer, capfd):
 def test_update_reads_resources_from_a_file_and_names_one_that_is_not_there(layer, tmp_path, capfd):
     (tmp_path / "limits").write_text('{"pids": {"limit": 3}}')
     assert main(["--root", "/r", "update", "-r", f"{tmp_path}/limits", "web"]) == 0
-    assert layer.calls == [(("/r", "web", {"pids": {"limit": 3}}), {})]
+    assert layer.calls == [(("/r", "web", {"pids": {"limit": 3}}), {"schemata": []})]
     assert main(["--root", "/r", "update", "--resources", f"{tmp_path}/none", "web"]) == 1
     assert capfd.readouterr().err == f'ocirt: cannot read "{tmp_path}/none": no such file or directory\n'
 
