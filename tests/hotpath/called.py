@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,9 @@ from ocirt.config import default
 
 PROJECT = Path(__file__).parent.parent.parent
 LIST = PROJECT / "ocirt/launcher/hot.txt"
+
+# Cgroups are the host's: a run of another checkout must not meet this one's.
+NAME = f"called-{os.getpid()}"
 
 Functions = dict[str, set[str]]
 
@@ -98,14 +102,14 @@ def called_by_all(work: Path) -> Functions:
         for verb, args in (("create", ["sleep", "100"]), ("run", ["true"])):
             document["process"]["args"] = args
             bundle = make_bundle(work / f"{verb}{number}", document)
-            words = [*root, verb, "--bundle", bundle, "--pid-file", str(work / "pid"), f"called-{verb}"]
+            words = [*root, verb, "--bundle", bundle, "--pid-file", str(work / "pid"), f"{NAME}-{verb}"]
             for module, names in called(work, *words).items():
                 functions.setdefault(module, set()).update(names)
         launcher = PROJECT / "ocirt/_bin/ocirt"
-        subprocess.run([launcher, *root, "start", "called-create"], check=True)
-        for module, names in called(work, *root, "exec", "called-create", "true").items():
+        subprocess.run([launcher, *root, "start", f"{NAME}-create"], check=True)
+        for module, names in called(work, *root, "exec", f"{NAME}-create", "true").items():
             functions.setdefault(module, set()).update(names)
-        delete = [launcher, *root, "delete", "--force", "called-create"]
+        delete = [launcher, *root, "delete", "--force", f"{NAME}-create"]
         subprocess.run(delete, check=True)
     return functions
 
