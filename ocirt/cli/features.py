@@ -38,7 +38,11 @@ def document() -> dict[str, Any]:
         "mountOptions": _mount_options(),
         "linux": _linux(seccomp),
         "annotations": {"org.opencontainers.runc.checkpoint.enabled": "false", **annotations},
-        "potentiallyUnsafeConfigAnnotations": ["org.systemd.property.", "run.oci.keep_original_groups"],
+        "potentiallyUnsafeConfigAnnotations": [
+            "org.systemd.property.",
+            "run.oci.keep_original_groups",
+            "run.oci.mount_context_type",
+        ],
     }
 
 
@@ -49,7 +53,7 @@ def _linux(seccomp: dict[str, Any]) -> dict[str, Any]:
     return {
         "namespaces": sorted(KINDS),
         "capabilities": list(CAPABILITIES),
-        "cgroup": {"v1": True, "v2": True, "systemd": True, "systemdUser": True, "rdma": False},
+        "cgroup": {"v1": True, "v2": True, "systemd": True, "systemdUser": True, "rdma": True},
         "seccomp": seccomp,
         # What the runtime can do, "irrelevant to the availability […] on the host": features-linux.md.
         "apparmor": {"enabled": True},

@@ -87,6 +87,7 @@ HINTS: dict[tuple[str, str], str] = {
     ("net_device", "EEXIST"): "the container has a device of that name",
     ("net_device", "EINVAL"): "the kernel keeps devices of this kind where they are",
     ("net_device", "EPERM"): "it takes CAP_NET_ADMIN on the host",
+    ("net_device", "EACCES"): "it takes CAP_NET_ADMIN on the host",
     ("io_priority", "EPERM"): "IOPRIO_CLASS_RT takes CAP_SYS_NICE on the host",
 }
 

@@ -1,39 +1,26 @@
-"""User namespaces: id maps, what belongs to whom, and an ordinary user as the caller."""
+"""User namespaces: id maps, and what belongs to whom, where root calls the runtime."""
 
 from __future__ import annotations
 
 import os
-import shutil
-import stat
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.integration.support import BASE, DEV, PROC, PTS, Bundle, Json, Runtime, wait_for
+from tests.integration.support import PROC, Bundle, Runtime
 from tests.integration.views import (
-    MAPPED,
     SUBORDINATE,
     Inside,
     MakeBundle,
     base_mounts,
     fields,
+    mapping,
     namespaces,
     ns_of,
     ns_path,
     user_namespace,
-    wrapper,
 )
-
-# An account for the tests that call the runtime without privileges; nobody has this id.
-CALLER = 12345
-
-
-def mapping(*ranges: tuple[int, int, int]) -> list[Json]:
-    """(inside, outside, size) as the config has it."""
-    return [{"containerID": first, "hostID": host, "size": size} for first, host, size in ranges]
-
 
 # ---- a new user namespace, made by root ------------------------------------------------------------------------------
 
@@ -205,136 +192,3 @@ def test_the_hosts_sysfs_is_read_only_where_the_network_is_the_hosts(inside: Ins
     seen = inside("grep", " /sys ", "/proc/mounts", linux=section).split()
     assert (seen[1], seen[2]) == ("/sys", "sysfs")
     assert "ro" in seen[3].split(",")
-
-
-# ---- called by an ordinary user --------------------------------------------------------------------------------------
-
-
-def as_caller(runtime: Runtime, scratch: Path, *before: str) -> None:
-    """From here on CALLER calls the runtime, with a state root of its own; `before` is a command that wraps it."""
-    home = scratch / "home"
-    home.mkdir(mode=0o700)
-    os.chown(home, CALLER, CALLER)
-    runtime.root = home / "state"
-    drop = ["setpriv", f"--reuid={CALLER}", f"--regid={CALLER}", "--clear-groups", "--bounding-set=-all"]
-    if before:
-        drop.pop()  # a bounding set without CAP_SETUID would take the helper's rights away
-    runtime.program = wrapper(scratch / "as-caller", [*before, *drop, "--", runtime.program])
-
-
-ROOTLESS: Json = {"mounts": [PROC, DEV, PTS], "process": {"user": {"uid": 0, "gid": 0}}}
-
-
-@pytest.fixture
-def rootless_bundle(make_bundle: MakeBundle) -> Callable[..., Bundle]:
-    """A factory as make_bundle, of bundles that belong to CALLER."""
-
-    def make(maps: Json, **delta: object) -> Bundle:
-        kinds = [entry["type"] for entry in BASE["linux"]["namespaces"]]
-        section = {"namespaces": namespaces("user", *kinds), **maps}
-        bundle = make_bundle(**{**ROOTLESS, **delta}, linux=section)
-        subprocess.run(["chown", "-hR", f"{CALLER}:{CALLER}", bundle.path], check=True)
-        return bundle
-
-    return make
-
-
-ALONE = {"uidMappings": mapping((0, CALLER, 1)), "gidMappings": mapping((0, CALLER, 1))}
-
-
-def test_an_ordinary_user_gets_a_container_with_itself_for_root(
-    runtime: Runtime, scratch: Path, rootless_bundle: Callable[..., Bundle]
-) -> None:
-    as_caller(runtime, scratch)
-    bundle = rootless_bundle(ALONE, args=["sh", "-c", "id -u; hostname; touch /made; cat /proc/self/setgroups"])
-    result = runtime.run_container(bundle, check=True)
-    assert result.stdout.split() == ["0", "box", "deny"]
-    assert (bundle.rootfs / "made").stat().st_uid == CALLER
-
-
-def test_an_ordinary_user_takes_a_container_through_its_life(
-    runtime: Runtime, scratch: Path, rootless_bundle: Callable[..., Bundle]
-) -> None:
-    as_caller(runtime, scratch)
-    container = runtime.create(rootless_bundle(ALONE, args=["sleep", "600"]))
-    assert container.state()["owner"] == str(CALLER)
-    assert stat.S_IMODE((runtime.root / container.id).stat().st_mode) == 0o700
-    container.start()
-    assert fields(container.proc("status"))["Uid"].split()[0] == str(CALLER)
-    container.kill("TERM")
-    container.kill("KILL")
-    container.wait_stopped()
-    container.delete()
-
-
-def test_an_ordinary_user_without_a_cgroup_gets_no_limit_and_is_told_why(
-    runtime: Runtime, scratch: Path, rootless_bundle: Callable[..., Bundle]
-) -> None:
-    as_caller(runtime, scratch)
-    unset = {"pids": {}, "memory": {"limit": 0}, "devices": [{"allow": False, "access": "rwm"}]}
-    runtime.run_container(rootless_bundle({**ALONE, "resources": unset}), check=True)
-    result = runtime.run_container(rootless_bundle({**ALONE, "resources": {"pids": {"limit": 5}}}), check=False)
-    assert "config.json: /linux/resources/pids/limit: needs the cgroup " in result.stderr
-    assert "limits need root or delegation" in result.stderr
-
-
-def test_time_offsets_can_be_set_by_an_ordinary_user(
-    runtime: Runtime, scratch: Path, rootless_bundle: Callable[..., Bundle]
-) -> None:
-    as_caller(runtime, scratch)
-    section = {
-        "namespaces": namespaces("user", "mount", "pid", "uts", "time"),
-        "timeOffsets": {"boottime": {"secs": 77}},
-    }
-    bundle = rootless_bundle({**ALONE, **section}, args=["cat", "/proc/self/timens_offsets"])
-    assert ["boottime", "77", "0"] in [
-        line.split() for line in runtime.run_container(bundle, check=True).stdout.splitlines()
-    ]
-
-
-def test_mappings_that_are_not_the_callers_are_refused_with_the_reason(
-    runtime: Runtime, scratch: Path, rootless_bundle: Callable[..., Bundle]
-) -> None:
-    as_caller(runtime, scratch)
-    result = runtime.run_container(rootless_bundle(MAPPED), check=False)
-    assert "/linux/uidMappings" in result.stderr
-    assert "newuidmap" in result.stderr
-
-
-@pytest.fixture
-def etc_with_subids(scratch: Path) -> list[str]:
-    """A command that runs its arguments where /etc grants CALLER ids in subuid and subgid; the host's /etc stays."""
-    for program in ("newuidmap", "newgidmap", "setpriv"):
-        if shutil.which(program) is None:
-            pytest.skip(f"needs {program}")
-    etc = scratch / "etc"
-    etc.mkdir()
-    for name in ("passwd", "group"):
-        shutil.copy(f"/etc/{name}", etc)
-    with (etc / "passwd").open("a") as accounts:
-        accounts.write(f"caller:x:{CALLER}:{CALLER}::/:/bin/sh\n")
-    for name in ("subuid", "subgid"):
-        (etc / name).write_text(f"caller:{SUBORDINATE}:65536\n")
-    return ["unshare", "--mount", "sh", "-c", f'mount --bind {etc} /etc && exec "$@"', "sh"]
-
-
-def test_an_ordinary_user_maps_its_subordinate_ids(
-    runtime: Runtime, scratch: Path, rootless_bundle: Callable[..., Bundle], etc_with_subids: list[str]
-) -> None:
-    as_caller(runtime, scratch, *etc_with_subids)
-    ranges = mapping((0, CALLER, 1), (1, SUBORDINATE, 65536))
-    bundle = rootless_bundle(
-        {"uidMappings": ranges, "gidMappings": ranges},
-        args=["sh", "-c", "cat /proc/self/uid_map; chown 3:4 /tmp/f; exec sleep 600"],
-        process={"user": {"uid": 0, "gid": 0, "additionalGids": [9]}},
-    )
-    (bundle.rootfs / "tmp" / "f").touch()
-    os.chown(bundle.rootfs / "tmp" / "f", CALLER, CALLER)
-    container = runtime.start(bundle)
-    wait_for(lambda: (bundle.rootfs / "tmp" / "f").stat().st_uid == SUBORDINATE + 2, "chown inside")
-    assert [line.split() for line in container.stdout.splitlines()] == [
-        ["0", str(CALLER), "1"],
-        ["1", str(SUBORDINATE), "65536"],
-    ]
-    assert fields(container.proc("status"))["Groups"] == str(SUBORDINATE + 8)
-    subprocess.run(["chown", "-hR", f"{CALLER}:{CALLER}", bundle.path], check=True)

@@ -55,6 +55,11 @@ def base_mounts(*more: Json) -> list[Json]:
     return [*BASE["mounts"], *more]
 
 
+def mapping(*ranges: tuple[int, int, int]) -> list[Json]:
+    """(inside, outside, size) as the config has it."""
+    return [{"containerID": first, "hostID": host, "size": size} for first, host, size in ranges]
+
+
 def user_namespace(**linux: Any) -> Json:
     """A `linux` delta: the base's namespaces and a new user namespace with MAPPING."""
     kinds = [entry["type"] for entry in BASE["linux"]["namespaces"]]

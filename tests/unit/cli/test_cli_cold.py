@@ -347,6 +347,9 @@ def test_features_tells_engines_only_of_what_works(features):
     assert linux["cgroup"]["systemd"] is True
     assert "user" in linux["namespaces"]
     assert "CAP_CHECKPOINT_RESTORE" in linux["capabilities"]
+    for name in ("netDevices", "intelRdt", "apparmor", "selinux", "seccomp"):
+        assert linux[name]["enabled"] is True, name
+    assert "MPOL_WEIGHTED_INTERLEAVE" in linux["memoryPolicy"]["modes"]
     assert features["ociVersionMin"] == "1.0.0"
     assert features["ociVersionMax"] == "1.3.0"
     assert "SCMP_ACT_NOTIFY" in linux["seccomp"].get("actions", ["SCMP_ACT_NOTIFY"])
