@@ -246,7 +246,8 @@ class Entry:
                 raise
             from ocirt.cgroup import inside
 
-            cgroup.attach(inside.beside(self.paths, self.record.pid), pid)
+            self.paths = inside.beside(self.paths, self.record.pid)
+            cgroup.attach(self.paths, pid)
 
     def remember(self, terminal: bool) -> None:
         """Keep the plan for the launcher, which runs it again where key.c says that all else is equal.
@@ -254,7 +255,8 @@ class Entry:
         Not one that needs more of the runtime than to attach it; not one that was made of another process file than the
         key, which the engine has changed in between. It is a help: where it cannot be kept, there is none.
         """
-        plain = not (terminal or self.plan.errands or plan.chroots(self.config) or self.options.cgroups)
+        more = self.plan.errands or self.config["process"].get("execCPUAffinity") or self.paths != self.record.cgroups
+        plain = not (terminal or more or plan.chroots(self.config))
         syncs = [op[3][0] for op in self.plan.ops if op[0] == "sync"]
         if not plain or syncs != [lib.SYNC_START] or self.command.raw not in kept[1]:
             return

@@ -22,7 +22,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 TREE = HERE.parent.parent
-COMMANDS = ("run", "create", "start", "state", "kill 0", "delete", "life cycle")
+COMMANDS = ("run", "create", "start", "exec, first", "exec, repeated", "state", "kill 0", "delete", "life cycle")
 
 
 class Bench:
@@ -60,6 +60,8 @@ class Bench:
             ("run", "run", "--bundle", str(self.bundles / "true"), ident),
             ("create", "create", "--bundle", str(self.bundles / "sleep"), ident),
             ("start", "start", ident),
+            ("exec, first", "exec", ident, "true"),
+            ("exec, repeated", "exec", ident, "true"),
             ("state", "state", ident),
             ("kill 0", "kill", ident, "0"),
             ("", "kill", ident, "KILL"),
@@ -70,7 +72,7 @@ class Bench:
             if label == "delete":
                 self.wait_stopped(ident)
             took[label] = self.time(*arguments)
-        took["life cycle"] = sum(took[name] for name in ("create", "start", "state", "", "delete"))
+        took["life cycle"] = sum(took[name] for name in ("create", "start", "exec, first", "exec, repeated", "state", "", "delete"))
         del took[""]
         return took
 
