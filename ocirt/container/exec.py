@@ -21,6 +21,7 @@ from ocirt.container.prepare import absolute, connect_console, inherited, seccom
 from ocirt.errors import ContainerError, ContainerNotRunning, PlanError, SystemCallError, failed
 from ocirt.linux import calls, facts
 from ocirt.linux._kernel import lib
+from ocirt.linux.consts import SLOT_FIRST_FREE
 from ocirt.plan import exec as plan
 from ocirt.plan.context import Launch
 from ocirt.spawn import parent, wire
@@ -105,11 +106,12 @@ class Entry:
     plan      how it gets there
     encoded   it, as bytes
     paths     the cgroups to join
+    tasks     those of them that the process enters by itself
     """
 
     __slots__ = (
         "command", "config", "console", "container_id", "encoded", "init", "keep", "options", "paths", "plan", "record",
-        "root",
+        "root", "tasks",
     )  # fmt: skip
 
     def __init__(self, root: str, container_id: str, wanted: Command, options: ExecOptions) -> None:
@@ -119,6 +121,7 @@ class Entry:
         self.options = options
         self.console = calls.Fd(-1)
         self.init = parent.Init(calls.Fd(-1), calls.Fd(-1), 0)
+        self.tasks: list[str] = []
 
     # -- before anything exists ----------------------------------------------------------------------------------------
 
@@ -136,6 +139,9 @@ class Entry:
             from ocirt.cgroup import inside
 
             self.paths = inside.below(self.paths, self.options.cgroups, cgroup.hierarchies())
+        # What the runtime does to the process besides, it does to one that stands in its cgroups.
+        if not (made.get("execCPUAffinity") or made.get("scheduler") or made.get("ioPriority")):
+            self.tasks = [path for path in self.paths if posix.access(path + "/tasks", posix.W_OK)]
         self.keep = inherited(self.options.preserve_fds)
         self.plan = self.compile()
 
@@ -157,6 +163,7 @@ class Entry:
             new_keyring="oldkeyring" not in self.record.python.split(),
             preserve_fds=self.options.preserve_fds,
             console=bool(self.config["process"].get("terminal")),
+            tasks=len(self.tasks),
         )
         host = facts.Facts([], "none", self.paths)
         return plan.compile(self.config, launch, host, *seccomp_program(self.config))
@@ -198,6 +205,7 @@ class Entry:
             if target.number < 0:
                 raise ContainerNotRunning(self.container_id)
             lent = [(lib.SLOT_TARGET, target), (lib.SLOT_ROOT, directory), (lib.SLOT_CONSOLE, self.console)]
+            self.lend_tasks()
             slots = [(slot, fd.number) for slot, fd in lent if fd.number >= 0]
             self.encoded = wire.encode(self.plan.ops)
             self.init.hand_over(self.plan.ops, self.encoded, slots)
@@ -210,6 +218,15 @@ class Entry:
             if error.errno == ESRCH:  # of setns: it has exited since it was looked at
                 raise ContainerNotRunning(self.container_id) from None
             raise
+
+    def lend_tasks(self) -> None:
+        """The files by which the process enters its cgroups. Raises SystemCallError."""
+        for index, path in enumerate(self.tasks):
+            try:
+                fd = posix.open(path + "/tasks", posix.O_WRONLY | posix.O_CLOEXEC)
+            except OSError as error:
+                raise failed(f'open "{path}/tasks"', error) from None
+            self.init.lend(SLOT_FIRST_FREE + index, calls.Fd(fd))
 
     def root_directory(self) -> calls.Fd:
         """Where the container's process has its root, for a plan that has to go there by itself."""
@@ -240,7 +257,7 @@ class Entry:
     def attach_cgroups(self, pid: int) -> None:
         """Into the container's cgroups, or where its first process has gone if those are closed to us."""
         try:
-            cgroup.attach(self.paths, pid)
+            cgroup.attach([path for path in self.paths if path not in self.tasks], pid)
         except SystemCallError as error:
             if error.errno != EBUSY or self.options.cgroups:
                 raise

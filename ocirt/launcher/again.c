@@ -75,11 +75,38 @@ static int go(int socket, uint32_t point, const uint32_t *slots, const int *fds,
 	return shim_send(socket, &message, MESSAGE_HEAD + count * sizeof(*slots), fds, count);
 }
 
-/* Starts the init on the plan. */
-static bool start(const char *program_path, int plan, int pidfd, struct process *process)
+/* What the init is sent with the plan. */
+struct parcel {
+	uint32_t slots[MSG_FDS_MAX];
+	int fds[MSG_FDS_MAX];
+	uint32_t count;
+};
+
+static void put(struct parcel *parcel, uint32_t slot, int fd)
 {
-	static const uint32_t slots[] = { SLOT_PLAN, SLOT_TARGET };
-	const int fds[] = { plan, pidfd };
+	parcel->slots[parcel->count] = slot;
+	parcel->fds[parcel->count++] = fd;
+}
+
+/* The files of cgroup v1 by which the process enters its cgroups; see op_enter_cgroup. */
+static void put_tasks(struct parcel *parcel, const struct container *c)
+{
+	struct slice rest = c->members[MEMBER_CGROUPS];
+	char path[PATH_SIZE + sizeof("/tasks")];
+	uint32_t slot = SLOT_FIRST_FREE;
+	int n, fd;
+
+	while ((n = slice_next(&rest, path, PATH_SIZE)) > 0 && parcel->count < MSG_FDS_MAX) {
+		strcpy(path + n, "/tasks");
+		fd = open(path, O_WRONLY | O_CLOEXEC);
+		if (fd >= 0)
+			put(parcel, slot++, fd);
+	}
+}
+
+/* Starts the init on the plan. */
+static bool start(const char *program_path, struct parcel *parcel, struct process *process)
+{
 	_cleanup_fd_ int program = shim_program_memfd(program_path, NULL);
 	_cleanup_fd_ int bell = eventfd(1, EFD_CLOEXEC); /* the plan is there before the init looks */
 	int ends[2], r;
@@ -87,13 +114,14 @@ static bool start(const char *program_path, int plan, int pidfd, struct process 
 	if (program < 0 || bell < 0 || shim_socketpair(ends) < 0)
 		return false;
 	process->socket = ends[0];
-	r = go(ends[0], SYNC_PLAN, slots, fds, 2);
+	r = go(ends[0], SYNC_PLAN, parcel->slots, parcel->fds, parcel->count);
 	if (r == 0)
 		r = shim_spawn(program, ends[1], bell, 0, NULL, 0, &process->first);
 	(void)close(ends[1]);
 	return r == 0;
 }
 
+/* Into the cgroups that it does not enter by itself. */
 static bool attach(const struct container *c, pid_t pid)
 {
 	struct slice rest = c->members[MEMBER_CGROUPS];
@@ -103,6 +131,9 @@ static bool attach(const struct container *c, pid_t pid)
 	while ((n = slice_next(&rest, path, PATH_SIZE)) > 0) {
 		_cleanup_fd_ int fd = -1;
 
+		strcpy(path + n, "/tasks");
+		if (access(path, W_OK) == 0)
+			continue;
 		strcpy(path + n, "/cgroup.procs");
 		fd = open(path, O_WRONLY | O_CLOEXEC);
 		if (fd < 0 || write(fd, text, (size_t)length) != length)
@@ -208,6 +239,7 @@ static int attend(pid_t pid, const sigset_t *set)
 static int execute(const struct container *c, const char *program, int plan, int pidfd)
 {
 	struct process process = { .socket = -1 };
+	struct parcel parcel = { .count = 0 };
 	char path[PATH_MAX];
 	sigset_t set, before;
 	int pid_file = -1;
@@ -216,7 +248,13 @@ static int execute(const struct container *c, const char *program, int plan, int
 	if (key.pid_file && (pid_file = make_pid_file(path)) < 0)
 		return -1;
 	block_signals(&set, &before);
-	done = start(program, plan, pidfd, &process) && follow(c, &process);
+	put(&parcel, SLOT_PLAN, plan);
+	put(&parcel, SLOT_TARGET, pidfd);
+	put_tasks(&parcel, c);
+	done = start(program, &parcel, &process);
+	for (uint32_t i = 2; i < parcel.count; i++)
+		(void)close(parcel.fds[i]);
+	done = done && follow(c, &process);
 	close_fd(&process.socket);
 	if (done && pid_file >= 0 && !write_pid_file(pid_file, path, process.pid)) {
 		/* It has run for a moment: to do it anew would run it twice. */

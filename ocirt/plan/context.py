@@ -29,9 +29,10 @@ class Launch:
     new_keyring    give it a session keyring of its own
     preserve_fds   how many descriptors from 3 on the process keeps
     console        a terminal is wanted, and SLOT_CONSOLE has a socket for its master
+    tasks          of how many cgroups of v1 the runtime sends the file tasks, from SLOT_FIRST_FREE on
     """
 
-    __slots__ = ("bundle", "console", "container_id", "new_keyring", "no_pivot", "preserve_fds", "start")
+    __slots__ = ("bundle", "console", "container_id", "new_keyring", "no_pivot", "preserve_fds", "start", "tasks")
 
     def __init__(  # noqa: PLR0913 - a record: every field is passed by name
         self,
@@ -43,6 +44,7 @@ class Launch:
         new_keyring: bool = True,
         preserve_fds: int = 0,
         console: bool = False,
+        tasks: int = 0,
     ) -> None:
         self.container_id = container_id
         self.bundle = bundle
@@ -51,6 +53,7 @@ class Launch:
         self.new_keyring = new_keyring
         self.preserve_fds = preserve_fds
         self.console = console
+        self.tasks = tasks
 
 
 class Namespace:

@@ -40,6 +40,11 @@ def make(c: Context) -> list[Op]:
     return [ops.clone("/linux/namespaces", 0)] if "pid" in c.namespaces else []
 
 
+def cgroups(c: Context) -> list[Op]:
+    """Into those of v1 by itself, which is quick; the runtime does the rest meanwhile."""
+    return [ops.enter_cgroup("/linux/cgroupsPath", c.slot()) for _ in range(c.launch.tasks)]
+
+
 def root(c: Context) -> list[Op]:
     """A mount namespace of its own is entered at the container's root; in any other the root is a directory."""
     return [ops.chroot("/root/path") if chroots(c.config) else ops.root_dir("/root/path", "/")]
@@ -90,6 +95,7 @@ PHASES: tuple[Phase, ...] = (
     join,
     make,  # from here on it is the process that was asked for
     # -- the second stage
+    cgroups,  # first, for all that it takes from here on to be counted
     root,
     proc,
     mapped,

@@ -88,6 +88,7 @@ ACTIONS: dict[str, Callable[..., str]] = {
     "open_proc": lambda *_: "open a procfs",
     "open_tree": lambda _, host, __: f'open "{host}"',
     "close": lambda _: "close a descriptor",
+    "enter_cgroup": lambda _: "move into a cgroup of the container",
     "unshare": lambda flags: f"make {names.namespaces(flags)} namespace",
     "setns_proc": lambda _, kind: f"enter {names.namespaces(kind)} namespace",
     "session": lambda: "start a session",

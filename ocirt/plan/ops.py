@@ -103,6 +103,11 @@ def close(pointer: str, slot: int) -> Op:
 # ---- namespaces ------------------------------------------------------------------------------------------------------
 
 
+def enter_cgroup(pointer: str, slot: int) -> Op:
+    """Move into the cgroup of v1 whose file tasks is in `slot`."""
+    return ("enter_cgroup", pointer, 0, (slot,))
+
+
 def unshare(pointer: str, flags: int) -> Op:
     """unshare(2)."""
     return ("unshare", pointer, 0, (flags,))

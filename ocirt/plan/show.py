@@ -147,6 +147,7 @@ TABLE: dict[str, Words] = {
     "open_proc": lambda _, subset: f"open {'the processes of ' if subset else ''}a procfs of its own",
     "open_tree": lambda _, host, recursive: f"take {host} of the host{' with all below it' if recursive else ''}",
     "close": lambda slot: f"close {SLOTS.get(slot, 'the namespace')}",
+    "enter_cgroup": lambda _: "move into a cgroup of the container",
     "unshare": lambda flags: f"make a new {names.namespaces(flags)} namespace",
     "setns_proc": lambda path, kind: f"enter the {names.namespaces(kind)} namespace of /proc/{path}",
     "session": lambda: "start a session, away from the caller's terminal",

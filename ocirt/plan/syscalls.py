@@ -147,6 +147,7 @@ TABLE: dict[str, Callable[..., list[str]]] = {
         f"open_tree({host!r}, OPEN_TREE_CLONE{'|AT_RECURSIVE' if recursive else ''})"
     ],
     "close": lambda _: ["close()"],
+    "enter_cgroup": lambda _: ['write(tasks, "0")'],
     "unshare": lambda flags: [f"unshare({names.bits(flags, names.CLONE)})"],
     "setns_proc": lambda path, kind: [f"openat2(proc, {path!r})", f"setns(fd, {names.bits(kind, names.CLONE)})"],
     "session": lambda: ["setsid()"],

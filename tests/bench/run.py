@@ -72,7 +72,7 @@ class Bench:
             if label == "delete":
                 self.wait_stopped(ident)
             took[label] = self.time(*arguments)
-        took["life cycle"] = sum(took[name] for name in ("create", "start", "exec, first", "exec, repeated", "state", "", "delete"))
+        took["life cycle"] = sum(took[name] for name in ("create", "start", "state", "", "delete"))
         del took[""]
         return took
 
