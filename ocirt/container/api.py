@@ -1,10 +1,11 @@
-"""The Python face: Bundle, Container and Runtime, one-line methods onto the verbs. Safe in a threaded program.
+"""The Python face: Bundle, Container, Process and Runtime, one-line methods onto the verbs. Safe in a threaded program.
 
 import ocirt
 
 runtime = ocirt.Runtime("/run/my-program")
 container = runtime.create("web", ocirt.Bundle("/srv/web"))
 container.start()
+container.exec(["ls", "/"]).wait()
 code = container.wait()
 container.delete()
 """
@@ -17,8 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 from ocirt.config import check, explain, load
 from ocirt.container import create, delete, events, kill, pause, process, ps, resume, start, state, update
+from ocirt.container import exec as executing
 from ocirt.container import list as listing
 from ocirt.container import run as running
+from ocirt.container.command import Command
+from ocirt.container.exec import ExecOptions
 from ocirt.container.prepare import Named, Options, bundle_path
 from ocirt.errors import ContainerNotRunning
 from ocirt.linux import calls
@@ -182,15 +186,10 @@ class Container:
         with calls.Fd(process.open_process(state.read(self.runtime.root, self.id))) as pidfd:
             if pidfd.number < 0:
                 raise ContainerNotRunning(self.id)
-            poll = select.poll()
-            poll.register(pidfd.number, select.POLLIN)
-            if not poll.poll(None if timeout is None else timeout * 1000):
-                raise TimeoutError(f"{self!r} is running after {timeout} s")
-            try:
-                ended: Any = posix.waitid(posix.P_PIDFD, pidfd.number, posix.WEXITED)
-            except ChildProcessError:
-                raise ContainerNotRunning(self.id) from None
-        return int(ended.si_status if ended.si_code == posix.CLD_EXITED else 128 + ended.si_status)
+            code = _wait(pidfd, timeout, repr(self))
+        if code is None:
+            raise ContainerNotRunning(self.id)
+        return code
 
     def update(self, resources: dict[str, Any], schemata: Sequence[str] = ()) -> None:
         """Change limits: a part of config.json's linux.resources; devices, and what it leaves out, stay as they are.
@@ -201,9 +200,80 @@ class Container:
         """
         update.update(self.runtime.root, self.id, resources, schemata=schemata)
 
+    def exec(self, command: Command | Sequence[str], options: ExecOptions | None = None) -> Process:
+        """Run one more process in the container; it has this program's standard streams.
+
+        command   a Command, or the words of a program with all else as the container's process has it
+
+        `container.exec(["ls", "/"]).wait()` is its exit code. Raises ContainerNotRunning, ContainerError for a paused
+        one, ConfigError, UnsupportedError, ExecError, PlanError, SystemCallError.
+        """
+        wanted = command if isinstance(command, Command) else Command(command)
+        return Process(executing.detach(self.runtime.root, self.id, wanted, options or ExecOptions()), wanted.args)
+
     def delete(self, *, force: bool = False) -> None:
         """Remove all that `create` made; `force` kills first, and a container that is gone is no error.
 
         Raises ContainerError unless stopped or forced, SystemCallError.
         """
         delete.delete(self.runtime.root, self.id, force=force)
+
+
+class Process:
+    """A process that `Container.exec` has started, a child of this program. Use it as a context, or `close` it.
+
+    pid    its id as this program sees it
+    args   what it was started as
+    """
+
+    def __init__(self, pid: int, args: Sequence[str]) -> None:
+        self.pid = pid
+        self.args = list(args)
+        self._pidfd = calls.Fd(posix.pidfd_open(pid))  # nobody has reaped it yet: the id is its own
+        self._code: int | None = None
+
+    def __repr__(self) -> str:
+        return f"Process({self.pid}, {self.args!r})"
+
+    def __enter__(self) -> Process:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for it to end; its exit code, 128+n where signal n killed it. It can be asked again.
+
+        timeout   seconds; None waits for ever
+
+        Raises TimeoutError, ChildProcessError where somebody else has reaped it.
+        """
+        if self._code is None:
+            self._code = _wait(self._pidfd, timeout, repr(self))
+            if self._code is None:
+                raise ChildProcessError(f"{self!r} was reaped by somebody else")
+            self.close()
+        return self._code
+
+    def kill(self, signal: int | str = "TERM") -> None:
+        """Send it a signal, by number or name; nothing happens once it has ended. Raises SystemCallError."""
+        number = kill.signal_number(signal) if isinstance(signal, str) else signal
+        if self._pidfd.number >= 0:
+            process.send(self._pidfd.number, self.pid, number)
+
+    def close(self) -> None:
+        """Let go of the descriptor; the process goes on."""
+        self._pidfd.close()
+
+
+def _wait(pidfd: calls.Fd, timeout: float | None, name: str) -> int | None:
+    """The exit code of a child held by its pidfd, None where it has been reaped. Raises TimeoutError."""
+    poll = select.poll()
+    poll.register(pidfd.number, select.POLLIN)
+    if not poll.poll(None if timeout is None else timeout * 1000):
+        raise TimeoutError(f"{name} is running after {timeout} s")
+    try:
+        ended: Any = posix.waitid(posix.P_PIDFD, pidfd.number, posix.WEXITED)
+    except ChildProcessError:
+        return None
+    return int(ended.si_status if ended.si_code == posix.CLD_EXITED else 128 + ended.si_status)

@@ -4,49 +4,20 @@ from __future__ import annotations
 
 import fcntl
 import os
-import pty
 import select
 import signal
 import socket
-import struct
-import subprocess
 import termios
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from tests.integration.support import ConsoleSocket, Container, Runtime, wait_for
+from tests.integration.terminals import Foreground, read_until, set_size, size
 from tests.integration.views import MakeBundle, user_namespace
 
 SIZE = {"height": 31, "width": 97}
-
-
-def read_until(fd: int, wanted: bytes, seconds: float = 10.0) -> bytes:
-    """What a terminal says up to the wanted words (carriage returns left out); AssertionError when they don't come."""
-    text, deadline = b"", time.monotonic() + seconds
-    while wanted not in text:
-        ready, _, _ = select.select([fd], [], [], max(0, deadline - time.monotonic()))
-        assert ready, f"{wanted!r} did not come, but {text!r}"
-        try:
-            more = os.read(fd, 4096)
-        except OSError:  # EIO: every slave is closed
-            more = b""
-        assert more, f"{wanted!r} did not come, but {text!r}"
-        text += more.replace(b"\r", b"")
-    return text
-
-
-def set_size(fd: int, height: int, width: int) -> None:
-    """TIOCSWINSZ."""
-    fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
-
-
-def size(fd: int) -> tuple[int, int]:
-    """Height and width."""
-    height, width, _, _ = struct.unpack("HHHH", fcntl.ioctl(fd, termios.TIOCGWINSZ, b"\0" * 8))
-    return height, width
 
 
 # ---- with a console socket -------------------------------------------------------------------------------------------
@@ -185,40 +156,22 @@ def test_terminal_and_socket_go_together(
 # ---- in the foreground -----------------------------------------------------------------------------------------------
 
 
-class Foreground:
-    """`ocirt run` on a terminal of the test's own."""
-
-    def __init__(self, runtime: Runtime, bundle: Any) -> None:
-        self.master, slave = pty.openpty()
-        set_size(slave, 20, 70)
-        self.before = termios.tcgetattr(slave)
-        self.slave = slave
-        self.id = runtime.new_id()
-        argv = [runtime.program, "--root", str(runtime.root), "run", "--bundle", str(bundle.path), self.id]
-        self.process = subprocess.Popen(argv, stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
-
-    def close(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-        os.close(self.master)
-        os.close(self.slave)
-
-
 @pytest.fixture
 def foreground(runtime: Runtime, make_bundle: MakeBundle) -> Iterator[Callable[..., Foreground]]:
     """A function: runs a script in the foreground, on a terminal."""
     running = []
+    ids: list[str] = []
 
     def start(script: str, **process: Any) -> Foreground:
         bundle = make_bundle(args=["sh", "-c", script], process={"terminal": True, **process})
-        running.append(Foreground(runtime, bundle))
+        ids.append(runtime.new_id())
+        running.append(Foreground(runtime, "run", "--bundle", str(bundle.path), ids[-1]))
         return running[-1]
 
     yield start
-    for run in running:
+    for run, container_id in zip(running, ids, strict=True):
         run.close()
-        runtime.run("delete", "--force", run.id)
+        runtime.run("delete", "--force", container_id)
 
 
 def test_a_foreground_run_relays_the_terminal_both_ways(foreground: Callable[..., Foreground]) -> None:
@@ -278,7 +231,7 @@ def test_signals_to_the_runtime_reach_the_container(foreground: Callable[..., Fo
     run.process.terminate()
     read_until(run.master, b"term\n")
     assert run.process.wait(10) == 3
-    wait_for(lambda: run.id not in runtime.run("list", "--quiet", check=True).stdout, "deleted")
+    wait_for(lambda: run.argv[-1] not in runtime.run("list", "--quiet", check=True).stdout, "deleted")
 
 
 def test_a_listener_that_accepts_nobody_holds_create_up_for_seconds_only(
