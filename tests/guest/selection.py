@@ -24,7 +24,8 @@ RUNS = [
             "tests/integration/test_cgroup_v2.py",
             "tests/integration/test_pause.py",
             "tests/integration/test_ps.py",
+            "tests/integration/test_real_systemd.py",
         ],
     ),
-    Run("user", ["tests/integration/test_rootless.py"]),
+    Run("user", ["tests/integration/test_rootless.py", "tests/integration/test_real_systemd.py"]),
 ]

@@ -26,7 +26,8 @@ HERE = Path(__file__).parent
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if HERE in item.path.parents and not item.get_closest_marker("ordinary"):
+        others = item.get_closest_marker("ordinary") or item.get_closest_marker("anybody")
+        if HERE in item.path.parents and not others:
             item.add_marker(pytest.mark.root)
 
 

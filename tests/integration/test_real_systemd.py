@@ -15,6 +15,8 @@ from tests.integration.support import Bundle, Json, Runtime, merged, wait_for
 
 MakeBundle = Callable[..., Bundle]
 
+pytestmark = pytest.mark.anybody
+
 MIB = 1 << 20
 ROOTLESS = systemd.rootless()
 SYSTEMCTL = ["systemctl", "--user"] if ROOTLESS else ["systemctl"]
