@@ -11,7 +11,7 @@ BUILD_PACKAGES := python3 python3-venv python3-dev libpython3-dev gcc libc6-dev 
 DEMO_PACKAGES  := umoci busybox-static
 TEST_PACKAGES  := skopeo strace cppcheck valgrind tmux uidmap iproute2 procps util-linux
 # To compare with, and to read what ocirt writes: tests that miss one of these are skipped.
-PEER_PACKAGES  := runc crun groff-base zsh fish
+PEER_PACKAGES  := runc crun dbus-daemon libsystemd0 groff-base zsh fish
 # The guest in which tests/guest runs tests: Debian under qemu, made from packages.
 GUEST_PACKAGES := qemu-system-x86 mmdebstrap e2fsprogs
 ENGINE_PACKAGES := podman conmon buildah netavark aardvark-dns iptables catatonit containerd docker.io \
