@@ -85,7 +85,9 @@ def former(file: str, text: str, path: str) -> list[str]:
     if file in NOTHING_SET:
         key = text.split(maxsplit=1)[0]
         return [line for line in lines if line.split()[0] == key] or [f"{key} {NOTHING_SET[file]}"]
-    return [line or "\n" for line in lines]  # an empty cpuset is the parent's; a write of no bytes does nothing
+    if path.endswith((".cpus", ".mems")) and not "".join(lines):
+        return former(file, text, path + ".effective")  # v2: one with processes can't be emptied again (ENOSPC)
+    return lines
 
 
 def put_back(todo: list[tuple[str, str]]) -> None:

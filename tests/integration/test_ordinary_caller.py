@@ -217,9 +217,7 @@ def test_a_network_of_its_own_has_the_loopback_alone(
     assert "UP" in line
 
 
-def test_the_hosts_network_can_be_kept(
-    runtime: Runtime, scratch: Path, rootless_bundle: Callable[..., Bundle]
-) -> None:
+def test_the_hosts_network_can_be_kept(runtime: Runtime, scratch: Path, rootless_bundle: Callable[..., Bundle]) -> None:
     as_caller(runtime, scratch)
     section = {**ALONE, "namespaces": namespaces("user", "pid", "mount", "ipc", "uts")}
     container = runtime.start(rootless_bundle(section, args=["sleep", "600"]))

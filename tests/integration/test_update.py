@@ -238,8 +238,8 @@ def test_an_update_that_fails_half_way_leaves_all_as_it_was(limited: Container) 
         "blockIO": throttles,
     }
     files = [
-        "pids.max", "memory.soft_limit_in_bytes", "memory.low", "cpu.shares", "cpu.weight", "cpuset.cpus",
-        "blkio.throttle.read_bps_device", "io.max",
+        "pids.max", "memory.soft_limit_in_bytes", "memory.low", "cpu.shares", "cpu.weight", "cpuset.effective_cpus",
+        "cpuset.cpus.effective", "blkio.throttle.read_bps_device", "io.max",
     ]  # fmt: skip
     before = {file: read(limited.runtime, limited, file) for file in files}
     text = json.dumps(limits.with_disk(document)).encode()

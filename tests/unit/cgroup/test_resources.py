@@ -207,7 +207,8 @@ def test_what_undoes_a_write_is_the_line_of_its_device_or_none(home: Callable[..
     assert changes.former("io.max", "8:32 wbps=9", file) == ["8:32 rbps=max wbps=max riops=max wiops=max"]
     assert changes.former("io.max", "8:32 wbps=9", str(path / "none")) == []
     (path / "cpuset.cpus").write_text("\n")
-    assert changes.former("cpuset.cpus", "0", str(path / "cpuset.cpus")) == ["\n"]
+    (path / "cpuset.cpus.effective").write_text("0-7\n")
+    assert changes.former("cpuset.cpus", "0", str(path / "cpuset.cpus")) == ["0-7"]
 
 
 RULED = [
