@@ -134,7 +134,7 @@ class Birth:
 
     def compile(self) -> None:
         """Compile the rest. Raises UnsupportedError, ConfigError."""
-        self.plan: Plan = self.compilation.finish(*seccomp_program(self.config))
+        self.plan: Plan = self.compilation.finish(*seccomp_program(self.config, self.directory.number))
 
     def connect_console(self) -> None:
         """Connect to the console socket. Raises UnsupportedError where one is missing, or given without a terminal."""

@@ -17,7 +17,7 @@ from ocirt import cgroup
 from ocirt.config import check, load
 from ocirt.container import announce, command, process, quick, state
 from ocirt.container.ids import check_id
-from ocirt.container.prepare import absolute, connect_console, inherited, seccomp_program
+from ocirt.container.prepare import absolute, connect_console, inherited, kept_program
 from ocirt.errors import ContainerError, ContainerNotRunning, PlanError, SystemCallError, failed
 from ocirt.linux import calls, facts
 from ocirt.linux._kernel import lib
@@ -166,7 +166,8 @@ class Entry:
             tasks=len(self.tasks),
         )
         host = facts.Facts([], "none", self.paths)
-        return plan.compile(self.config, launch, host, *seccomp_program(self.config))
+        program = kept_program(self.config, f"{self.root}/{self.container_id}")
+        return plan.compile(self.config, launch, host, *program)
 
     # -- side effects --------------------------------------------------------------------------------------------------
 

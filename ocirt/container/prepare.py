@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from ocirt.container.record import State
 
 
+SECCOMP_FILE = "seccomp.bpf"  # of the state directory: flags (8 bytes), struct sock_filter …; launcher/delete.c has it
+
 OWN_FDS = 64  # more than the runtime has open at any one moment
 
 
@@ -184,14 +186,37 @@ def inherited(count: int) -> list[int]:
     return kept
 
 
-def seccomp_program(config: dict[str, Any]) -> tuple[bytes | None, int]:
-    """The BPF program of linux.seccomp and the flags to load it with; (None, 0) where there is none."""
+def seccomp_program(config: dict[str, Any], directory: int = -1) -> tuple[bytes | None, int]:
+    """The BPF program of linux.seccomp and the flags to load it with; (None, 0) where there is none.
+
+    Kept in the state directory, where one is given: libseccomp takes 10 ms and more for an engine's profile.
+    """
     profile = (config.get("linux") or {}).get("seccomp")
     if not profile:
         return None, 0
     from ocirt.linux import seccomp
 
-    return seccomp.compile(profile), seccomp.flags(profile)
+    program, flags = seccomp.compile(profile), seccomp.flags(profile)
+    if directory >= 0:
+        from ocirt.container import state
+
+        state.write_file(directory, SECCOMP_FILE, flags.to_bytes(8, "little") + program)
+    return program, flags
+
+
+def kept_program(config: dict[str, Any], directory: str) -> tuple[bytes | None, int]:
+    """The same for a container that is there, as it was kept. Raises as `seccomp_program`."""
+    if not (config.get("linux") or {}).get("seccomp"):
+        return None, 0
+    try:
+        fd = posix.open(f"{directory}/{SECCOMP_FILE}", posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW)
+    except OSError:
+        return seccomp_program(config)  # a container of a version that kept none
+    try:
+        data = posix.read(fd, 1 << 20)  # BPF_MAXINSNS is 4096, of 8 bytes each
+    finally:
+        posix.close(fd)
+    return data[8:], int.from_bytes(data[:8], "little")
 
 
 def remove_groups(record: State, directory: int, signs: str) -> None:

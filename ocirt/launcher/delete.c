@@ -132,7 +132,9 @@ static bool only_state_left(int dir_fd)
 
 static int remove_directory(const char *root, const char *id, const struct container *c)
 {
-	static const char *const files[] = { "config.json", "start.sock", "plan.bin", "start.failure", ".state.json.tmp" };
+	static const char *const files[] = {
+		"config.json", "start.sock", "plan.bin", "seccomp.bpf", "start.failure", ".state.json.tmp",
+	};
 	char path[PATH_SIZE];
 
 	for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++)

@@ -153,6 +153,20 @@ def test_limits_and_seccomp_are_the_containers(runtime: Runtime, make_bundle: Ma
         assert sleeper.exec(*words, flags=flags).stdout.split() == ["321", "432", "0", "refused", "2"], flags
 
 
+def test_the_filter_is_compiled_once_for_a_container(runtime: Runtime, make_bundle: MakeBundle) -> None:
+    rule = {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38}
+    linux = {"seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule], "flags": []}}
+    sleeper = runtime.start(make_bundle(args=SLEEP, linux=linux))
+    kept = runtime.root / sleeper.id / "seccomp.bpf"
+    assert kept.read_bytes()[:8] == bytes(8)
+    script = "mkdir /tmp/x 2>/dev/null || echo refused"  # said in three ways: the plan of a command is kept as well
+    assert sleeper.exec("sh", "-c", script).stdout == "refused\n"
+    kept.write_bytes(bytes(8) + b"\6\0\0\0\0\0\377\177")  # allow all: it is this file that counts
+    assert sleeper.exec("sh", "-c", f" {script}").stdout == ""
+    kept.unlink()
+    assert sleeper.exec("sh", "-c", f"rmdir /tmp/x; {script}").stdout == "refused\n"
+
+
 def test_a_process_file_says_all_there_is(sleeper: Container) -> None:
     script = "pwd; id -u; id -G; echo $A; sed -n 's/^CapEff:.//p' /proc/self/status; cat /proc/self/oom_score_adj"
     path = process_file(
