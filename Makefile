@@ -21,7 +21,7 @@ SOURCES := setup.py pyproject.toml ocirt/launcher/hot.txt $(wildcard spec/*.json
 	$(wildcard ocirt/linux/*.[ch] ocirt/launcher/*.[ch] ocirt/spawn/init/*.[ch] ocirt/spawn/init/*.def ocirt/spawn/init/*.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo check test test-unit test-root test-guest guest bench install uninstall clean distclean \
+.PHONY: help build demo check test test-unit test-root test-engines test-guest guest bench install uninstall clean distclean \
 	packages-build packages-demo packages-test packages-guest
 
 help: ## this list
