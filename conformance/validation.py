@@ -101,7 +101,8 @@ def parsed(program: str, output: str) -> Report:
             count(report, bool(check[1]), check[2])
         elif error and not after_check:
             report.failures.append(Failure(error[1].partition("\\n")[0]))
-        after_check = bool(check) or (after_check and line.startswith((" ", "#")) and line.strip() != "...")
+        if check or line.strip() == "...":
+            after_check = bool(check)
     return report
 
 
