@@ -88,8 +88,8 @@ def _uncovered(old_rules: list[Rule], new: Rule) -> list[Rule]:
     for old in old_rules:
         if old[1] == kind and (major in {ANY, old[2]}) and (minor in {ANY, old[3]}):
             left = old[4] & ~access
-            if left:
-                found.append((*old[:4], left, old[5]))
+            if left:  # one that says the same in part stays as it was written: devices.list shows it so
+                found.append(old if old[0] is new[0] else (*old[:4], left, old[5]))
         else:
             found.append(old)
     return found

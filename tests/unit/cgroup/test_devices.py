@@ -189,7 +189,7 @@ CASES: dict[str, tuple[list[Json], list[tuple[str, str]]]] = {
     ),
     "a rule taken back": (
         [{"allow": True, "type": "c", "major": 10}, {"allow": False, "type": "c", "access": "w"}],
-        [("devices.deny", "a"), ("devices.allow", "c 10:* r")],
+        [("devices.deny", "a"), ("devices.allow", "c 10:* rm")],
     ),
     "a number that no device has": (
         [{"allow": True, "type": "c", "major": 1 << 32, "minor": 0}],
