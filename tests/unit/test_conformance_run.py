@@ -13,7 +13,8 @@ PROJECT = Path(__file__).resolve().parents[2]
 SAY = "cat <<END\n{}\nEND\n"  # $RUNTIME in it is the runtime that the program was told
 PROGRAMS = {
     "good": SAY.format(
-        'TAP version 13\nok 1 - first\nSee: there\n  ---\n  {\n    "error": "wanted"\n  }\n  ...\nok 2 - second # SKIP why\n1..2'
+        'TAP version 13\nok 1 - first\nSee: there\n  ---\n  {\n    "error": "wanted"\n  }\n  ...\n'
+        "ok 2 - second # SKIP why\n1..2"
     ),
     "bad": SAY.format('ok 1 - first\nnot ok 2 - $RUNTIME\n  ---\n  {\n    "error": "detail"\n  }\n  ...\n1..2'),
     "silent": SAY.format('TAP version 13\n  ---\n  {\n    "error": "no check for it\\\\nmore"\n  }\n  ...\n1..0'),
