@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ocirt.cli.options import Flag, Options
 
 # Verbs of other runtimes: the nearest of our own would be a wrong guess.
-ABSENT = ("checkpoint", "mounts", "restore", "update")
+ABSENT = ("checkpoint", "mounts", "restore")
 
 EPILOG = (
     "A bundle is a directory with a config.json, which `ocirt spec` writes, and a root filesystem. "
