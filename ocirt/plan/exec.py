@@ -87,7 +87,6 @@ def cgroup(c: Context) -> list[Op]:
 PHASES: tuple[Phase, ...] = (
     security.check_capabilities,
     process.errands,
-    security.listener,
     # -- the first stage: in the host's namespaces, with the host's /proc
     ids.oom_score_adj,  # before the process loses the right to lower it
     process.hard_limits,  # before a user namespace takes the right to raise them
@@ -96,6 +95,7 @@ PHASES: tuple[Phase, ...] = (
     make,  # from here on it is the process that was asked for
     # -- the second stage
     cgroups,  # first, for all that it takes from here on to be counted
+    security.listener,  # its slots come behind those of the cgroups
     root,
     proc,
     mapped,
