@@ -102,6 +102,8 @@ static bool take(struct key *key, const struct flag *flag, const char *value)
 
 bool key_of_command(char **arguments, struct key *key)
 {
+	uint32_t words = 0;
+
 	while (*arguments && (*arguments)[0] == '-') {
 		const char *value;
 		const struct flag *flag = find(*arguments++, &value);
@@ -112,10 +114,10 @@ bool key_of_command(char **arguments, struct key *key)
 	if (!*arguments)
 		return false;
 	key->id = *arguments++;
-	for (; *arguments; arguments++)
+	for (; *arguments; arguments++, words++)
 		if (!add_text(key, *arguments))
 			return false;
-	return true;
+	return add(key, &words, sizeof(words)); /* or "user 1000 sh" would be the same as "--user 1000" and "sh" */
 }
 
 static uint64_t bounding_set(void)

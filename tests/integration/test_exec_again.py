@@ -121,6 +121,16 @@ def test_another_caller_has_another_plan(sleeper: Container) -> None:
     assert len(plans(sleeper)) == 2
 
 
+def test_words_of_the_command_are_not_taken_for_flags(sleeper: Container) -> None:
+    """A program can be called as a flag is: its plan must not be run for the flag, which would be left out then."""
+    for name in ("user", "no-new-privs"):
+        sleeper.bundle.add_file(f"bin/{name}", "#!/bin/sh\necho the program\n", 0o755)
+    assert sleeper.exec("user", "1000", "id", "-u").stdout == "the program\n"
+    assert sleeper.exec("id", "-u", flags=["--user", "1000"]).stdout == "1000\n"
+    assert sleeper.exec("id", "-u", flags=["--no-new-privs"]).stdout == "0\n"
+    assert sleeper.exec("no-new-privs", "id", "-u").stdout == "the program\n"
+
+
 @pytest.mark.parametrize("flags", [["--ignore-paused"], ["--cgroup", "/"], ["--preserve-fds", "0"]])
 def test_flags_beyond_the_process_are_compiled_each_time(sleeper: Container, flags: list[str]) -> None:
     sleeper.exec("true", flags=flags)
