@@ -8,6 +8,7 @@ As much of the format as units have properties for: no maybes, dictionaries and 
 from __future__ import annotations
 
 import re
+from math import inf, isinf
 
 from ocirt.cgroup.signature import split
 
@@ -88,7 +89,7 @@ def _number(text: str, wanted: str) -> Typed:
     whole = re.fullmatch(r"[-+]?(0[xX][0-9a-fA-F]+|\d+)", text)
     code = wanted or ("i" if whole else "d")
     if code == "d":
-        return code, float(int(text, 0) if whole and "x" in text.lower() else float(text))
+        return code, _double(text)
     if not whole or code not in RANGES:
         raise ValueError(f'{text} is no value of type "{code}"')
     base = 16 if "x" in text.lower() else 8 if re.match(r"[-+]?0\d", text) else 10  # as in C
@@ -100,6 +101,16 @@ def _number(text: str, wanted: str) -> Typed:
     if not low <= value < high:
         raise ValueError(f'{text} is too large for its type, "{code}"; a larger one is written as in uint64 {text}')
     return code, value
+
+
+def _double(text: str) -> float:
+    try:
+        value = float(int(text, 16)) if "x" in text.lower() else float(text)
+    except OverflowError:
+        value = inf
+    if isinf(value):
+        raise ValueError(f'{text} is too large for its type, "d"')
+    return value
 
 
 def _string(text: str, wanted: str) -> Typed:
@@ -118,7 +129,8 @@ def _string(text: str, wanted: str) -> Typed:
 def _unescaped(match: re.Match[str]) -> str:
     escape = match[1]
     if escape[0] in "uU" and len(escape) > 1:
-        return chr(int(escape[1:], 16)) if int(escape[1:], 16) < 0x110000 else "\ufffd"
+        code = int(escape[1:], 16)
+        return "\ufffd" if code >= 0x110000 or 0xD800 <= code < 0xE000 else chr(code)  # no character, no UTF-8
     if escape[0] in "01234567":
         return chr(int(escape, 8))
     return "" if escape == "\n" else ESCAPES.get(escape, escape)

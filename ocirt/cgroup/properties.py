@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     Property = tuple[str, str, Any]
 
 INFINITY = 2**64 - 1  # "no limit" of every property of type t
+DIGITS_MAX = 20  # of it
 
 DEFAULT_PERIOD_USEC = 100_000  # cpu.max, cpu.cfs_period_us
 
@@ -199,13 +200,18 @@ def _unified(entries: dict[str, str]) -> Iterator[Property]:
     """The properties for files of v2; a text that systemd would not understand is left to the kernel."""
     for name, text in entries.items():
         words = text.split()
-        if name in UNIFIED and len(words) == 1 and (words[0] == "max" or words[0].isdecimal()):
+        if name in UNIFIED and len(words) == 1 and (words[0] == "max" or _is_number(words[0])):
             yield UNIFIED[name], "t", _amount(words[0])
-        elif name == "cpu.max" and words and all(word == "max" or word.isdecimal() for word in words):
+        elif name == "cpu.max" and words and all(word == "max" or _is_number(word) for word in words):
             quota = -1 if words[0] == "max" else int(words[0])
             yield from _quota(quota, int(words[1]) if len(words) > 1 else 0)
         elif name in CPUSETS and (bits := mask(text)):
             yield CPUSETS[name], "ay", bits
+
+
+def _is_number(text: str) -> bool:
+    """Whether it is one that fits into any property."""
+    return text.isascii() and text.isdecimal() and len(text) <= DIGITS_MAX and int(text) <= INFINITY
 
 
 def _amount(text: str) -> int:
@@ -218,7 +224,7 @@ def mask(numbers: str) -> bytes:
     for part in numbers.split(","):
         first, dash, last = part.strip().partition("-")
         last = last if dash else first
-        if not (first.isdecimal() and last.isdecimal() and int(first) <= int(last) < NUMBERS_MAX):
+        if not (_is_number(first) and _is_number(last) and int(first) <= int(last) < NUMBERS_MAX):
             return b""
         bits |= (1 << (int(last) + 1)) - (1 << int(first))
     return bits.to_bytes((bits.bit_length() + 7) // 8, "little")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 
+_LONGEST = 1e9  # s: some thirty years, for poll's arithmetic
 _NUMBER = r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)"
 _UNIT = "(" + "|".join(sorted(_SECONDS, reverse=True)) + ")"
 
@@ -44,4 +45,4 @@ def seconds(text: str) -> float:
     total = sum(float(value) * _SECONDS[unit or "s"] for value, unit in parts)
     if total <= 0:
         raise UsageError(f'flag --interval: "{text}" is not greater than 0', "events")
-    return total
+    return min(total, _LONGEST)

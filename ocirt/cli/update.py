@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 LARGEST_DOCUMENT = 1 << 20  # bytes
 TEXTS = ("cpu.cpus", "cpu.mems")
 # As Go's units.RAMInBytes, which runc reads these by: 512, 50M, 1.5gb, 64KiB
-SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(?:([kmgtp])i?)?b?", re.IGNORECASE | re.ASCII)
+SIZE = re.compile(r"([0-9]{1,20}(?:\.[0-9]+)?) ?(?:([kmgtp])i?)?b?", re.IGNORECASE | re.ASCII)
 UNITS = ("", "k", "m", "g", "t", "p")
 
 

@@ -92,11 +92,12 @@ def network(pid: int) -> list[dict[str, str | int]] | None:
     except OSError:
         return None
     found: list[dict[str, str | int]] = []
-    for line in facts.read(f"/proc/{pid}/net/dev", 1 << 20).splitlines()[2:]:
+    # The container chooses the names, of all but the kernel's own white space, "/" and ":"; str's methods know more.
+    for line in facts.read(f"/proc/{pid}/net/dev", 1 << 20).split("\n")[2:-1]:
         name, _, columns = line.partition(":")
-        values = columns.split()
-        if name.strip() != "lo":
-            found.append({"Name": name.strip()} | {key: int(values[index]) for key, index in _NETWORK.items()})
+        name, values = name.lstrip(" "), columns.split()
+        if name != "lo":
+            found.append({"Name": name} | {key: int(values[index]) for key, index in _NETWORK.items()})
     return found or None
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 SECCOMP_FILE = "seccomp.bpf"  # of the state directory: flags (8 bytes), struct sock_filter …; launcher/delete.c has it
 
 OWN_FDS = 64  # more than the runtime has open at any one moment
+DIGITS_MAX = 10  # of a number of descriptors
 
 
 # Types of namespaces whose file in /proc/PID/ns (namespaces(7)) has another name
@@ -156,7 +157,7 @@ def listen_fds(process: dict[str, Any]) -> int:
     if environment.get(b"LISTEN_PID") != b"%d" % posix.getpid():
         return 0
     count = environment.get(b"LISTEN_FDS", b"")
-    if not count.isdigit():
+    if not count.isdigit() or len(count) > DIGITS_MAX:
         return 0
     process["env"] = [*process.get("env", ()), f"LISTEN_FDS={int(count)}", "LISTEN_PID=1"]
     return int(count)

@@ -115,6 +115,20 @@ def test_interfaces_of_the_containers_own_network_are_listed_without_the_loopbac
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("name", [b"a\x1cb", b"a\xc2\x85", b"\xff\x1d", b"\x1elo"])
+def test_a_container_cannot_name_a_device_so_that_its_figures_are_not_read(
+    runtime: Runtime, make_bundle: MakeBundle, name: bytes
+) -> None:
+    """To Python some bytes end a line that are letters to the kernel."""
+    container = runtime.start(make_bundle(args=["sleep", "60"]))
+    argv = ["nsenter", f"--net=/proc/{container.pid}/ns/net", "ip", "link", "add", name, "type", "veth"]
+    if subprocess.run([*argv, "peer", "name", "veth-b"], check=False).returncode:
+        pytest.skip("needs ip(8) and veth")
+    found = {entry["Name"]: entry for entry in stats_of(container)["network_interfaces"]}
+    assert set(found) == {name.decode("utf-8", "replace"), "veth-b"}
+    assert found["veth-b"]["RxBytes"] == 0
+
+
 def test_figures_come_at_the_interval_until_the_container_ends(busy: Container, watch: Any) -> None:
     watcher = watch(busy, "--interval", "50ms")
     begin = time.monotonic()

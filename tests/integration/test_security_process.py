@@ -7,6 +7,7 @@ import hashlib
 import os
 import resource
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import DEVNULL
@@ -160,6 +161,17 @@ def test_env_leak(runtime: Runtime, make_bundle: MakeBundle) -> None:
     container = runtime.create(bundle, env=environment)
     assert container.proc("environ") == ""
     container.delete("--force")
+
+
+def test_a_caller_cannot_claim_more_descriptors_than_there_are_numbers(
+    runtime: Runtime, make_bundle: MakeBundle
+) -> None:
+    script = f'LISTEN_PID=$$ LISTEN_FDS={"9" * 5000} exec "$0" "$@"'
+    bundle = make_bundle(args=["env"])
+    argv = ["--root", str(runtime.root), "run", "--bundle", str(bundle.path), runtime.new_id()]
+    done = subprocess.run(["sh", "-c", script, runtime.program, *argv], stdin=DEVNULL, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"LISTEN" not in done.stdout
 
 
 # ---- identity and rights ---------------------------------------------------------------------------------------------

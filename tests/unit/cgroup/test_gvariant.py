@@ -60,6 +60,16 @@ def test_what_is_no_value_says_why(text: str) -> None:
         parse(text)
 
 
+@pytest.mark.parametrize("text", ["1e999", "double 0x" + "f" * 400, "[1.0, -1e999]"])
+def test_a_number_larger_than_a_double_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="too large for its type"):
+        parse(text)
+
+
+def test_half_a_surrogate_pair_is_no_character() -> None:
+    assert parse(r"'\ud800\U0000dfffx\U00110000'") == ("s", "\ufffd\ufffdx\ufffd")
+
+
 @given(st.text(alphabet="[](),'\"\\@<>{}: x1.0btuint64true" + "é\0\n", max_size=24))
 def test_no_text_does_worse_than_a_value_error(text: str) -> None:
     try:

@@ -111,6 +111,12 @@ def rules(*listed: Json) -> list[Any]:
     return of_devices(*devices.rules(listed))
 
 
+@pytest.mark.parametrize("text", ["9" * 5000, str(2**64), "\u0663", "1 " + "9" * 5000])
+def test_a_text_that_is_no_number_of_the_kernel_is_no_property(text: str) -> None:
+    unified = dict.fromkeys(("pids.max", "memory.max", "cpu.weight", "cpu.max", "cpuset.cpus"), text)
+    assert of_resources({"unified": unified, "cpu": {"cpus": text}}, True) == []
+
+
 def test_allowed_devices_are_told_to_systemd() -> None:
     allow = {"allow": True, "type": "b", "major": 8, "access": "r"}
     policy, emptied, allowed = rules({"allow": False, "access": "rwm"}, allow)
@@ -146,7 +152,7 @@ def test_other_annotations_are_no_properties() -> None:
     ("name", "text"),
     [
         ("", "1"), ("Ab", "1"), ("A_B", "1"), ("Exec Start", "1"), ("Naïve", "1"), ("TasksMax", "unquoted"),
-        ("TimeoutSec", "'5'"), ("TimeoutSec", "-1"), ("TimeoutSec", "1e300"), ("TimeoutSec", "@ai []"),
+        ("TimeoutSec", "'5'"), ("TimeoutSec", "-1"), ("TimeoutSec", "1e300"), ("TimeoutSec", "1e999"), ("TimeoutSec", "@ai []"),
     ],
 )  # fmt: skip
 def test_a_wrong_property_is_an_error_of_its_annotation(name: str, text: str) -> None:

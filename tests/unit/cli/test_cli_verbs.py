@@ -143,6 +143,7 @@ def test_update_hands_on_the_lines_for_the_class_of_service(layer):
 BAD_UPDATES = [
     (["--memory", "much"], 'flag --memory: "much" is not a number of bytes, such as 50M or -1'),
     (["--memory", "-2M"], 'flag --memory: "-2M" is not a number of bytes, such as 50M or -1'),
+    (["--memory", "9" * 400], f'flag --memory: "{"9" * 400}" is not a number of bytes, such as 50M or -1'),
     (["--pids-limit", "1k"], 'flag --pids-limit: "1k" is not a number'),
     (["--cpu-quota", "1.5"], 'flag --cpu-quota: "1.5" is not a number'),
 ]

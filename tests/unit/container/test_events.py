@@ -68,6 +68,10 @@ def test_durations_are_gos_or_seconds(text: str, found: float) -> None:
     assert seconds(text) == pytest.approx(found)
 
 
+def test_a_duration_longer_than_any_clock_is_a_long_one() -> None:
+    assert seconds("9" * 400) == seconds("9" * 400 + "h") == pytest.approx(1e9)
+
+
 @pytest.mark.parametrize("text", ["", "0", "0s", "-1s", "s", "5x", "1m30", "5 s", "1e3s", ".", "nan", "٣s"])
 def test_what_is_no_duration_above_zero_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="flag --interval"):
