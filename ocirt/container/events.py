@@ -11,12 +11,11 @@ import select
 from math import ceil
 from time import monotonic
 
-from ocirt.cgroup import oom
+from ocirt.cgroup import oom, tree
 from ocirt.cgroup import stats as figures
 from ocirt.container import process, quick, state
 from ocirt.container.ids import check_id
 from ocirt.errors import BundleError, ContainerNotRunning
-from ocirt.linux import facts
 from ocirt.linux.calls import Fd
 from ocirt.linux.consts import INT_MAX
 
@@ -89,11 +88,12 @@ def network(pid: int) -> list[dict[str, str | int]] | None:
     try:
         if posix.readlink(f"/proc/{pid}/ns/net") == posix.readlink("/proc/self/ns/net"):
             return None
+        text = tree.read(f"/proc/{pid}/net/dev").decode("utf-8", "replace")
     except OSError:
         return None
     found: list[dict[str, str | int]] = []
     # The container chooses the names, of all but the kernel's own white space, "/" and ":"; str's methods know more.
-    for line in facts.read(f"/proc/{pid}/net/dev", 1 << 20).split("\n")[2:-1]:
+    for line in text.split("\n")[2:-1]:
         name, _, columns = line.partition(":")
         name, values = name.lstrip(" "), columns.split()
         if name != "lo":

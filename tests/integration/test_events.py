@@ -129,6 +129,16 @@ def test_a_container_cannot_name_a_device_so_that_its_figures_are_not_read(
     assert found["veth-b"]["RxBytes"] == 0
 
 
+def test_no_device_is_left_out_where_there_are_many(runtime: Runtime, make_bundle: MakeBundle) -> None:
+    container = runtime.start(make_bundle(args=["sleep", "60"]))
+    lines = "".join(f"link add a{number} type veth peer name b{number}\n" for number in range(40))
+    argv = ["nsenter", f"--net=/proc/{container.pid}/ns/net", "ip", "-batch", "-"]
+    if subprocess.run(argv, input=lines.encode(), check=False).returncode:
+        pytest.skip("needs ip(8) and veth")
+    names = {entry["Name"] for entry in stats_of(container)["network_interfaces"]}
+    assert names == {f"{side}{number}" for side in "ab" for number in range(40)}
+
+
 def test_figures_come_at_the_interval_until_the_container_ends(busy: Container, watch: Any) -> None:
     watcher = watch(busy, "--interval", "50ms")
     begin = time.monotonic()
