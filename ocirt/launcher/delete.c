@@ -130,18 +130,39 @@ static bool only_state_left(int dir_fd)
 	return only;
 }
 
+/* The plans that exec has kept, in a directory of files alone. */
+static int remove_plans(int dir_fd)
+{
+	int fd = openat(dir_fd, "plans", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	const struct dirent *entry;
+	int r = 0;
+
+	if (!dir) {
+		r = errno == ENOENT ? 0 : -errno;
+		close_fd(&fd);
+		return r;
+	}
+	while (r == 0 && (entry = readdir(dir)))
+		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+			r = unlinkat(fd, entry->d_name, 0) < 0 && errno != ENOENT ? -errno : 0;
+	(void)closedir(dir);
+	return r < 0 || unlinkat(dir_fd, "plans", AT_REMOVEDIR) == 0 || errno == ENOENT ? r : -errno;
+}
+
 static int remove_directory(const char *root, const char *id, const struct container *c)
 {
 	static const char *const files[] = {
 		"config.json", "start.sock", "plan.bin", "seccomp.bpf", "start.failure", ".state.json.tmp",
 	};
 	char path[PATH_SIZE];
+	int r = remove_plans(c->fd);
 
+	if (r < 0)
+		return r;
 	for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++)
 		if (unlinkat(c->fd, files[i], 0) < 0 && errno != ENOENT)
 			return -errno;
-	if (unlinkat(c->fd, "plans", AT_REMOVEDIR) < 0 && errno != ENOENT)
-		return -errno;
 	if (snprintf(path, sizeof(path), "%s/%s", root, id) >= (int)sizeof(path) || !only_state_left(c->fd))
 		return -EOPNOTSUPP;
 	/* The mark of docs/plan.md: a directory without state.json that a crash leaves here is known as ours. */

@@ -46,6 +46,9 @@ def test_state_start_kill_and_delete_start_no_interpreter(
     root: str, waiting: Make, traced: Callable[..., tuple[Done, str]]
 ) -> None:
     made = waiting("web")
+    plans = Path(root, "web", "plans")  # as exec keeps them
+    plans.mkdir()
+    (plans / "kept").touch()
     for arguments in (
         ["state", "web"],
         ["start", "web"],
