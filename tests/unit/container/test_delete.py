@@ -65,8 +65,7 @@ def test_delete_with_force_of_what_does_not_exist_is_fine(root: str) -> None:
 
 def test_delete_removes_what_it_does_not_know_from_a_directory_of_ours(root: str, make: Make) -> None:
     make("web")
-    Path(root, "web/plans").mkdir()
-    Path(root, "web/plans/cached").write_text("")
+    Path(root, "web/plans/deep").mkdir(parents=True)
     assert lib.quick_delete(root.encode(), b"web", 0) == lib.QUICK_PYTHON
     assert quick.status(root, "web") == ("stopped", 0)
     delete.delete(root, "web")
