@@ -38,6 +38,7 @@ ATTRIBUTE = Struct("=HH")  # length, type
 NUMBER = Struct("=I")
 ERROR = Struct("=i")
 BUFFER = 1 << 17
+KERNEL = 0  # its port id
 
 
 class Link:
@@ -146,7 +147,10 @@ class Netlink:
         try:
             self._socket.send(head + body)
             while True:
-                for answer, data in messages(self._socket.recv(BUFFER)):
+                received, (port, _) = self._socket.recvfrom(BUFFER)
+                if port != KERNEL:
+                    continue  # who has CAP_NET_ADMIN in the namespace can write to us
+                for answer, data in messages(received):
                     if answer == NLMSG_ERROR:
                         check(-ERROR.unpack_from(data)[0], what)
                         return

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from ocirt.linux import netlink
+from ocirt.linux.netlink import Netlink
 from tests.integration.support import Json, Runtime, wait_for
 from tests.integration.views import MakeBundle, namespaces, ns_of, ns_path, user_namespace, wrapper
 
@@ -183,3 +187,21 @@ def test_a_device_that_is_not_there_is_an_error_that_names_it(
 ) -> None:
     result = runtime.run_container(make_bundle(linux={"netDevices": {"eth7": {}}}), check=False)
     assert "/linux/netDevices/eth7: move the network device eth7 into the container (the host has no" in result.stderr
+
+
+def test_what_another_process_says_is_not_taken_for_the_kernels_answer() -> None:
+    """Who has CAP_NET_ADMIN in a network namespace can send to every netlink socket that was made in it."""
+    with Netlink() as ours, socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as theirs:
+        (port,) = {sock for sock in own_ports() if sock != theirs.getsockname()[0]} - {0}
+        body = netlink.LINK.pack(socket.AF_UNSPEC, 0, 1, 0, 0)
+        head = netlink.HEADER.pack(netlink.HEADER.size + len(body), netlink.RTM_NEWLINK, 0, 1, 0)
+        for message in (head + body, head[:-1], netlink.HEADER.pack(16, netlink.NLMSG_ERROR, 0, 1, 0)):
+            theirs.sendto(message, (port, 0))
+        assert not ours.has("no-such-device")
+
+
+def own_ports() -> set[int]:
+    """The port ids of this process's netlink sockets (NETLINK_ROUTE is 0)."""
+    inodes = {os.readlink(link) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()}
+    rows = [line.split() for line in Path("/proc/net/netlink").read_text().splitlines()[1:]]
+    return {int(row[2]) for row in rows if row[1] == "0" and f"socket:[{row[-1]}]" in inodes}
