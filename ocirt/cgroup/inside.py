@@ -50,11 +50,12 @@ def beside(paths: Sequence[str], pid: int) -> list[str]:
     """`paths` with the v2 one, the first, replaced by the cgroup of process `pid`.
 
     An init such as systemd moves into a cgroup below and enables controllers for it: then nobody may enter the one
-    above, which says EBUSY (cgroups(7), "no internal processes"). Raises OSError.
+    above, which says EBUSY (cgroups(7), "no internal processes"). Only below: one that has left the container's cgroup
+    does not take others along, out of its limits. Raises OSError.
     """
     text = tree.read(f"/proc/{pid}/cgroup").decode("utf-8", "surrogateescape")
     for h in hierarchies():
         for line in text.split("\n"):
-            if h.version == 2 and line.startswith("0::"):
-                return [h.mount + line[3:].rstrip("/"), *paths[1:]]
+            if h.version == 2 and line.startswith(f"0::{paths[0].removeprefix(h.mount)}/") and "/../" not in line:
+                return [h.mount + line[3:], *paths[1:]]
     return list(paths)
