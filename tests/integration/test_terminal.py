@@ -245,3 +245,8 @@ def test_a_listener_that_accepts_nobody_holds_create_up_for_seconds_only(
         waiting.connect(path)
         argv = ("create", "--bundle", str(bundle.path), "--console-socket", path, runtime.new_id())
         assert "connect to the console socket" in runtime.run(*argv, check=False, timeout=15).stderr
+
+
+def test_exec_ends_with_its_process_whoever_else_goes_on_writing(sleeper: Container) -> None:
+    done = sleeper.exec("sh", "-c", "trap '' HUP; yes & exit 3", flags=["--tty"], check=None, timeout=10)
+    assert done.code == 3
