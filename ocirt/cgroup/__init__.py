@@ -168,9 +168,10 @@ def pids(paths: Sequence[str]) -> list[int]:
     return [pid for pid in _home(paths)[1] if pid]
 
 
-def kill(paths: Sequence[str], signal: int = SIGKILL) -> None:
-    """Send `signal` to every member, those of cgroups below included; none escapes by forking. Raises SystemCallError.
+def kill(paths: Sequence[str], signal: int = SIGKILL) -> bool:
+    """Send `signal` to every member, those of cgroups below included; none escapes by forking. False without a member.
 
+    Raises SystemCallError.
     SIGKILL is one write to cgroup.kill (v2, Linux 5.14). Otherwise the cgroup is frozen meanwhile where there is a
     freezer, and always thawed: on v1 even SIGKILL takes effect only then. A container that was paused stays so, unless
     it was killed.
@@ -178,7 +179,7 @@ def kill(paths: Sequence[str], signal: int = SIGKILL) -> None:
     home, found = _home(paths)
     try:
         if not found:
-            return
+            return False
         if signal != SIGKILL or not v2.kill(home):
             # The runtime itself among them could not thaw what it froze; signal 0 is none that could be escaped.
             usable = _freezers(paths)[:1] if signal and posix.getpid() not in found else []
@@ -189,9 +190,9 @@ def kill(paths: Sequence[str], signal: int = SIGKILL) -> None:
         if signal == SIGKILL:
             _thaw_v1(paths)
     except OSError as error:
-        if error.errno in {ENOENT, ENODEV}:
-            return  # the last process has gone and somebody removed the cgroup meanwhile
-        raise failed(f'send signal {signal} to the processes of cgroup "{home}"', error) from None
+        if error.errno not in {ENOENT, ENODEV}:  # the last process has gone and somebody removed the cgroup meanwhile
+            raise failed(f'send signal {signal} to the processes of cgroup "{home}"', error) from None
+    return True
 
 
 def remove(paths: Sequence[str], deadline_s: float = 10.0, made: Sequence[str] = ()) -> None:

@@ -20,7 +20,7 @@ def signal_number(text: str) -> int:
 
 
 def kill(root: str, container_id: str, signal: int, all: bool = False) -> None:
-    """Send `signal` to the container's first process; to every process in its cgroups with `all`.
+    """Send `signal` to the container's first process; with `all` to every process in its cgroups, where it is in any.
 
     Without a pid namespace of its own, SIGKILL goes to every process too, for the first one's death ends no other.
     Raises ContainerNotFound, ContainerNotRunning, InvalidID, SystemCallError.
@@ -30,16 +30,14 @@ def kill(root: str, container_id: str, signal: int, all: bool = False) -> None:
         return
     found = state.read(root, container_id)
     status, _ = quick.status(root, container_id)
+    gone = status in {"creating", "stopped"}
     cgroups = found.own_cgroups()
-    if all and not found.pid_namespace and cgroups:
-        # Whether the first process lives is no matter: others may (engines call this after they have reaped it).
-        cgroup.kill(cgroups, signal)
-        return
-    if status in {"creating", "stopped"}:
+    # Whether the first process lives is no matter: others may (engines call this after they have reaped it).
+    if gone and not (all and not found.pid_namespace and cgroups):
         raise ContainerNotRunning(container_id, status)
-    if cgroups and (all or (signal == SIGKILL and not found.pid_namespace)):
-        cgroup.kill(cgroups, signal)
-    else:
+    everyone = all or (signal == SIGKILL and not found.pid_namespace)
+    # An ordinary user's container may be in none of its cgroups.
+    if not (everyone and cgroup.kill(cgroups, signal)) and not gone:
         _send(found, signal)
     if signal == SIGKILL and status == "paused":
         cgroup.thaw(cgroups)  # v1: a frozen process dies when it is thawed

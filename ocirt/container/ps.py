@@ -14,8 +14,8 @@ def pids(root: str, container_id: str) -> list[int]:
     Raises ContainerNotFound, InvalidID, SystemCallError.
     """
     record = state.read(root, container_id)
-    if cgroups := record.own_cgroups():
-        return cgroup.pids(cgroups)
+    if found := cgroup.pids(record.own_cgroups()):
+        return found
     _, pid = quick.status(root, container_id)
     if not pid:
         return []
@@ -23,7 +23,7 @@ def pids(root: str, container_id: str) -> list[int]:
 
 
 def _namespace_of(pid: int) -> list[int]:
-    """Without a cgroup, the members of the pid namespace made for the container (namespaces(7))."""
+    """Without a cgroup, as often for an ordinary user, the members of the pid namespace made for it (namespaces(7))."""
     own = _link(str(pid))
     return sorted(int(name) for name in posix.listdir("/proc") if name.isdigit() and own and _link(name) == own)
 

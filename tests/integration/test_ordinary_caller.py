@@ -96,6 +96,29 @@ def test_an_ordinary_user_without_a_cgroup_gets_no_limit_and_is_told_why(
     assert "limits need root or delegation" in result.stderr
 
 
+def test_without_a_cgroup_every_process_is_still_listed(
+    runtime: Runtime, scratch: Path, rootless_bundle: Callable[..., Bundle]
+) -> None:
+    as_caller(runtime, scratch)
+    container = runtime.start(rootless_bundle(ALONE, args=["sh", "-c", "sleep 601 & sleep 602 & wait"]))
+    listed = ("ps", "--format=json", container.id)
+    wait_for(lambda: len(runtime.run(*listed, check=True).json()) == 3, "the children")
+    assert container.pid in runtime.run(*listed, check=True).json()
+
+
+@pytest.mark.parametrize("flags", [(), ("--all",)], ids=["first", "all"])
+@pytest.mark.parametrize("kinds", [("user", "mount"), ("user", "mount", "pid")], ids=" ".join)
+def test_without_a_cgroup_a_signal_still_reaches_the_first_process(
+    runtime: Runtime, scratch: Path, rootless_bundle: Callable[..., Bundle], kinds: tuple[str, ...], flags: tuple[str]
+) -> None:
+    as_caller(runtime, scratch)
+    plain = {"namespaces": namespaces(*kinds), "maskedPaths": None, "readonlyPaths": None}
+    bundle = rootless_bundle({**ALONE, **plain}, args=["sleep", "600"], mounts=[], hostname=None)
+    container = runtime.start(bundle)
+    container.kill(*flags, "KILL")
+    container.wait_stopped()
+
+
 def test_time_offsets_can_be_set_by_an_ordinary_user(
     runtime: Runtime, scratch: Path, rootless_bundle: Callable[..., Bundle]
 ) -> None:
