@@ -232,6 +232,7 @@ def test_a_failing_start_container_hook_fails_start_and_destroys(runtime: Runtim
     assert "the reason" in result.stderr
     assert not second_ran(hooks)
     assert "does not exist" in runtime.run("state", container.id, check=False).stderr
+    assert list(hooks.records()) == ["poststop"]
 
 
 def test_a_failing_poststart_hook_fails_start_and_destroys(runtime: Runtime, hooks: Hooks) -> None:

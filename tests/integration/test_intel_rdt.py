@@ -88,6 +88,20 @@ def test_update_changes_the_class_of_a_container_that_has_one(
     assert f'container "{other.id}" has no linux.intelRdt in its config to be changed' in failed.stderr
 
 
+def test_without_the_section_resctrl_is_left_alone(
+    api: ocirt.Runtime, runtime: Runtime, make_bundle: MakeBundle, kernel: Kernel
+) -> None:
+    def all_there_is() -> dict[str, str]:
+        return {str(path): path.read_text() for path in kernel.root.rglob("*") if path.is_file()}
+
+    before = all_there_is()
+    container = api.create(runtime.new_id(), ocirt.Bundle(str(make_bundle(args=["sleep", "600"]).path)))
+    assert (kernel.groups(), all_there_is()) == (set(), before)
+    container.start()
+    container.delete(force=True)
+    assert (kernel.groups(), all_there_is()) == (set(), before)
+
+
 def test_a_host_without_resctrl_is_an_error_that_names_the_field(runtime: Runtime, make_bundle: MakeBundle) -> None:
     if " - resctrl " in Path("/proc/self/mountinfo").read_text():
         pytest.skip("this host has resctrl")

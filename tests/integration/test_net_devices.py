@@ -153,6 +153,28 @@ def test_a_joined_network_gets_it_and_keeps_it(runtime: Runtime, host: Host, mak
     assert set(links(other.pid)) == {"lo", "lan0"}
 
 
+def test_what_is_changed_inside_is_left_so(runtime: Runtime, host: Host, make_bundle: MakeBundle) -> None:
+    host.veth("veth0", "peer0")
+    container = runtime.create(make_bundle(args=["sleep", "600"], linux={"netDevices": {"veth0": {}}}))
+    change = [
+        "nsenter",
+        f"--net=/proc/{container.pid}/ns/net",
+        "--",
+        "ip",
+        "link",
+        "set",
+        "veth0",
+        "down",
+        "mtu",
+        "999",
+    ]
+    subprocess.run(change, check=True)
+    container.start()
+    container.exec("true")
+    found = links(container.pid)["veth0"]
+    assert (found["mtu"], "UP" in found["flags"]) == (999, False)
+
+
 def test_a_name_that_is_taken_is_an_error_and_the_device_stays(
     runtime: Runtime, host: Host, make_bundle: MakeBundle
 ) -> None:
