@@ -126,11 +126,12 @@ def test_the_state_on_stdin_is_that_of_the_moment(runtime: Runtime, hooks: Hooks
 
 def test_hooks_run_in_the_namespaces_of_the_specification(runtime: Runtime, hooks: Hooks) -> None:
     container = runtime.start(hooks.bundle)
-    inside = os.readlink(f"/proc/{container.pid}/ns/mnt")
-    outside = os.readlink("/proc/self/ns/mnt")
+    names = ("mnt", "pid", "uts", "net")
+    inside = {name: os.readlink(f"/proc/{container.pid}/ns/{name}") for name in names}
+    outside = {name: os.readlink(f"/proc/self/ns/{name}") for name in names}
     container.stop()
     for kind, record in hooks.records().items():
-        assert record["mnt"] == (inside if kind in INSIDE else outside), kind
+        assert {name: record[name] for name in names} == (inside if kind in INSIDE else outside), kind
 
 
 def test_create_container_still_has_the_hosts_root_and_start_container_has_its_own(

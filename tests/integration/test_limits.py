@@ -155,6 +155,15 @@ def test_a_container_over_its_number_of_tasks_cannot_fork(runtime: Runtime, make
     assert "all" not in done.stdout
 
 
+def test_no_task_at_all_is_a_limit_too(runtime: Runtime, make_bundle: MakeBundle) -> None:
+    """config-linux.md, "PIDs": 0 is no "unlimited". The process itself is there already."""
+    script = "echo here; sleep 0 & echo forked"
+    bundle = make_bundle(args=["sh", "-c", script], linux={"resources": {"pids": {"limit": 0}}})
+    done = runtime.run_container(bundle)
+    assert done.stdout == "here\n"
+    assert "can't fork" in done.stderr
+
+
 def test_a_container_over_its_memory_is_killed(runtime: Runtime, make_bundle: MakeBundle) -> None:
     resources = {"memory": {"limit": 16 * MIB, "swap": 16 * MIB}}
     bundle = make_bundle(

@@ -85,7 +85,8 @@ def test_the_exit_status_is_that_of_the_runtime(checkout: Path) -> None:
         (["--validation", "/nonexistent", "--runtime", "true"], "holds no validation"),
         (["--validation", "{}", "--runtime", "no-such-runtime"], "no such runtime"),
         (["--validation", "{}", "--runtime", "true", "nosuch"], "no such program: nosuch"),
-        ([], "--validation"),
+        (["nosuch"], "programs are those of --validation"),
+        (["--report", "/nonexistent"], 'no such report: "/nonexistent"'),
     ],
 )
 def test_bad_usage_is_one_line(checkout: Path, words: list[str], message: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 from ocirt.config.check import check
 from ocirt.errors import ConfigError, Problem
 from tests.unit.config.changes import Patch, both, changed, drop, put, text
-from tests.unit.config.documents import full
+from tests.unit.config.documents import base, full
 
 # config.md
 COMMON = [
@@ -107,6 +107,31 @@ FORBIDDEN: dict[str, tuple[Patch, str]] = {
 @pytest.mark.parametrize(("patch", "pointer"), FORBIDDEN.values(), ids=FORBIDDEN)
 def test_a_value_that_the_text_forbids_is_refused(patch: Patch, pointer: str) -> None:
     assert [problem.pointer for problem in refused(patch)] == [pointer]
+
+
+KINDS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("member", "value"), [("path", "bin/true"), ("path", ""), ("timeout", 0), ("timeout", -1)])
+def test_a_hook_of_any_kind_has_an_absolute_path_and_time(kind: str, member: str, value: Any) -> None:
+    pointer = f"/hooks/{kind}/0/{member}"
+    assert [problem.pointer for problem in refused(put(pointer, value))] == [pointer]
+
+
+def test_group_mappings_of_a_mount_alone_are_refused() -> None:
+    (problem,) = refused(drop("/mounts/1/uidMappings"))
+    assert problem.pointer == "/mounts/1/uidMappings"
+    assert "gidMappings needs it" in problem.message
+
+
+@pytest.mark.parametrize("word", ["idmap", "ridmap"])
+def test_an_idmapped_mount_without_any_mappings_is_refused(word: str) -> None:
+    entry = {"destination": "/a", "source": "/b", "options": ["rbind", word]}
+    doc = changed(base(), put("/mounts", [entry]))
+    with pytest.raises(ConfigError) as caught:
+        check(doc, text(doc))
+    assert [problem.pointer for problem in caught.value.problems] == ["/mounts/0/options/1"]
 
 
 UNKNOWN: list[Any] = [None, 1.5, "x", [{"a": None}], {"terminal": 5}]

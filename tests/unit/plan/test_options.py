@@ -87,6 +87,15 @@ def test_unknown_words_go_to_the_filesystem_one_by_one() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("word", "flag"),
+    [("sync", k.MS_SYNCHRONOUS), ("dirsync", k.MS_DIRSYNC), ("lazytime", k.MS_LAZYTIME), ("iversion", k.MS_I_VERSION)],
+)
+def test_a_flag_of_a_filesystem_is_set(word: str, flag: int) -> None:
+    assert (parsed(word).superblock, parsed(word).data) == (flag, [])
+    assert parsed(word).legacy() & flag == flag
+
+
 def test_filesystem_flags_can_be_taken_back() -> None:
     assert parsed("sync", "async", "mand", "nomand", "lazytime", "nolazytime", "iversion", "noiversion").superblock == 0
     assert parsed("sync", "dirsync").superblock == k.MS_SYNCHRONOUS | k.MS_DIRSYNC
