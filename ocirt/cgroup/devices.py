@@ -83,16 +83,19 @@ def effective(found: Iterable[Rule]) -> tuple[bool, list[Rule]]:
 
 def _uncovered(old_rules: list[Rule], new: Rule) -> list[Rule]:
     """What is left of rules when `new` comes after them."""
-    _, kind, major, minor, access, _ = new
     found = []
-    for old in old_rules:
-        if old[1] == kind and (major in {ANY, old[2]}) and (minor in {ANY, old[3]}):
-            left = old[4] & ~access
-            if left:  # one that says the same in part stays as it was written: devices.list shows it so
-                found.append(old if old[0] is new[0] else (*old[:4], left, old[5]))
-        else:
-            found.append(old)
+    for at, old in enumerate(old_rules):
+        left = old[4] & ~new[4] if _about(new, old) else old[4]
+        if left == old[4] or (left and old[0] is new[0]):
+            found.append(old)  # one that says the same in part stays as it was written: devices.list shows it so
+        elif left and not any(_about(later, old) and not left & ~later[4] for later in old_rules[at + 1 :]):
+            found.append((*old[:4], left, old[5]))
     return found
+
+
+def _about(one: Rule, other: Rule) -> bool:
+    """Whether `one` is about every device that `other` is about."""
+    return one[1] == other[1] and one[2] in {ANY, other[2]} and one[3] in {ANY, other[3]}
 
 
 def _telling(default: bool, kept: list[Rule]) -> list[Rule]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ocirt.cgroup import Hierarchy, access, devices
@@ -166,6 +166,7 @@ def test_v1_never_allows_more_than_the_list_and_bit_by_bit_the_same(listed: list
 
 @settings(deadline=None)  # a busy machine is no failure
 @given(listed_rules)
+@example([ALLOW_ALL, {"allow": False, "access": "wm"}, {"allow": False, "access": "w"}])
 def test_what_makes_no_difference_is_not_kept(listed: list[Json]) -> None:
     default, kept = devices.rules(listed)
     assert (default, kept) == devices.effective([(default, "a", devices.ANY, devices.ANY, devices.ALL, ""), *kept])
