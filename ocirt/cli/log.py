@@ -11,6 +11,7 @@ import os
 import time
 import traceback
 
+from ocirt.cli.main import HOST_LOGS
 from ocirt.cli.output import write_all
 from ocirt.errors import ConfigError, UsageError
 
@@ -26,11 +27,10 @@ _STDERR = ("/dev/stderr", "/dev/fd/2", "/proc/self/fd/2")
 def report(globals_: Global, error: BaseException) -> None:
     """Print `error` on standard error and, with --log, append one record; raises OSError without a standard error."""
     found = lines(error)
-    record = format_record(globals_.log_format, "error", "; ".join(found))
     if globals_.log in _STDERR:
-        write_all(2, record)
+        write_all(2, format_record(globals_.log_format, "error", "; ".join(found)))
         return
-    complaints = _append(globals_.log, record) if globals_.log else []
+    complaints = _record(globals_, "error", "; ".join(found)) if globals_.log else []
     text = [f"ocirt: {line}" for line in found + complaints] + _after(error)
     write_all(2, "".join(f"{line}\n" for line in text).encode())
     if globals_.debug and not isinstance(error, UsageError):
@@ -41,16 +41,16 @@ def tell(globals_: Global, text: str) -> None:
     """Say `text` at debug level, to the log or else to standard error; nothing without --debug."""
     if not globals_.debug:
         return
-    record = format_record(globals_.log_format, "debug", printable(text))
-    if not globals_.log or globals_.log in _STDERR or _append(globals_.log, record):
-        write_all(2, record)
+    text = printable(text)
+    if not globals_.log or globals_.log in _STDERR or _record(globals_, "debug", text):
+        write_all(2, format_record(globals_.log_format, "debug", text))
 
 
 def warn(globals_: Global, text: str) -> None:
     """Say `text` as a warning, to the log or else to standard error; not where engines parse it or containers write."""
-    record = format_record(globals_.log_format, "warning", printable(text))
-    if not globals_.log or globals_.log in _STDERR or _append(globals_.log, record):
-        write_all(2, f"ocirt: warning: {printable(text)}\n".encode())
+    text = printable(text)
+    if not globals_.log or globals_.log in _STDERR or _record(globals_, "warning", text):
+        write_all(2, f"ocirt: warning: {text}\n".encode())
 
 
 def lines(error: BaseException) -> list[str]:
@@ -109,17 +109,28 @@ def _after(error: BaseException) -> list[str]:
     return [usage(error.verb), f"more: {command} --help"]
 
 
-def _append(path: str, record: bytes) -> list[str]:
-    """Append `record` in one write, so that runtimes sharing the file don't mix lines; return complaints."""
+def _record(globals_: Global, level: str, message: str) -> list[str]:
+    """Put one record into the log; return complaints where that cannot be done."""
     try:
-        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY, 0o644)
+        if globals_.log.startswith(HOST_LOGS):
+            from ocirt.cli import hostlog
+
+            hostlog.send(globals_.log, level, message)
+        else:
+            _append(globals_.log, format_record(globals_.log_format, level, message))
     except (OSError, ValueError) as error:
-        return [f'log "{printable(path)}": {printable(getattr(error, "strerror", None) or str(error)).lower()}']
+        reason = printable(getattr(error, "strerror", None) or str(error)).lower()
+        return [f'log "{printable(globals_.log)}": {reason}']
+    return []
+
+
+def _append(path: str, record: bytes) -> None:
+    """Append `record` in one write, so that runtimes sharing the file don't mix lines. Raises OSError, ValueError."""
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY, 0o644)
     try:
         write_all(fd, record)
     finally:
         os.close(fd)
-    return []
 
 
 def _tell_traceback(globals_: Global, error: BaseException) -> None:

@@ -26,12 +26,14 @@ _CHOICES = {
     "rootless": ("true", "false", "auto", *BOOLEANS),
 }
 
+HOST_LOGS = ("journald:", "syslog:")
+
 
 class Global:
     """The global options.
 
     root            state root, absolute; the default where none was given
-    log             path of the log file, "" for none
+    log             path of the log file, or as HOST_LOGS with a name; "" for none
     log_format      "text" or "json"
     debug           whether to tell each step
     warnings        whether to tell warnings
@@ -87,8 +89,10 @@ def _check_choice(options: Options, key: str) -> None:
 
 
 def _log_path(text: str) -> str:
-    if text.startswith(("journald:", "syslog:")):
-        raise UsageError(f'flag --log: "{text}": only files are supported')
+    if text.startswith(HOST_LOGS):
+        if not text.isprintable():
+            raise UsageError("flag --log: the name has control characters")
+        return text
     return absolute(text[5:] if text.startswith("file:") else text, "log")
 
 

@@ -71,7 +71,7 @@ WRONG_WORDS: list[tuple[list[str], str]] = [
     (["--log"], "flag needs an argument: --log requires an argument (FILE)"),
     (["--log-format", "xml", "list"], 'flag --log-format: "xml" is not one of text, json'),
     (["--log-level=chatty", "list"], 'flag --log-level: "chatty" is not one of error, warning, debug'),
-    (["--log", "journald:x", "list"], 'flag --log: "journald:x": only files are supported'),
+    (["--log", "journald:x\n", "list"], "flag --log: the name has control characters"),
     (["--debug=perhaps", "list"], 'flag --debug: "perhaps" is neither true nor false'),
     (["--cgroup-manager", "x", "list"], 'flag --cgroup-manager: "x" is not one of cgroupfs, systemd, disabled'),
     (["--rootless", "perhaps", "list"], 'flag --rootless: "perhaps" is not one of true, false, auto'),

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ocirt import errors
+from ocirt.cli import hostlog
 from ocirt.cli.main import main
 from ocirt.cli.options import GLOBAL, VERBS
 
@@ -67,7 +69,7 @@ WRONG = [
     (["--log-format", "xml", "list"], 'ocirt: flag --log-format: "xml" is not one of text, json'),
     (["--cgroup-manager=x", "list"], 'ocirt: flag --cgroup-manager: "x" is not one of cgroupfs, systemd, disabled'),
     (["--rootless", "perhaps", "list"], 'ocirt: flag --rootless: "perhaps" is not one of true, false, auto'),
-    (["--log", "journald:x", "list"], 'ocirt: flag --log: "journald:x": only files are supported'),
+    (["--log", "journald:x\n", "list"], "ocirt: flag --log: the name has control characters"),
     (["--root", "", "list"], "ocirt: flag --root: the path is empty"),
     (["--root"], "ocirt: flag needs an argument: --root requires an argument (DIR)"),
     (["--root=/r", "create", "--preserve-fds", "-1", "a"],
@@ -171,6 +173,33 @@ def test_a_log_that_cannot_be_written_does_not_hide_the_error(layer, capfd):
         "ocirt: the cause",
         'ocirt: log "/nonexistent/log": no such file or directory',
     ]
+
+
+@pytest.mark.parametrize(
+    ("log", "socket_name", "expected"),
+    [
+        ("journald:box", "JOURNAL", r"PRIORITY=3\nSYSLOG_IDENTIFIER=box\nID=box\nMESSAGE=the \\ncause\n"),
+        ("syslog:box", "SYSLOG", r"<11>box\[\d+\]: the \\ncause"),
+        ("syslog:", "SYSLOG", r"<11>ocirt\[\d+\]: the \\ncause"),
+    ],
+)
+def test_the_log_of_the_host_gets_the_error_and_so_does_standard_error(
+    log, socket_name, expected, layer, tmp_path, monkeypatch, capfd
+):
+    layer.error = errors.OcirtError("the \ncause")
+    monkeypatch.setattr(hostlog, socket_name, str(tmp_path / "socket"))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as host:
+        host.bind(str(tmp_path / "socket"))
+        assert main(["--root", "/r", "--log", log, "start", "web"]) == 1
+        assert re.fullmatch(expected, host.recv(4096, socket.MSG_DONTWAIT).decode())
+    assert capfd.readouterr().err == "ocirt: the \\ncause\n"
+
+
+def test_a_host_without_that_log_is_told_next_to_the_error(layer, tmp_path, monkeypatch, capfd):
+    layer.error = errors.OcirtError("the cause")
+    monkeypatch.setattr(hostlog, "JOURNAL", str(tmp_path / "none"))
+    assert main(["--root", "/r", "--log=journald:box", "start", "web"]) == 1
+    assert capfd.readouterr().err == 'ocirt: the cause\nocirt: log "journald:box": no such file or directory\n'
 
 
 def test_a_log_that_is_standard_error_is_written_once(layer, capfd):
