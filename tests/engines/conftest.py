@@ -14,12 +14,13 @@ import pytest
 
 from tests.engines.containerd import Containerd
 from tests.engines.docker import Docker
+from tests.engines.engine import Engine
 from tests.engines.place import Place
 from tests.engines.podman import Podman
 
 CAP_SYS_RESOURCE = 24
 HERE = Path(__file__).parent
-Engine = TypeVar("Engine", Podman, Docker, Containerd)
+Made = TypeVar("Made", Podman, Docker, Containerd)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -65,7 +66,7 @@ def image_archive(busybox_image: Path, tmp_path_factory: pytest.TempPathFactory)
     return directory / "busybox.tar"
 
 
-def lived(engine: type[Engine], runtime: str, image: Path) -> Iterator[Engine]:
+def lived(engine: type[Made], runtime: str, image: Path) -> Iterator[Made]:
     """An engine in a place of its own, which must be empty when the engine has ended."""
     place = Place()
     try:
@@ -96,3 +97,10 @@ def containerd(engine_runtime: str, image_archive: Path) -> Iterator[Containerd]
     """containerd."""
     need("containerd", "ctr", "iptables", "nsenter")
     yield from lived(Containerd, engine_runtime, image_archive)
+
+
+@pytest.fixture(params=["podman", "docker"])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    """Each of the engines that people type commands to."""
+    found: Engine = request.getfixturevalue(request.param)
+    return found

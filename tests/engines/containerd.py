@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from tests.engines.engine import IMAGE
 from tests.engines.place import TIMEOUT, Place, Result
 from tests.integration.support import wait_for
 
-IMAGE = "localhost/busybox:latest"
 PAUSE = "localhost/pause:latest"
 CONFIG = """
 version = 2

@@ -9,7 +9,7 @@ import grpc
 from cri_api.v1 import api_pb2 as pb
 from cri_api.v1.api_pb2_grpc import RuntimeServiceStub
 
-from tests.engines.containerd import IMAGE
+from tests.engines.engine import IMAGE
 from tests.engines.place import Place
 
 TIMEOUT = 60.0

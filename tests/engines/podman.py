@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.engines.place import TIMEOUT, Place, Result
+from tests.engines.engine import IMAGE, Engine
+from tests.engines.place import Place
 
 # The default limits ask for CAP_SYS_RESOURCE, which a container of ours may lack.
 CONFIG = """
@@ -19,55 +20,31 @@ volume_path = "{scratch}/volumes"
 [engine.runtimes]
 {name} = ["{runtime}"]
 """
-IMAGE = "localhost/busybox:latest"
 
 
-class Podman:
-    """The program, configured by files of its own."""
+class Podman(Engine):
+    """The program, configured by a file and flags of its own."""
+
+    kind = "podman"
 
     def __init__(self, place: Place, runtime: str, image: Path) -> None:
-        self.place = place
-        self.runtime = runtime
-        self.image = IMAGE
-        values = {"name": Path(runtime).name, "runtime": runtime, "scratch": place.scratch, "image": IMAGE}
+        super().__init__(place, runtime)
         file = place.scratch / "containers.conf"
-        file.write_text(CONFIG.format(**values))
+        file.write_text(CONFIG.format(name=Path(runtime).name, runtime=runtime, scratch=place.scratch, image=IMAGE))
         place.environment["CONTAINERS_CONF"] = str(file)
         # As flags: the monitor's call of `podman container cleanup` gets these, and few of the variables.
-        directories = {"root": "storage", "runroot": "run", "tmpdir": "tmp", "network-config-dir": "networks"}
-        self.flags = [f"--{flag}={place.scratch}/{name}" for flag, name in directories.items()]
-        self.flags += ["--storage-driver=overlay", "--cgroup-manager=cgroupfs", "--events-backend=file"]
+        scratch = place.scratch
+        self.storage = [f"--root={scratch}/storage", f"--runroot={scratch}/run", "--storage-driver=overlay"]
+        more = [f"--tmpdir={scratch}/tmp", f"--network-config-dir={scratch}/networks"]
+        self.program = ["podman", *self.storage, *more, "--cgroup-manager=cgroupfs", "--events-backend=file"]
+        self.container = [f"--cgroup-parent={place.cgroup}"]
         self("load", "--input", str(image), check=True)
 
-    def __call__(self, *words: str, stdin: bytes = b"", timeout: float = TIMEOUT, check: bool | None = None) -> Result:
-        """`podman WORDS…`."""
-        return self.place.run("podman", *self.flags, *words, stdin=stdin, timeout=timeout, check=check)
-
-    def run(self, *words: str, check: bool | None = None, stdin: bytes = b"", network: str = "none") -> Result:
-        """`podman run --rm WORDS…`: options, "--" for the image, and the command."""
-        return self(
-            "run", "--rm", f"--network={network}", f"--cgroup-parent={self.place.cgroup}", *with_image(words),
-            stdin=stdin, check=check,
-        )  # fmt: skip
-
-    def start(self, name: str, *words: str, network: str = "none") -> None:
-        """`podman run --detach --name NAME WORDS…`."""
-        self(
-            "run", "--detach", f"--name={name}", f"--network={network}", f"--cgroup-parent={self.place.cgroup}",
-            *with_image(words), check=True,
-        )  # fmt: skip
-
-    def inspect(self, name: str, field: str) -> str:
-        """One field of `podman inspect`, by its Go template."""
-        return self("inspect", "--format", f"{{{{{field}}}}}", name, check=True).stdout.strip()
+    def remove(self, *names: str) -> None:
+        """As everywhere; a stop would wait ten seconds for each."""
+        self("rm", "--force", "--time=0", "--ignore", *names)
 
     def close(self) -> None:
         """Remove all containers and pods, by force."""
         self("pod", "rm", "--all", "--force")
         self("rm", "--all", "--force", "--time=0")
-
-
-def with_image(words: tuple[str, ...]) -> list[str]:
-    """The image in the place of "--"."""
-    at = words.index("--")
-    return [*words[:at], IMAGE, *words[at + 1 :]]

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.engines.conftest import need
-from tests.engines.containerd import IMAGE, Containerd
+from tests.engines.containerd import Containerd
 from tests.engines.docker import Docker
+from tests.engines.engine import IMAGE
 from tests.engines.place import Place
 from tests.engines.podman import Podman
 from tests.integration.support import wait_for
@@ -49,7 +50,7 @@ def test_podman_pushes_and_pulls(podman: Podman, registry: Callable[[Place], str
     podman("push", "--tls-verify=false", podman.image, name, check=True)
     assert podman("image", "exists", name).code == 1
     podman("pull", "--tls-verify=false", name, check=True)
-    words = ("run", "--rm", "--network=none", f"--cgroup-parent={podman.place.cgroup}", name)
+    words = ("run", "--rm", "--network=none", *podman.container, name)
     assert podman(*words, "echo", "pulled", check=True).stdout == "pulled\n"
     podman("untag", name, name, check=True)
 
@@ -57,7 +58,7 @@ def test_podman_pushes_and_pulls(podman: Podman, registry: Callable[[Place], str
 def test_buildah_builds_from_the_registry(podman: Podman, registry: Callable[[Place], str]) -> None:
     need("buildah")
     name = registry(podman.place)
-    program = ["buildah", *podman.flags[:2], "--storage-driver=overlay"]
+    program = ["buildah", *podman.storage]
     place = podman.place
     place.run(*program, "push", "--tls-verify=false", podman.image, f"docker://{name}", check=True)
     found = place.run(*program, "from", "--tls-verify=false", "--pull-always", name, check=True).stdout.strip()
