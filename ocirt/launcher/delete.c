@@ -111,10 +111,10 @@ static int remove_cgroups(const struct container *c)
 	return r == -ENODATA ? 0 : r;
 }
 
-/* Whether the directory holds nothing but state.json. */
+/* Remove the plans that exec has kept. Whether the directory then holds nothing but state.json. */
 static bool only_state_left(int dir_fd)
 {
-	int fd = fcntl(dir_fd, F_DUPFD_CLOEXEC, 3);
+	int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	const struct dirent *entry;
 	bool only = dir != NULL;
@@ -125,29 +125,10 @@ static bool only_state_left(int dir_fd)
 	}
 	while (only && (entry = readdir(dir)))
 		only = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
-		       strcmp(entry->d_name, "state.json") == 0;
+		       strcmp(entry->d_name, "state.json") == 0 ||
+		       (strncmp(entry->d_name, "exec-", 5) == 0 && unlinkat(dir_fd, entry->d_name, 0) == 0);
 	(void)closedir(dir);
 	return only;
-}
-
-/* The plans that exec has kept, in a directory of files alone. */
-static int remove_plans(int dir_fd)
-{
-	int fd = openat(dir_fd, "plans", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	const struct dirent *entry;
-	int r = 0;
-
-	if (!dir) {
-		r = errno == ENOENT ? 0 : -errno;
-		close_fd(&fd);
-		return r;
-	}
-	while (r == 0 && (entry = readdir(dir)))
-		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-			r = unlinkat(fd, entry->d_name, 0) < 0 && errno != ENOENT ? -errno : 0;
-	(void)closedir(dir);
-	return r < 0 || unlinkat(dir_fd, "plans", AT_REMOVEDIR) == 0 || errno == ENOENT ? r : -errno;
 }
 
 static int remove_directory(const char *root, const char *id, const struct container *c)
@@ -156,10 +137,7 @@ static int remove_directory(const char *root, const char *id, const struct conta
 		"config.json", "start.sock", "plan.bin", "seccomp.bpf", "start.failure", ".state.json.tmp",
 	};
 	char path[PATH_SIZE];
-	int r = remove_plans(c->fd);
 
-	if (r < 0)
-		return r;
 	for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++)
 		if (unlinkat(c->fd, files[i], 0) < 0 && errno != ENOENT)
 			return -errno;

@@ -46,9 +46,8 @@ def test_state_start_kill_and_delete_start_no_interpreter(
     root: str, waiting: Make, traced: Callable[..., tuple[Done, str]]
 ) -> None:
     made = waiting("web")
-    plans = Path(root, "web", "plans")  # as exec keeps them
-    plans.mkdir()
-    (plans / "kept").touch()
+    for name in ("exec-1.plan", "exec-2.plan"):  # as exec keeps them
+        Path(root, "web", name).touch()
     for arguments in (
         ["state", "web"],
         ["start", "web"],

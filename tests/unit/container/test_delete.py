@@ -21,9 +21,8 @@ def test_delete_leaves_nothing_of_a_stopped_container(root: str, make: Make, tmp
     own, parent = tmp_path / "cgroup/parent/web", tmp_path / "cgroup/parent"
     own.mkdir(parents=True)
     make("web", cgroups=[str(own)], made=[str(own), str(parent)])
-    for name in ("config.json", "start.sock", "plan.bin", "start.failure", ".state.json.tmp"):
+    for name in ("config.json", "start.sock", "plan.bin", "start.failure", ".state.json.tmp", "exec-1.plan"):
         Path(root, "web", name).write_text("")
-    Path(root, "web/plans").mkdir()
     assert lib.quick_delete(root.encode(), b"web", 0) == lib.QUICK_DONE
     assert os.listdir(root) == []
     assert os.listdir(tmp_path / "cgroup") == []
@@ -65,7 +64,8 @@ def test_delete_with_force_of_what_does_not_exist_is_fine(root: str) -> None:
 
 def test_delete_removes_what_it_does_not_know_from_a_directory_of_ours(root: str, make: Make) -> None:
     make("web")
-    Path(root, "web/plans/deep").mkdir(parents=True)
+    Path(root, "web/unknown").mkdir()
+    Path(root, "web/unknown/file").touch()
     assert lib.quick_delete(root.encode(), b"web", 0) == lib.QUICK_PYTHON
     assert quick.status(root, "web") == ("stopped", 0)
     delete.delete(root, "web")
