@@ -37,11 +37,11 @@ class OcirtError(Exception):
 
     exit_code = 1
 
-    def name_document(self, name: str) -> None:
-        """Say that the configuration was not read from config.json but from the file `name`."""
-        text = str(self)
-        if text.startswith(f"{DOCUMENT}:"):
-            self.args = (name + text[len(DOCUMENT) :],)
+    def name_document(self, name: str, part: str = "") -> None:
+        """Say that the configuration, or `part` of it (JSON pointer), was not read from config.json but from `name`."""
+        text, gap = str(self), ": " if part else ":"
+        if text.startswith(f"{DOCUMENT}{gap}{part}"):
+            self.args = (name + gap + text[len(DOCUMENT + gap + part) :],)
 
 
 class UsageError(OcirtError):
@@ -101,10 +101,11 @@ class ConfigError(OcirtError):
         super().__init__("\n".join(map(str, problems)))
         self.problems = list(problems)
 
-    def name_document(self, name: str) -> None:
-        """Say that the configuration was not read from config.json but from the file `name`."""
+    def name_document(self, name: str, part: str = "") -> None:
+        """Say that the configuration, or `part` of it (JSON pointer), was not read from config.json but from `name`."""
         for problem in self.problems:
-            problem.document = name if problem.document == DOCUMENT else problem.document
+            if problem.document == DOCUMENT and problem.pointer.startswith(part):
+                problem.document, problem.pointer = name, problem.pointer[len(part) :]
         self.args = ("\n".join(map(str, self.problems)),)
 
     @property

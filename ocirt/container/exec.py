@@ -18,7 +18,7 @@ from ocirt.config import check, load
 from ocirt.container import announce, command, process, quick, state
 from ocirt.container.ids import check_id
 from ocirt.container.prepare import absolute, connect_console, inherited, kept_program
-from ocirt.errors import ContainerError, ContainerNotRunning, PlanError, SystemCallError, failed
+from ocirt.errors import ContainerError, ContainerNotRunning, OcirtError, PlanError, SystemCallError, failed
 from ocirt.linux import calls, facts
 from ocirt.linux._kernel import lib
 from ocirt.linux.consts import SLOT_FIRST_FREE
@@ -99,7 +99,10 @@ def detach(root: str, container_id: str, wanted: Command, options: ExecOptions) 
 
 
 class Entry:
-    """A process on its way into a container. Used as a context: an exception inside kills it.
+    """A process on its way into a container.
+
+    Used as a context: an exception inside kills it; an error names the flags or the file that it comes from in place
+    of config.json.
 
     record    what state.json says of the container
     config    its config, with the process to run in place of its own
@@ -143,7 +146,8 @@ class Entry:
         if not (made.get("execCPUAffinity") or made.get("scheduler") or made.get("ioPriority")):
             self.tasks = [path for path in self.paths if posix.access(path + "/tasks", posix.W_OK)]
         self.keep = inherited(self.options.preserve_fds)
-        self.plan = self.compile()
+        with self:  # for its words alone: there is no process yet
+            self.plan = self.compile()
 
     def refuse_unless_running(self) -> None:
         """A created container may be entered, as with runc: engines look into it before they start it."""
@@ -174,9 +178,11 @@ class Entry:
     def __enter__(self) -> Entry:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if error is not None:
             self.init.reap()
+        if isinstance(error, OcirtError):
+            error.name_document(self.command.name, "/process")
         self.init.close()
         self.console.close()
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.integration.support import BASE, Bundle, Runtime
+from tests.integration.views import wrapper
 
 MakeBundle = Callable[..., Bundle]
 Inside = Callable[..., str]
@@ -118,3 +119,17 @@ def test_listen_fds_count_only_when_they_are_ours(runtime: Runtime, make_bundle:
         )
     assert result.stdout.split()[-1] == "none"
     assert "3" in result.stdout.split()
+
+
+def test_listen_fds_that_are_ours_are_handed_on_and_are_the_first_processs(
+    runtime: Runtime, make_bundle: MakeBundle
+) -> None:
+    """As a service manager starts a runtime: sd_listen_fds(3)."""
+    bundle = make_bundle(args=["sh", "-c", "cat <&3; echo $LISTEN_FDS $LISTEN_PID; ls /proc/$$/fd | cat"])
+    word = runtime.scratch / "word"
+    word.write_text("heard ")
+    manager = f'exec 3<{word} 4<{word}; export LISTEN_FDS=1; LISTEN_PID=$$ exec {runtime.program} "$@"'
+    runtime.program = wrapper(runtime.scratch / "manager", ["sh", "-c", manager, "manager"])
+    told = runtime.run_container(bundle, check=True).stdout.split()
+    assert told[:3] == ["heard", "1", "1"]
+    assert "4" not in told[3:]

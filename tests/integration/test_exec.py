@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
@@ -13,9 +14,10 @@ from typing import Any
 import pytest
 
 from tests.integration.support import Container, Runtime, wait_for
-from tests.integration.views import MakeBundle, user_namespace
+from tests.integration.views import MakeBundle, fields, user_namespace
 
 SLEEP = ["sleep", "600"]
+PR_SET_PDEATHSIG = 1
 
 
 def process_file(sleeper: Container, **members: Any) -> str:
@@ -290,6 +292,46 @@ def test_a_program_that_cannot_run_is_told_in_the_words_that_engines_know(
 def test_a_missing_directory_is_told_in_the_words_that_engines_know(sleeper: Container) -> None:
     done = sleeper.exec("true", flags=["--cwd", "/nope"], check=False)
     assert 'chdir to cwd ("/nope") set in config.json failed: no such file or directory' in done.stderr
+
+
+WRONG_FLAGS: dict[str, tuple[list[str], str]] = {
+    "a directory": (["--cwd", "/nope"], "exec: /cwd: chdir"),
+    "a label": (["--process-label", "a:b:c:d"], 'exec: /selinuxLabel: label "a:b:c:d": SELinux is not enabled'),
+    "a terminal": (["--tty", "--detach"], "exec: /terminal: a detached container with a terminal needs"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(WRONG_FLAGS))
+def test_what_is_wrong_with_a_flag_is_not_blamed_on_the_containers_config(sleeper: Container, name: str) -> None:
+    flags, message = WRONG_FLAGS[name]
+    if name == "a label" and Path("/sys/fs/selinux/enforce").exists():
+        pytest.skip("this host has SELinux")
+    assert sleeper.exec("true", flags=flags, check=False).stderr.startswith(f"ocirt: {message}")
+
+
+def test_what_is_wrong_with_a_process_file_is_told_by_its_name_until_the_process_runs(sleeper: Container) -> None:
+    path = process_file(sleeper, cwd="/nope")
+    done = sleeper.runtime.run("exec", "--process", path, sleeper.id, check=False)
+    assert done.stderr.startswith(f"ocirt: {path}: /cwd: chdir")
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["first", "repeated"])
+def test_signal_settings_of_the_caller_are_reset(sleeper: Container, again: bool) -> None:
+    """Conmon ignores SIGPIPE, Python some of its own; and go-runc has PR_SET_PDEATHSIG set for the runtime."""
+
+    def ignore_block_and_die_with_parent() -> None:
+        for number in (signal.SIGPIPE, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1, signal.SIGCHLD})
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+
+    path = sleeper.runtime.scratch / "pid"
+    for _ in range(1 + again):
+        how = {"preexec_fn": ignore_block_and_die_with_parent, "restore_signals": False}
+        sleeper.exec(*SLEEP, flags=["--detach", "--pid-file", str(path)], **how)
+    status = fields(sleeper.proc("status", int(path.read_text())))
+    assert status["State"].startswith("S")
+    assert {status[name] for name in ("SigIgn", "SigBlk", "SigCgt")} == {"0" * 16}
 
 
 def test_signals_reach_the_process(sleeper: Container) -> None:
