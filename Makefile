@@ -21,7 +21,7 @@ SOURCES := setup.py pyproject.toml ocirt/launcher/hot.txt $(wildcard spec/*.json
 	$(wildcard ocirt/linux/*.[ch] ocirt/launcher/*.[ch] ocirt/spawn/init/*.[ch] ocirt/spawn/init/*.def ocirt/spawn/init/*.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo check test test-unit test-root test-engines test-guest guest bench conformance install uninstall clean distclean \
+.PHONY: help build demo check test test-unit test-root test-engines test-guest guest bench bench-engines conformance install uninstall clean distclean \
 	packages-build packages-demo packages-test packages-guest
 
 help: ## this list
@@ -64,6 +64,9 @@ conformance: ## which clauses of the specification have tests, by section
 
 bench: packages-demo packages-test build ## side by side with runc and crun; prints ratios
 	@$(PY) tests/bench/run.py $(ARGS)
+
+bench-engines: packages-demo packages-test build ## podman, docker and ctr run, by ocirt, crun and runc
+	@$(PY) tests/bench/engines.py $(ARGS)
 
 # A private environment under PREFIX/lib/ocirt, so that the system's Python packages stay as they are.
 install: packages-build ## into PREFIX (/usr/local)

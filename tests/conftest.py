@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.images import busybox_layout
 
 PROJECT = Path(__file__).parent.parent
 
@@ -67,29 +68,4 @@ def busybox_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for program in ("umoci", "busybox"):
         if shutil.which(program) is None:
             pytest.skip(f"needs {program}")
-    where = tmp_path_factory.mktemp("image")
-
-    rootless = {"unpack": ["--rootless"]} if os.geteuid() else {}
-
-    def umoci(verb: str, *argv: str) -> None:
-        subprocess.run(["umoci", "--log=error", verb, *rootless.get(verb, []), *argv], cwd=where, check=True)
-
-    umoci("init", "--layout", "image")
-    umoci("new", "--image", "image:busybox")
-    umoci("unpack", "--image", "image:busybox", "empty")
-    rootfs = where / "empty" / "rootfs"
-    for name in ("bin", "sbin", "dev", "etc", "proc", "sys", "tmp", "root"):
-        (rootfs / name).mkdir()
-    (rootfs / "tmp").chmod(0o1777)
-    busybox = str(shutil.which("busybox"))
-    shutil.copy(busybox, rootfs / "bin" / "busybox")
-    for applet in subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True).stdout.split():
-        if applet != "busybox":
-            (rootfs / "bin" / applet).symlink_to("busybox")
-    (rootfs / "etc" / "passwd").write_text("root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/home/user:/bin/sh\n")
-    (rootfs / "etc" / "group").write_text("root:x:0:\nuser:x:1000:\n")
-    umoci("repack", "--image", "image:busybox", "empty")
-    path = "PATH=/bin:/sbin"
-    umoci("config", "--image", "image:busybox", "--config.cmd", "sh", "--config.env", path)
-    umoci("unpack", "--image", "image:busybox", "bundle")
-    return where / "image"
+    return busybox_layout(tmp_path_factory.mktemp("image"))

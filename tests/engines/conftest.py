@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -17,6 +16,7 @@ from tests.engines.docker import Docker
 from tests.engines.engine import Engine
 from tests.engines.place import Place
 from tests.engines.podman import Podman
+from tests.images import archives
 
 CAP_SYS_RESOURCE = 24
 HERE = Path(__file__).parent
@@ -57,13 +57,7 @@ def engine_runtime(ocirt_bin: str) -> str:
 def image_archive(busybox_image: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The busybox image as an archive that every engine loads; pause.tar beside it has one that only stays."""
     need("skopeo")
-    command = ["--config.entrypoint", "/bin/sleep", "--config.cmd", "1000000"]
-    subprocess.run(["umoci", "config", "--image", f"{busybox_image}:busybox", "--tag", "pause", *command], check=True)
-    directory = tmp_path_factory.mktemp("archive")
-    for name in ("busybox", "pause"):
-        target = f"docker-archive:{directory}/{name}.tar:localhost/{name}:latest"
-        subprocess.run(["skopeo", "copy", "--quiet", f"oci:{busybox_image}:{name}", target], check=True)
-    return directory / "busybox.tar"
+    return archives(busybox_image, tmp_path_factory.mktemp("archive"))
 
 
 def lived(engine: type[Made], runtime: str, image: Path) -> Iterator[Made]:

@@ -15,15 +15,16 @@ class Docker(Engine):
 
     kind = "docker"
 
-    def __init__(self, place: Place, runtime: str, image: Path) -> None:
+    def __init__(self, place: Place, runtime: str, image: Path, more: dict[str, str] | None = None) -> None:
         super().__init__(place, runtime)
         self.name = Path(runtime).name
         socket = f"unix://{place.scratch}/docker.sock"
         self.program = ["docker", "--host", socket]
+        runtimes = {self.name: runtime, **(more or {})}
+        runtimes.pop("runc", None)  # the daemon's own, whose name is reserved
         settings = {
             "default-runtime": self.name,
-            # The daemon's own runc cannot be configured: the name is reserved.
-            "runtimes": {} if self.name == "runc" else {self.name: {"path": runtime}},
+            "runtimes": {name: {"path": path} for name, path in runtimes.items()},
             "default-ulimits": {"nofile": {"Name": "nofile", "Hard": 1024, "Soft": 1024}},
             "cgroup-parent": place.cgroup,
             "exec-opts": ["native.cgroupdriver=cgroupfs"],

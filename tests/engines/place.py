@@ -38,6 +38,11 @@ exec sleep infinity
 """
 
 
+V1_ONLY = """
+if grep -q " /sys/fs/cgroup/unified " /proc/mounts; then umount /sys/fs/cgroup/unified; fi
+"""
+
+
 class Result(NamedTuple):
     """How a command ended."""
 
@@ -59,14 +64,14 @@ def children(pid: int) -> list[int]:
 class Place:
     """The namespaces, held by a process; `scratch` for files, `cgroup` as the parent of all cgroups."""
 
-    def __init__(self) -> None:
+    def __init__(self, hybrid: bool = True) -> None:
         self.scratch = Path(tempfile.mkdtemp(prefix="ocirt-engine-"))
         self.scratch.chmod(0o755)
         self.cgroup = f"/ocirt-engine-{os.getpid()}-{next(NUMBERS)}"
         self.environment = {**os.environ, "HOME": str(self.scratch), "XDG_RUNTIME_DIR": ""}
         self.daemons: list[subprocess.Popen[bytes]] = []
         self.outside = subprocess.Popen(
-            [*UNSHARE, SETUP],
+            [*UNSHARE, SETUP if hybrid else V1_ONLY + SETUP],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
         )
