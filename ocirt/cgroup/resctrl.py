@@ -13,6 +13,7 @@ from __future__ import annotations
 import posix
 from errno import ENOENT
 
+from ocirt.cgroup import tree
 from ocirt.errors import SystemCallError, UnsupportedError, failed
 
 TYPE_CHECKING = False
@@ -103,11 +104,7 @@ class Groups:
     def write(self, path: str, text: str) -> None:
         """Write a file of the filesystem, with what the kernel says of a failure."""
         try:
-            fd = posix.open(path, posix.O_WRONLY | posix.O_CLOEXEC)
-            try:
-                posix.write(fd, text.encode())
-            finally:
-                posix.close(fd)
+            tree.write(path, text.encode())
         except OSError as error:
             said = read(f"{self.where}/info/last_cmd_status").strip()
             more = f" ({said})" if said and said != "ok" else ""

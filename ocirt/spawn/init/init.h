@@ -51,6 +51,7 @@ void forget_failure(struct init *init);
 void report_failure(struct init *init, uint32_t index, int error);
 int send_message(const struct init *init, uint32_t type, uint32_t value);
 int receive_go(struct init *init, uint32_t point);
+int send_with_fd(int socket, int fd, const char *bytes, size_t length);
 int slot_fd(const struct init *init, uint64_t slot); /* -EBADF when it is empty */
 void slot_set(struct init *init, uint64_t slot, int fd);
 

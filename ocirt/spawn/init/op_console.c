@@ -4,8 +4,6 @@
  * name, and /dev/console is not followed (CVE-2025-52565, CVE-2026-41579, CVE-2026-88264).
  */
 #include <sys/ioctl.h>
-#include <sys/socket.h>
-#include <sys/uio.h>
 #include <linux/magic.h>
 #include <linux/openat2.h>
 #include "init.h"
@@ -84,28 +82,6 @@ static int bind_console(struct init *init, int peer)
 	return tree < 0 ? fail(init, tree, DETAIL_SOURCE) : attach(init, tree, target);
 }
 
-static int send_master(int socket, int master)
-{
-	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))] = { 0 };
-	char name = '/'; /* a message with descriptors needs a byte, and engines take it for a name */
-	struct iovec part = { .iov_base = &name, .iov_len = 1 };
-	struct msghdr header = {
-		.msg_iov = &part,
-		.msg_iovlen = 1,
-		.msg_control = control,
-		.msg_controllen = sizeof(control),
-	};
-	struct cmsghdr *rights = CMSG_FIRSTHDR(&header);
-	int r;
-
-	rights->cmsg_level = SOL_SOCKET;
-	rights->cmsg_type = SCM_RIGHTS;
-	rights->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(rights), &master, sizeof(master));
-	r = sys(SYS_sendmsg, socket, &header, MSG_NOSIGNAL);
-	return r < 0 ? r : 0;
-}
-
 static int become_stdio(int peer, uint64_t uid)
 {
 	/* The group is devpts' choice (gid=): it stays. */
@@ -143,7 +119,7 @@ int op_console(struct init *init, const uint64_t *args)
 	if (r >= 0)
 		r = become_stdio(peer, args[1]);
 	if (r >= 0)
-		r = send_master(socket, master);
+		r = send_with_fd(socket, master, "/", 1); /* engines take the byte for a name */
 	slot_set(init, args[0], -1);
-	return r;
+	return r < 0 ? r : 0;
 }

@@ -14,7 +14,6 @@
 #include <linux/seccomp.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 #include "init.h"
 
 #define NO_CHILD_WAIT 2      /* SA_NOCLDWAIT */
@@ -43,26 +42,6 @@ static void put(int *number, int value)
 	__atomic_store_n(number, value, __ATOMIC_RELEASE);
 }
 
-static int send_first(int agent, int listener, const char *bytes, size_t length)
-{
-	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))];
-	struct iovec part = { .iov_base = (void *)(uintptr_t)bytes, .iov_len = length };
-	struct msghdr header = {
-		.msg_iov = &part,
-		.msg_iovlen = 1,
-		.msg_control = control,
-		.msg_controllen = sizeof(control),
-	};
-	struct cmsghdr *rights = CMSG_FIRSTHDR(&header);
-
-	memset(control, 0, sizeof(control));
-	rights->cmsg_level = SOL_SOCKET;
-	rights->cmsg_type = SCM_RIGHTS;
-	rights->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(rights), &listener, sizeof(int));
-	return sys(SYS_sendmsg, agent, &header, MSG_NOSIGNAL);
-}
-
 /* The state, the listener with its first bytes (config-linux.md, "The Container Process State"). */
 static int send_state(int agent, int state, int listener)
 {
@@ -76,7 +55,7 @@ static int send_state(int agent, int state, int listener)
 			return length;
 		while (sent < length) {
 			size_t left = (size_t)(length - sent);
-			int r = first ? send_first(agent, listener, bytes, left)
+			int r = first ? send_with_fd(agent, listener, bytes, left)
 				      : sys(SYS_sendto, agent, bytes + sent, left, MSG_NOSIGNAL, NULL, 0);
 
 			if (r <= 0)

@@ -125,3 +125,23 @@ int receive_go(struct init *init, uint32_t point)
 		r = -EBADMSG;
 	return fail(init, r, DETAIL_PLAN);
 }
+
+/* One message with a descriptor, to whoever listens outside: how many of the bytes were sent, or a negative errno. */
+int send_with_fd(int socket, int fd, const char *bytes, size_t length)
+{
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))] = { 0 };
+	struct iovec part = { .iov_base = (void *)(uintptr_t)bytes, .iov_len = length };
+	struct msghdr header = {
+		.msg_iov = &part,
+		.msg_iovlen = 1,
+		.msg_control = control,
+		.msg_controllen = sizeof(control),
+	};
+	struct cmsghdr *rights = CMSG_FIRSTHDR(&header);
+
+	rights->cmsg_level = SOL_SOCKET;
+	rights->cmsg_type = SCM_RIGHTS;
+	rights->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(rights), &fd, sizeof(fd));
+	return sys(SYS_sendmsg, socket, &header, MSG_NOSIGNAL);
+}
