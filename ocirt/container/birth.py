@@ -365,6 +365,7 @@ class Birth:
     def undo(self) -> None:
         """Remove all that this birth has made; a failure to remove one thing does not keep the others."""
         self.init.reap()
+        self.init.close()  # descriptors may be what has run out
         steps: list[Any] = [
             # Only what was made here: what was there before, empty or not, is somebody else's.
             lambda: cgroup.kill([path for path in self.record.cgroups if path in self.record.made]),

@@ -200,6 +200,13 @@ def spawn(state_dir: str, preserve: int = 0, keep: Sequence[int] = ()) -> Init:
     if isinstance(started, tuple):
         return Init(calls.Fd(started[0]), calls.Fd(started[1]), started[2])
     ours, theirs = calls.socketpair()
-    bell = calls.doorbell()
-    with calls.program_memfd(program_path(), state_dir) as program, theirs:
-        return Init(ours, bell, calls.spawn(program, theirs, bell, preserve, keep))
+    init = Init(ours, calls.Fd(-1), 0)
+    try:
+        with theirs:
+            init.bell = calls.doorbell()
+            with calls.program_memfd(program_path(), state_dir) as program:
+                init.first = calls.spawn(program, theirs, init.bell, preserve, keep)
+    except SystemCallError:
+        init.close()
+        raise
+    return init

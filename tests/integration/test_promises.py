@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -220,3 +222,15 @@ def test_p7_repeated_runs_leave_the_host_as_it_was(runtime: Runtime, make_bundle
 
 def test_merged_keeps_what_the_change_does_not_name() -> None:
     assert merged({"a": {"b": 1, "c": 2}, "d": [1]}, {"a": {"b": None}, "d": [2]}) == {"a": {"c": 2}, "d": [2]}
+
+
+def test_few_descriptors_are_an_error_of_their_own_and_leave_nothing(runtime: Runtime, make_bundle: MakeBundle) -> None:
+    bundle, failed = make_bundle(), 0
+    for count in range(6, 24):
+        limit = partial(resource.setrlimit, resource.RLIMIT_NOFILE, (count, count))
+        done = runtime.run_container(bundle, preexec_fn=limit)
+        failed += done.code != 0
+        assert done.code == 0 or done.stderr.endswith("too many open files\n"), (count, done.stderr)
+        assert "ocirt: remove" not in done.stderr, count
+        assert not runtime.root.exists() or list(runtime.root.iterdir()) == [], (count, done.stderr)
+    assert 0 < failed < 18
