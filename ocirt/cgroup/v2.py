@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import posix
 import select
-from errno import EINVAL, ENOENT, EOPNOTSUPP, ETIMEDOUT
+from errno import EBUSY, EINVAL, ENOENT, EOPNOTSUPP, ETIMEDOUT
 from time import monotonic
 
 from ocirt.cgroup import tree
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FREEZER = "/cgroup.events"
+TRIES = 20  # against others who change the device programs of the same cgroup
 DELEGATE = "/sys/kernel/cgroup/delegate"  # cgroups(7), Linux 4.15
 
 
@@ -184,8 +185,10 @@ def _enable(directory: str) -> None:
 def replace_device_program(path: str, code: bytes) -> None:
     """Make `code` the one device program of `path`; there is no moment without any. Raises OSError, SystemCallError."""
     with calls.Fd(posix.open(path, tree.DIRECTORY)) as cgroup, calls.load_device_program(code) as program:
-        while not _swap(cgroup, program):
-            pass  # somebody else has changed them meanwhile
+        for _ in range(TRIES):
+            if _swap(cgroup, program):
+                return
+    raise SystemCallError(f'change the device program of "{path}", which others change all the time', EBUSY)
 
 
 def _swap(cgroup: calls.Fd, program: calls.Fd) -> bool:

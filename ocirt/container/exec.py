@@ -209,7 +209,8 @@ class Entry:
         """Up to the point where the process is whole and stands in the container's cgroups."""
         self.init = parent.spawn(self.root, self.options.preserve_fds, self.keep)
         with calls.Fd(process.open_process(self.record)) as target, self.root_directory() as directory:
-            if target.number < 0:
+            # Where no namespace is joined by the pidfd, its root alone is entered: of this process, and no later one.
+            if target.number < 0 or (directory.number >= 0 and calls.wait_readable(target.number, 0)):
                 raise ContainerNotRunning(self.container_id)
             lent = [(lib.SLOT_TARGET, target), (lib.SLOT_ROOT, directory), (lib.SLOT_CONSOLE, self.console)]
             self.lend_tasks()

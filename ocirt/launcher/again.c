@@ -9,6 +9,7 @@
 #include "linux/shim.h"
 #include "../spawn/init/wire.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -258,7 +259,10 @@ static int execute(const struct container *c, const char *program, int plan, int
 	close_fd(&process.socket);
 	if (done && pid_file >= 0 && !write_pid_file(pid_file, path, process.pid)) {
 		/* It has run for a moment: to do it anew would run it twice. */
-		(void)dprintf(STDERR_FILENO, "ocirt: write the pid file \"%s\": %s\n", key.pid_file, strerror(errno));
+		const char *reason = strerror(errno);
+
+		(void)dprintf(STDERR_FILENO, "ocirt: write the pid file \"%s\": %c%s\n", key.pid_file, tolower(*reason), reason + 1);
+		(void)unlink(path);
 		end(&process);
 		return 255;
 	}

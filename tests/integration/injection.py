@@ -6,6 +6,7 @@ import itertools
 import os
 import re
 import shutil
+import signal
 import subprocess
 import time
 from collections import Counter, defaultdict
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.integration.support import BASE, Bundle, Json, Runtime, mounts, texts, wait_for
+from tests.integration.support import BASE, Bundle, Container, Json, Runtime, mounts, texts, wait_for
 from tests.integration.views import fields, ns_of
 
 # Does nothing and makes one system call: what is injected cannot disturb it.
@@ -96,10 +97,8 @@ class Traced:
         """From the command's begin to the end of all its processes."""
         inject = [f"--inject={fault.call}:error={fault.error}:when={fault.n}"] if fault else []
         watched = ",".join(["execve", *(f"?{call}" for call in calls)])  # the first line is the command's own execve
-        flags = ["--detach"] if self.verb == "run" else []
         argv = ["strace", "-f", "-o", str(self.log), f"--trace={watched}", *inject]
-        argv += [self.runtime.program, "--root", str(self.runtime.root), self.verb, *flags]
-        argv += ["--pid-file", str(self.stem), "--bundle", str(self.bundle.path), self.name]
+        argv += [self.runtime.program, "--root", str(self.runtime.root), *self.command()]
         with self.stem.with_suffix(".out").open("wb") as out, self.stem.with_suffix(".err").open("wb") as err:
             stdio: Json = {"stdin": subprocess.DEVNULL, "stdout": out, "stderr": err}
             strace = subprocess.Popen(argv, **stdio, preexec_fn=hold, close_fds=False)  # noqa: PLW1509 - no threads
@@ -109,12 +108,20 @@ class Traced:
             if code == 0:
                 seen, more = self.look()
                 words += more
-                self.runtime.run("delete", "--force", self.name, check=True)
+                self.end()
             strace.wait(10)
         finally:
             strace.kill()
             strace.wait()
         return Outcome(code, words, seen, self.log.read_text())
+
+    def command(self) -> list[str]:
+        flags = ["--detach"] if self.verb == "run" else []
+        return [self.verb, *flags, "--pid-file", str(self.stem), "--bundle", str(self.bundle.path), self.name]
+
+    def end(self) -> None:
+        """Of what has come up."""
+        self.runtime.run("delete", "--force", self.name, check=True)
 
     def exit_code(self, strace: subprocess.Popen[bytes]) -> int:
         """That of the command, which strace notes; the command is the first process of the log."""
@@ -140,6 +147,27 @@ class Traced:
                 return None, result.stderr
         wait_for(lambda: os.readlink(f"/proc/{pid}/exe") == "/pause", "the process is executed")
         return {"created": created, **security(pid, self.name)}, ""
+
+
+class TracedExec(Traced):
+    """`exec --detach` under strace, in a container that is there."""
+
+    def __init__(self, container: Container) -> None:
+        super().__init__(container.runtime, "exec", container.bundle)
+        self.name = container.id
+
+    def command(self) -> list[str]:
+        return ["exec", "--detach", "--pid-file", str(self.stem), self.name, "/pause"]
+
+    def end(self) -> None:
+        pid = int(self.stem.read_text())
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+    def look(self) -> tuple[Json | None, str]:
+        pid = int(self.stem.read_text())
+        wait_for(lambda: os.readlink(f"/proc/{pid}/exe") == "/pause", "the process is executed")
+        return security(pid, self.name), ""
 
 
 def hold() -> None:

@@ -198,6 +198,17 @@ def test_a_pid_file_is_written_again(sleeper: Container, detached: Callable[...,
     assert 'write the pid file "/nonexistent/pid": no such file or directory' in done.stderr
 
 
+def test_a_pid_file_that_cannot_be_put_in_place_leaves_no_other(sleeper: Container) -> None:
+    place = sleeper.runtime.scratch / "pids"
+    (place / "file").mkdir(parents=True)
+    for kept in range(2):
+        assert len(plans(sleeper)) == kept
+        done = sleeper.exec("true", flags=["--pid-file", str(place / "file")], check=False)
+        assert done.stderr == f'ocirt: write the pid file "{place}/file": is a directory\n'
+        assert [path.name for path in place.iterdir()] == ["file"]
+        sleeper.exec("true")
+
+
 def test_a_container_that_is_paused_or_gone_is_not_entered(sleeper: Container) -> None:
     sleeper.exec("true")
     if not sleeper.pause(check=None).code:

@@ -210,3 +210,11 @@ def test_without_privileges_devices_stay_as_they_are(box: Path) -> None:
         pytest.skip("this host forbids user namespaces")
     assert (done.stdout, done.stderr) == ("passed over\n", "")
     assert attached(box) == []
+
+
+def test_programs_that_others_change_all_the_time_are_an_error_in_the_end(
+    box: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(v2, "_swap", lambda *_: False)
+    with pytest.raises(SystemCallError, match="others change all the time"):
+        v2.replace_device_program(str(box), NOTHING)
