@@ -190,11 +190,13 @@ def test_argv0_is_the_first_of_args_not_the_path(runtime: Runtime, hooks: Hooks,
     assert hooks.journal.read_text() + (hooks.bundle.rootfs / "journal").read_text() == "ash\n"
 
 
-def test_hooks_of_one_kind_run_in_the_order_they_are_listed(runtime: Runtime, hooks: Hooks) -> None:
-    listed = [hooks.entry("createRuntime", "/bin/sh", args=["sh", "-c", f"echo {n} >>$JOURNAL"]) for n in (1, 2, 3)]
-    hooks.bundle.config["hooks"] = {"createRuntime": listed}
-    runtime.create(hooks.bundle.write())
-    assert hooks.journal.read_text().split() == ["1", "2", "3"]
+@pytest.mark.parametrize("kind", KINDS)
+def test_hooks_of_one_kind_run_in_the_order_they_are_listed(runtime: Runtime, hooks: Hooks, kind: str) -> None:
+    listed = [hooks.entry(kind, "/bin/sh", args=["sh", "-c", f"echo {n} >>$JOURNAL"]) for n in (1, 2, 3)]
+    hooks.bundle.config["hooks"] = {kind: listed}
+    lived(runtime, hooks.bundle.write())
+    journal = hooks.bundle.rootfs / "journal" if kind == "startContainer" else hooks.journal
+    assert journal.read_text().split() == ["1", "2", "3"]
 
 
 # ---- failures --------------------------------------------------------------------------------------------------------

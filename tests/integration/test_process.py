@@ -182,9 +182,16 @@ def test_few_descriptors_are_enough_for_the_process_and_no_hindrance_before(insi
 
 @pytest.mark.parametrize("score", [None, 0, 500, 1000])
 def test_the_oom_score_is_raised_or_left(runtime: Runtime, make_bundle: MakeBundle, score: int | None) -> None:
-    container = runtime.start(make_bundle(args=["sleep", "600"], process={"oomScoreAdj": score}))
     ours = int(Path("/proc/self/oom_score_adj").read_text())
-    assert int(container.proc("oom_score_adj")) == (ours if score is None else score)
+    assert ours < 300, "the tests are not to be killed first"
+
+    def raised() -> None:
+        Path("/proc/self/oom_score_adj").write_text("300" if score is None else str(ours))
+
+    bundle = make_bundle(args=["sleep", "600"], process={"oomScoreAdj": score})
+    container = runtime.create(bundle, preexec_fn=raised)
+    container.start()
+    assert int(container.proc("oom_score_adj")) == (300 if score is None else score)
 
 
 # ---- what execve carries over ----------------------------------------------------------------------------------------

@@ -136,9 +136,7 @@ def test_poststop_hooks_come_when_the_container_is_gone_and_delete_waits_for_the
     runtime: Runtime, make_bundle: MakeBundle, scratch: Path
 ) -> None:
     name = runtime.new_id()
-    script = (
-        f"sleep 0.2; find /sys/fs/cgroup -maxdepth 4 -type d -name {name} >{scratch}/seen; echo end >>{scratch}/seen"
-    )
+    script = f"sleep 0.2; {{ find /sys/fs/cgroup -maxdepth 4 -type d -name {name}; echo end; }} >>{scratch}/seen"
     container = runtime.start(make_bundle(args=["sleep", "600"], hooks={"poststop": [hook(script)]}), container_id=name)
     assert any(path.endswith(name) for path in host_cgroups(container.pid).values())
     container.stop()
@@ -167,15 +165,18 @@ def test_a_user_namespace_changes_the_owner_of_no_file(
     assert {path: after[path] for path in before} == before
 
 
-def test_on_v1_the_cgroups_stay_the_runtimes(runtime: Runtime, make_bundle: MakeBundle) -> None:
+def test_on_v1_the_cgroups_stay_the_runtimes(runtime: Runtime, make_bundle: MakeBundle, host_view: HostView) -> None:
     """Even where a writable mount, a cgroup namespace and a user namespace ask for it: delegation is not safe there."""
+    if Path("/sys/fs/cgroup/cgroup.procs").exists():
+        pytest.skip("needs a host with v1 hierarchies")
+    if Path("/sys/fs/cgroup/unified").is_dir():
+        host_view.run("umount", "/sys/fs/cgroup/unified")
     mount = {**CGROUP, "options": ["nosuid", "noexec", "nodev", "rw"]}
     linux = {**user_namespace(), "namespaces": namespaces(*KINDS, "user")}
     container = runtime.start(make_bundle(args=["sleep", "600"], mounts=base_mounts(mount), linux=linux))
-    found = [Path(f"/sys/fs/cgroup/{name.split(',')[0]}{path}") for name, path in host_cgroups(container.pid).items()]
-    v1 = [path for path in found if path.name == container.id and path.is_dir()]
-    if not v1:
-        pytest.skip("needs a host with v1 hierarchies")
+    names = {name.removeprefix("name="): path for name, path in host_cgroups(container.pid).items() if name}
+    v1 = [Path(f"/sys/fs/cgroup/{name}{path}") for name, path in names.items() if path.endswith(container.id)]
+    assert v1
     assert {entry.stat().st_uid for path in v1 for entry in [path, *path.iterdir()]} == {0}
 
 
@@ -188,6 +189,18 @@ def test_the_same_cgroups_path_is_the_same_cgroup(runtime: Runtime, make_bundle:
         container.delete("--force")
     assert seen[0] == seen[1]
     assert f"/{runtime.prefix}-same/inner" in seen[0].values()
+
+
+def test_unified_writes_files_that_belong_to_no_controller(
+    runtime: Runtime, make_bundle: MakeBundle, host_view: HostView
+) -> None:
+    """config-linux.md, "Unified": what the runtime knows nothing of is written all the same."""
+    v2 = Path(host_view.show_v2())
+    unified = {"cgroup.max.depth": "3", "cgroup.max.descendants": "7"}
+    container = runtime.create(make_bundle(linux={"resources": {"unified": unified}}))
+    path = v2 / host_cgroups(container.pid)[""].lstrip("/")
+    assert path.name == container.id
+    assert {name: (path / name).read_text().strip() for name in unified} == unified
 
 
 # ---- features.md -----------------------------------------------------------------------------------------------------

@@ -106,12 +106,14 @@ def test_a_parent_with_processes_hands_nothing_down_and_says_so(
 def test_a_limit_without_its_controller_is_refused_with_the_reason(
     box: Path, available: set[str], sleeper: subprocess.Popen[bytes]
 ) -> None:
-    if "memory" not in available:
-        pytest.skip("this host has the memory controller on cgroup v1")
     path = box / "c"
     path.mkdir()
-    with pytest.raises(UnsupportedError, match=r"/linux/resources/memory/limit.* while it holds processes itself"):
-        cgroup.apply([str(path)], V2, {"memory": {"limit": 1 << 30}})
+    for name in available:
+        with pytest.raises(UnsupportedError, match=rf"unified/{name}\.max: needs.* while it holds processes itself"):
+            cgroup.apply([str(path)], V2, {"unified": {f"{name}.max": "1"}})
+    if "memory" in available:
+        with pytest.raises(UnsupportedError, match=r"/linux/resources/memory/limit.* while it holds processes itself"):
+            cgroup.apply([str(path)], V2, {"memory": {"limit": 1 << 30}})
 
 
 def test_a_controller_that_the_host_has_not_on_v2_is_told_apart(box: Path) -> None:
