@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 HEADER = Struct("<QII")
 HEAD = Struct("<HHHH")
+PADDING = [b"\0" * (8 - size) for size in range(8)]
 MESSAGE = Struct("<IIII")
 
 
@@ -29,40 +30,55 @@ KINDS: dict[str, tuple[int, str]] = {
 class Heap:
     """The strings and vectors behind the operations: grows, and tells where each piece went."""
 
-    __slots__ = ("base", "parts", "seen", "size")
+    __slots__ = ("base", "parts", "seen", "size", "texts")
 
     def __init__(self, base: int) -> None:
         self.base = base
         self.size = 0
         self.parts: list[bytes] = []
         self.seen: dict[bytes, int] = {}
+        self.texts: dict[str, int] = {}
 
     def add(self, data: bytes, length: int) -> int:
         """`data` padded to 8 bytes with at least one NUL; the argument word for `length` units there."""
         where = self.seen.get(data)
         if where is None:
             where = self.seen[data] = self.base + self.size
-            padded = data + b"\0" * (8 - len(data) % 8)
+            padded = data + PADDING[len(data) & 7]
             self.parts.append(padded)
             self.size += len(padded)
         return where | length << 32
 
     def text(self, value: str) -> int:
         """A string; a NUL inside would be cut off by C and is refused here as the last line of defence."""
-        data = value.encode("utf-8", "surrogateescape")  # a bundle's path need not be UTF-8
-        if b"\0" in data:
-            raise ValueError("a string of the plan holds a NUL byte")
-        return self.add(data, len(data))
+        word = self.texts.get(value)
+        if word is None:
+            data = value.encode("utf-8", "surrogateescape")  # a bundle's path need not be UTF-8
+            if b"\0" in data:
+                raise ValueError("a string of the plan holds a NUL byte")
+            word = self.texts[value] = self.add(data, len(data))
+        return word
 
     def vector(self, values: Sequence[str]) -> int:
         """Words of each string, and two words of zero: the end, and room for one entry more (HOME)."""
         words = [self.text(value) for value in values]
         words += (0, 0)
         where = self.base + self.size
-        packed = Struct(f"<{len(words)}Q").pack(*words)
+        packed = packer(len(words)).pack(*words)
         self.parts.append(packed)
         self.size += len(packed)
         return where | len(values) << 32
+
+
+packers: dict[int, Struct] = {}
+
+
+def packer(count: int) -> Struct:
+    """What packs `count` words; a plan has few lengths and many operations."""
+    found = packers.get(count)
+    if found is None:
+        found = packers[count] = Struct(f"<{count}Q")
+    return found
 
 
 def encode(ops: Sequence[Op]) -> bytes:
@@ -88,8 +104,8 @@ def encode(ops: Sequence[Op]) -> bytes:
                 words.append(heap.vector(value))
             else:
                 words.append(heap.add(value, len(value)))
-        parts.append(HEAD.pack(code, guard & 0xFFFF, guard >> 16 & 0xFFFF, guard >> 32))
-        parts.append(Struct(f"<{len(words)}Q").pack(*words))
+        # struct op: its number and the guard are one word, the number in the lowest 16 bits
+        parts.append(packer(1 + len(words)).pack(code | guard << 16, *words))
     size = base + heap.size
     if size > lib.PLAN_MAX:
         raise UnsupportedError(f"config.json: it asks for {size} bytes of plan, {lib.PLAN_MAX} are supported")
