@@ -1,7 +1,9 @@
 /*
- * cgroup v1: after a quiet moment the first move of a process between cgroups waits for an RCU grace period, 7 to 13 ms,
- * and for some time the next ones do not (the kernel's cgroup_threadgroup_rwsem stays in its slow mode). Moving to where
- * we are already counts, so it is done in a thread while the interpreter starts.
+ * A hybrid host: after a quiet moment the first move of a process between cgroups waits for an RCU grace period, 7 to 13
+ * ms, and for some time the next ones do not (the kernel's cgroup_threadgroup_rwsem stays in its slow mode). Moving to
+ * where we are already counts, so it is done in a thread while the interpreter starts.
+ *
+ * With v1 alone the process enters its cgroups by itself, without that lock; with v2 alone it is born in its cgroup.
  */
 #define _GNU_SOURCE
 #include "launcher.h"
@@ -57,6 +59,6 @@ void warm_cgroup_attach(void)
 {
 	pthread_t thread;
 
-	if (start_thread(&thread, warm, NULL))
+	if (access("/sys/fs/cgroup/unified/cgroup.procs", W_OK) == 0 && start_thread(&thread, warm, NULL))
 		(void)pthread_detach(thread);
 }
