@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 __all__ = [
-    "Hierarchy", "apply", "attach", "create", "delegate", "freeze", "freezers", "frozen", "hierarchies", "kill",
-    "layout", "missing", "opened", "paths_for", "pids", "remove", "restrict_devices", "thaw",
+    "Hierarchy", "apply", "attach", "create", "delegate", "entrance", "freeze", "freezers", "frozen", "hierarchies",
+    "kill", "layout", "missing", "opened", "paths_for", "pids", "remove", "restrict_devices", "thaw",
 ]  # fmt: skip
 
 # The parent of containers without a cgroupsPath: every container's and nobody's, removed by whoever leaves it empty.
@@ -139,12 +139,12 @@ def opened(path: str) -> int:
 
     Raises SystemCallError.
     """
-    try:
-        return posix.open(path, tree.DIRECTORY)
-    except OSError as error:
-        if error.errno in {ENOENT, *tree.DENIED} and _not_ours(path):
-            return -1
-        raise failed(f'open cgroup "{path}"', error) from None
+    return _open(path, tree.DIRECTORY)
+
+
+def entrance(path: str) -> int:
+    """Open the file by which a process enters the v1 cgroup `path` by itself; as `opened`."""
+    return _open(path + "/tasks", posix.O_WRONLY)
 
 
 def attach(paths: Sequence[str], pid: int) -> None:
@@ -254,6 +254,15 @@ def frozen(paths: Sequence[str]) -> bool:
             if error.errno not in {ENOENT, ENODEV}:  # removed since the look-up
                 raise failed(f'read "{path}{version.FREEZER}"', error) from None
     return False
+
+
+def _open(path: str, flags: int) -> int:
+    try:
+        return posix.open(path, flags)
+    except OSError as error:
+        if error.errno in {ENOENT, *tree.DENIED} and _not_ours(path):
+            return -1
+        raise failed(f'open "{path}"', error) from None
 
 
 def _create_one(path: str, made: list[str], pid: int) -> bool:

@@ -7,9 +7,9 @@ The order, and why:
     hand over the rest         it mounts while the state is written and the cgroups are made here
     record, make cgroups       the state names what outlives the runtime before it exists: delete can undo any crash.
                                On v2 ahead of the init's first plan: the process is born in its cgroup
-    limits                     before the process is attached: no cgroup lets a real-time one in without time for it
-    device rules               before anything runs that is not ours; after the mounts, where one is of a block device
+    limits                     before a process is in them: no cgroup lets a real-time one in without time for it
     with systemd: ask          once there is a process to put into the unit; wait where the init asks for its cgroup
+    let it enter, device rules before anything runs that is not ours; after the mounts, where one is of a block device
     id maps, hooks             when the init asks for them
     record, pid file           whoever reads the pid file finds a complete state
 """
@@ -57,6 +57,7 @@ class Birth:
     compilation, plan    the plan half made by `read`; and whole, by `compile`
     hierarchies, paths   where cgroups are mounted; the container's cgroup in each
     to_enter             those of paths that the process is not born in
+    entering             those that it enters by itself
     preserve, keep       how many fds from 3 on the process gets, and which of them are open
     directory            the container's state directory, whose lock is held
     scope                the unit asked of systemd, None with another manager
@@ -67,9 +68,9 @@ class Birth:
     """
 
     __slots__ = (
-        "bundle", "compilation", "config", "console", "container_id", "directory", "hierarchies", "hooks_ran", "init",
-        "keep", "options", "paths", "pid_file_written", "plan", "preserve", "raw", "record", "recorded", "restricted",
-        "root", "scope", "to_enter",
+        "bundle", "compilation", "config", "console", "container_id", "directory", "entering", "hierarchies",
+        "hooks_ran", "init", "keep", "options", "paths", "pid_file_written", "plan", "preserve", "raw", "record",
+        "recorded", "restricted", "root", "scope", "to_enter",
     )  # fmt: skip
 
     def __init__(self, root: str, container_id: str, bundle: str, options: Options) -> None:
@@ -106,6 +107,10 @@ class Birth:
         process = self.config.get("process") or {}
         self.preserve = self.options.preserve_fds + listen_fds(process)
         self.keep = inherited(self.preserve)
+        self.hierarchies = [] if self.options.manager == "disabled" else cgroup.hierarchies()
+        self.paths = self.to_enter = self.place()
+        pairs = zip(self.paths, self.hierarchies, strict=True) if self.scope is None else ()
+        self.entering = [path for path, hierarchy in pairs if hierarchy.version == 1]
         launch = Launch(
             container_id=self.container_id,
             bundle=self.bundle,
@@ -114,9 +119,8 @@ class Birth:
             new_keyring=self.options.new_keyring,
             preserve_fds=self.preserve,
             console=bool(process.get("terminal")),
+            tasks=len(self.entering),
         )
-        self.hierarchies = [] if self.options.manager == "disabled" else cgroup.hierarchies()
-        self.paths = self.to_enter = self.place()
         host = facts.Facts(self.hierarchies, cgroup.layout(self.hierarchies), self.paths)
         self.compilation = Compilation(self.config, launch, host)
 
@@ -135,6 +139,7 @@ class Birth:
     def compile(self) -> None:
         """Compile the rest. Raises UnsupportedError, ConfigError."""
         self.plan: Plan = self.compilation.finish(*seccomp_program(self.config, self.directory.number))
+        self.entering = self.entering[: len(self.plan.tasks)]  # all or none
 
     def connect_console(self) -> None:
         """Connect to the console socket. Raises UnsupportedError where one is missing, or given without a terminal."""
@@ -170,6 +175,15 @@ class Birth:
         # All that the init does up to its first question is gone with it, and it is gone when we are.
         if not self.recorded:
             self.declare()
+        actions = {
+            lib.SYNC_MAPPED: self.write_maps,
+            lib.SYNC_CGROUP: self.enter_cgroup,
+            lib.SYNC_RUNTIME_HOOKS: self.run_hooks,
+            last: self.restrict_devices,
+        }
+        if lib.SYNC_CGROUP in self.plan.syncs:
+            self.init.until(lib.SYNC_CGROUP, actions, self.born)
+            self.init.go(lib.SYNC_CGROUP)
         if self.scope is None:
             self.limit()
         state.write_file(self.directory.number, "config.json", self.raw)
@@ -177,12 +191,6 @@ class Birth:
         if last == lib.SYNC_CREATED:
             with calls.listen(self.directory.number, "start.sock") as listener:
                 self.init.lend(lib.SLOT_START, listener)
-        actions = {
-            lib.SYNC_MAPPED: self.write_maps,
-            lib.SYNC_CGROUP: self.enter_cgroup,
-            lib.SYNC_RUNTIME_HOOKS: self.run_hooks,
-            last: self.restrict_devices,
-        }
         self.init.until(last, actions, self.born)
 
     def limit(self) -> None:
@@ -207,11 +215,9 @@ class Birth:
             return len(first)
         self.declare()
         with calls.Fd(cgroup.opened(self.paths[0])) as home:
-            if home.number >= 0:
-                self.init.begin(first, [(lib.SLOT_CGROUP, home.number)])
-                self.to_enter = self.paths[1:]
-            else:
-                self.init.begin(first)
+            slots = [(lib.SLOT_CGROUP, home.number)] if home.number >= 0 else []
+            self.init.begin(first, slots)
+            self.to_enter = self.paths[len(slots) :]
         return len(first)
 
     def declare(self) -> None:
@@ -290,7 +296,7 @@ class Birth:
         if self.scope:
             self.scope.start(pid, cgroup.layout(self.hierarchies) == "v2")
         else:
-            cgroup.attach(self.to_enter, pid)
+            cgroup.attach([path for path in self.to_enter if path not in self.entering], pid)
         self.record.born(pid)
 
     def enter_unit(self) -> None:
@@ -320,6 +326,8 @@ class Birth:
 
             target = errands.Target(self.init.pid, self.record, self.init.lend, self.directory.number)
             errands.run(self.plan.errands, target)
+        for slot, path in zip(self.plan.tasks, self.entering, strict=True):
+            self.init.lend(slot, calls.Fd(cgroup.entrance(path)))
         return ()
 
     def restrict_devices(self) -> Slots:
@@ -340,7 +348,7 @@ class Birth:
         creating = self.hook_state("creating", self.init.pid)
         hooks.run("prestart", all_hooks.get("prestart") or (), creating)
         hooks.run("createRuntime", all_hooks.get("createRuntime") or (), creating)
-        inside = pid_inside(self.init.pid)
+        inside = hooks.pid_inside(self.init.pid)
         for slot, status in ((lib.SLOT_STATE_CREATING, "creating"), (lib.SLOT_STATE_CREATED, "created")):
             with calls.sealed_memfd("hook-state", self.hook_state(status, inside)) as fd:
                 self.init.lend(slot, fd)
@@ -390,11 +398,3 @@ class Birth:
         """runtime.md, lifecycle: a failed hook leads to step 12 and 13, poststop's."""
         if self.hooks_ran:
             hooks.run_all("poststop", self.config["hooks"].get("poststop") or (), self.hook_state("stopped", 0))
-
-
-def pid_inside(pid: int) -> int:
-    """The process's id in its own pid namespace: the last of NSpid (proc_pid_status(5))."""
-    for line in facts.read(f"/proc/{pid}/status").split("\n"):
-        if line.startswith("NSpid:"):
-            return int(line.split()[-1])
-    return pid

@@ -230,11 +230,7 @@ class Entry:
     def lend_tasks(self) -> None:
         """The files by which the process enters its cgroups. Raises SystemCallError."""
         for index, path in enumerate(self.tasks):
-            try:
-                fd = posix.open(path + "/tasks", posix.O_WRONLY | posix.O_CLOEXEC)
-            except OSError as error:
-                raise failed(f'open "{path}/tasks"', error) from None
-            self.init.lend(SLOT_FIRST_FREE + index, calls.Fd(fd))
+            self.init.lend(SLOT_FIRST_FREE + index, calls.Fd(cgroup.entrance(path)))
 
     def root_directory(self) -> calls.Fd:
         """Where the container's process has its root, for a plan that has to go there by itself."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import posix
 
 from ocirt.errors import HookError, SystemCallError
-from ocirt.linux import calls
+from ocirt.linux import calls, facts
 from ocirt.linux.consts import INT_MAX, SIGKILL, SIGSTOP
 
 TYPE_CHECKING = False
@@ -98,3 +98,11 @@ def _ended(pid: int, timeout: int | None) -> bool:
 def _said(output: int) -> str:
     text = posix.pread(output, OUTPUT_SHOWN, 0).decode("utf-8", "replace").strip()
     return ": " + "; ".join(text.splitlines()) if text else ""
+
+
+def pid_inside(pid: int) -> int:
+    """The process's id in its own pid namespace: the last of NSpid (proc_pid_status(5))."""
+    for line in facts.read(f"/proc/{pid}/status").split("\n"):
+        if line.startswith("NSpid:"):
+            return int(line.split()[-1])
+    return pid

@@ -31,6 +31,7 @@ class Plan:
     uid_map, gid_map    (inside, outside, count), empty without a new user namespace
     setgroups           False: "deny" goes to /proc/PID/setgroups before the gid map
     syncs               the points (SYNC_…) at which the init waits, in order
+    tasks               slots of the files by which the process enters its cgroups of v1, where it does so by itself
     errands             what the runtime does when the process is in its cgroup
     own_pid_namespace   the process is pid 1 of a pid namespace of its own
     cgroup_owner        the host's uid that shall own the container's cgroup on v2, -1 for the runtime's own
@@ -38,15 +39,15 @@ class Plan:
     """
 
     __slots__ = (
-        "cgroup_owner", "errands", "gid_map", "idmaps", "ops", "own_pid_namespace", "setgroups", "syncs", "trees",
-        "uid_map",
-        "warnings",
+        "cgroup_owner", "errands", "gid_map", "idmaps", "ops", "own_pid_namespace", "setgroups", "syncs", "tasks",
+        "trees", "uid_map", "warnings",
     )  # fmt: skip
 
     def __init__(self, c: Context, found: list[Op]) -> None:
         self.ops = found
         self.trees: list[Tree] = c.trees
         self.idmaps: dict[int, IdMap] = c.idmaps
+        self.tasks = c.tasks
         self.errands: list[Errand] = c.errands
         self.uid_map: Map = ids.id_map(c, "uidMappings")
         self.gid_map: Map = ids.id_map(c, "gidMappings")

@@ -78,6 +78,7 @@ class Context:
     idmaps                   slot of a tree → its IdMap: uids, gids, or the path of a user namespace; with what is below
     late_readonly            mounts to make read-only when nothing is put into them any more: target, pointer
     warnings                 lines for the log
+    tasks                    slots of the files by which the process enters its cgroups of v1
     in_cgroup                the wait for the cgroup is in the plan already
     listener                 slots of the seccomp agent's socket and of the state for it, () without an agent
     errands                  what the runtime does at that wait (errands.py)
@@ -100,6 +101,7 @@ class Context:
         "process",
         "program",
         "program_flags",
+        "tasks",
         "trees",
         "warnings",
     )
@@ -121,6 +123,7 @@ class Context:
         self.idmaps: dict[int, IdMap] = {}
         self.late_readonly: list[tuple[str, str]] = []
         self.warnings: list[str] = []
+        self.tasks: list[int] = []
         self.in_cgroup = False
         self.listener: tuple[int, ...] = ()
         self.errands: list[Errand] = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from errno import EBADF
+
 from ocirt.errors import step
 from ocirt.linux import sysctl as parameters
 from ocirt.linux.consts import (
@@ -69,23 +71,31 @@ def make(c: Context) -> list[Op]:
 
 
 def cgroup(c: Context) -> list[Op]:
-    """Wait until the process stands in its cgroup, and make the cgroup namespace there.
+    """Wait until there is the container's cgroup, be in it, and make the cgroup namespace there.
 
-    As late as something needs it (the first cgroup mount, else the hooks): the runtime attaches the process in the
-    meantime, which on v1 waits for the kernel.
+    As late as something needs it (the first cgroup mount, else the hooks): the runtime makes it in the meantime.
     """
     if c.in_cgroup:
         return []
     c.in_cgroup = True
-    found = [ops.sync("/linux/cgroupsPath", SYNC_CGROUP)]
+    found = [ops.sync("/linux/cgroupsPath", SYNC_CGROUP), *enter_cgroups(c)]
     if c.new("cgroup"):
         found.append(ops.unshare(c.namespaces["cgroup"].pointer, CLONE_NEWCGROUP))
     return found
 
 
+def enter_cgroups(c: Context) -> list[Op]:
+    """Into those of v1 by itself, which is quick; not where the runtime has something to do to a process inside.
+
+    A slot is empty where the runtime may not write the hierarchy, and goes on without it.
+    """
+    c.tasks = [] if c.errands else [c.slot() for _ in range(c.launch.tasks)]
+    return [ops.ignoring(ops.enter_cgroup("/linux/cgroupsPath", slot), EBADF) for slot in c.tasks]
+
+
 def cgroup_at_last(c: Context) -> list[Op]:
     """The same for a container without a cgroup mount; and where the runtime has errands, or a cpuset counts."""
-    return cgroup(c) if c.new("cgroup") or c.errands or c.linux.get("memoryPolicy") else []
+    return cgroup(c) if c.new("cgroup") or c.errands or c.launch.tasks or c.linux.get("memoryPolicy") else []
 
 
 def proc(c: Context) -> list[Op]:

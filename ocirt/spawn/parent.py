@@ -87,8 +87,9 @@ class Init:
             posix.eventfd_write(self.bell.number, 1)
 
     def lend(self, slot: int, fd: calls.Fd) -> None:
-        """Send the descriptor along with the next `go`, which closes it here."""
-        self.lent.append((slot, fd.take()))
+        """Send the descriptor, where it is one, along with the next `go`, which closes it here."""
+        if fd.number >= 0:
+            self.lent.append((slot, fd.take()))
 
     def go(self, point: int, slots: Slots = ()) -> None:
         """Let the init pass `point`, with descriptors for its slots.
@@ -134,7 +135,7 @@ class Init:
 
         Raises PlanError when the init dies or speaks out of order.
         """
-        if self.pid:
+        if self.pid and self.reached < 0:
             born(self.pid)
         while True:
             message = self.hear()
