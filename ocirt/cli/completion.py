@@ -41,7 +41,7 @@ def _name(argument: str) -> str:
 def _values(flag: Flag, verb: str) -> str:
     """Return the words that may follow `flag`, "" where they are not a fixed few."""
     if flag[5] == "FORMAT":
-        return "table json" if verb == "list" else "text json"
+        return "table json" if verb else "text json"
     return _WORDS.get(flag[5], "")
 
 
@@ -109,8 +109,9 @@ def zsh() -> str:
 
 
 def _zsh_flag(flag: Flag, verb: str) -> str:
-    action = f":{flag[5]}:{_zsh_action(flag[5], _values(flag, verb))}" if flag[2] else ""
-    return f"'--{flag[0]}[{_quoted(flag[4])}]{action}'"
+    action = f":{flag[5].rstrip('.')}:{_zsh_action(flag[5], _values(flag, verb))}" if flag[2] else ""
+    again = "*" if flag[5].endswith("...") else ""
+    return f"'{again}--{flag[0]}[{_quoted(flag[4])}]{action}'"
 
 
 def _zsh_argument(name: str, verb: str) -> str:

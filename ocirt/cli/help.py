@@ -91,7 +91,7 @@ def _add(group: argparse._ArgumentGroup, flag: Flag) -> None:
     name, short, takes_value, key, words, metavar = flag
     names = [f"-{letter}" for letter in short] + [f"--{name}"]
     if takes_value:
-        group.add_argument(*names, dest=key, metavar=metavar, help=_escape(words))
+        group.add_argument(*names, dest=key, metavar=metavar.rstrip("."), help=_escape(words))
     else:
         group.add_argument(*names, dest=key, action="store_true", help=_escape(words))
 

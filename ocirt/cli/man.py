@@ -17,7 +17,8 @@ _EXIT = (
     ("0", "success"),
     ("1", "the operation failed"),
     ("2", "the command line is wrong"),
-    ("run", "without --detach: the exit code of the process, or 128 plus the number of the signal that ended it"),
+    ("run, exec", "without --detach: that of the process, or 128 plus the number of the signal that ended it"),
+    ("255", "exec could not run the process"),
 )
 _FILES = (
     ("/run/ocirt", "state of the containers of root"),
@@ -44,7 +45,8 @@ def page() -> str:
         ".SH DESCRIPTION",
         _text("ocirt creates and runs containers as the OCI runtime specification says. A bundle is a directory"),
         _text("with a config.json and a root filesystem. Flags may have one dash or two, and their values may"),
-        _text("follow a space or an equals sign; a flag that is given twice has its last value."),
+        _text("follow a space or an equals sign; a flag that is given twice has its last value, unless"),
+        _text("it says that it may be repeated."),
         ".SH GLOBAL FLAGS",
         *_flags(GLOBAL + VERSION + HELP),
         ".SH VERBS",
@@ -61,7 +63,7 @@ def _flags(flags: Sequence[Flag]) -> list[str]:
     terms = []
     for name, short, takes_value, _, words, metavar in flags:
         spelled = ", ".join([*(f"-{letter}" for letter in short), f"--{name}"])
-        terms.append((f"{spelled} {metavar}" if takes_value else spelled, words))
+        terms.append((f"{spelled} {metavar.rstrip('.')}" if takes_value else spelled, words))
     return _terms(terms)
 
 

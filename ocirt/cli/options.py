@@ -121,7 +121,7 @@ _EXEC: tuple[Flag, ...] = (
         "",
         True,
         "cgroup",
-        "put it into a cgroup below the container's; on v1 CONTROLLER:PATH too, repeated",
+        "put it into a cgroup below the container's; on v1 CONTROLLER:PATH too; may be repeated",
         "PATH...",
     ),
     ("ignore-paused", "", False, "ignore_paused", "enter a paused container: it runs when that is resumed", ""),
@@ -290,7 +290,7 @@ def parse(
 
 def _missing(flag: Flag, verb: str) -> str:
     # Podman looks for one of these two phrases to learn whether a runtime knows a flag.
-    raise UsageError(f"flag needs an argument: --{flag[0]} requires an argument ({flag[5]})", verb)
+    raise UsageError(f"flag needs an argument: --{flag[0]} requires an argument ({flag[5].rstrip('.')})", verb)
 
 
 def _boolean(flag: Flag, value: str | None, verb: str) -> bool:

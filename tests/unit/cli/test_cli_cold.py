@@ -48,6 +48,7 @@ COMPLETED = [
     (["ocirt", "cr"], ["create"]),
     (["ocirt", "--cgroup-manager", ""], ["cgroupfs", "systemd", "disabled"]),
     (["ocirt", "list", "--format", ""], ["table", "json"]),
+    (["ocirt", "ps", "-f", ""], ["table", "json"]),
     (["ocirt", "--log-format", "j"], ["json"]),
     (["ocirt", "run", "--no-"], ["--no-pivot", "--no-new-keyring", "--no-subreaper"]),
     (["ocirt", "--debug", "kill", "--r"], ["--regex"]),
@@ -75,6 +76,8 @@ def test_the_manual_page_names_every_verb_and_flag(capfd):
         assert f".SS ocirt {verb}" in page
         for flag in [*flags, *GLOBAL]:
             assert "\\-\\-" + flag[0].replace("-", "\\-") in page
+    assert ".SS ocirt exec [flags] ID [COMMAND...]" in page
+    assert page.count("...") == 2  # of exec and ps: none is a flag's
 
 
 def test_the_manual_page_is_typeset_without_a_warning(capfd):
