@@ -52,10 +52,10 @@ static bool add_text(struct key *key, const char *text)
 	return add(key, text, strlen(text));
 }
 
-/* A process file has another name each time. */
+/* A process file has another name each time. "-" is standard input, which can be read but once. */
 static bool add_file(struct key *key, const char *path)
 {
-	_cleanup_fd_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	_cleanup_fd_ int fd = strcmp(path, "-") == 0 ? -1 : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	static char content[KEY_MAX];
 	struct stat st;
 	ssize_t n;

@@ -59,6 +59,16 @@ def test_a_process_file_counts_by_what_it_says_and_not_by_its_name(sleeper: Cont
     assert needs_python(sleeper, flags=("--process", process_file(sleeper, "two", env=["PATH=/bin", "A=1"])))
 
 
+def test_standard_input_is_not_a_file_of_its_name(sleeper: Container) -> None:
+    there, said = (json.dumps({"args": ["sh", "-c", f"exit {code}"], "cwd": "/", "env": ["PATH=/bin"]}) for code in (7, 8))
+    path = sleeper.runtime.scratch / "-"
+    path.write_text(there)
+    for _ in range(2):
+        assert sleeper.exec(flags=["--process", str(path)], check=None).code == 7
+        done = sleeper.exec(flags=["--process", "-"], check=None, stdin=said.encode(), cwd=path.parent)
+        assert done.code == 8
+
+
 def test_detached_or_not_it_is_the_same_plan(sleeper: Container, detached: Callable[..., int]) -> None:
     pid = detached()
     assert len(plans(sleeper)) == 1
