@@ -54,6 +54,9 @@ NUMBERS_MAX = 8192
 
 ANNOTATION = "org.systemd.property."
 
+# Which processes a unit has, and where: an annotation could put any process of the host among those that delete kills.
+RESERVED = {"PIDs", "PIDFDs", "Slice"}
+
 # Types of numbers that a time in seconds can be written as
 SECONDS = "ynqiuxtd"
 
@@ -107,6 +110,8 @@ def of_annotations(annotations: dict[str, str]) -> list[Property]:
         if len(name) < 3 or not (name.isascii() and name.isalpha()):
             reason = f'"{name}" is not the name of a property, which has three letters or more, and letters alone'
             raise ConfigError([Problem(pointer, reason)])
+        if name in RESERVED:
+            raise ConfigError([Problem(pointer, f"{name} is the runtime's to say")])
         try:
             signature, value = gvariant.parse(text)
             if name.endswith("Sec") and name[-4:-3].islower():

@@ -60,7 +60,8 @@ def test_a_process_file_counts_by_what_it_says_and_not_by_its_name(sleeper: Cont
 
 
 def test_standard_input_is_not_a_file_of_its_name(sleeper: Container) -> None:
-    there, said = (json.dumps({"args": ["sh", "-c", f"exit {code}"], "cwd": "/", "env": ["PATH=/bin"]}) for code in (7, 8))
+    process = {"cwd": "/", "env": ["PATH=/bin"]}
+    there, said = (json.dumps({**process, "args": ["sh", "-c", f"exit {code}"]}) for code in (7, 8))
     path = sleeper.runtime.scratch / "-"
     path.write_text(there)
     for _ in range(2):

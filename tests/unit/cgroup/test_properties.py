@@ -153,7 +153,7 @@ def test_other_annotations_are_no_properties() -> None:
     [
         ("", "1"), ("Ab", "1"), ("A_B", "1"), ("Exec Start", "1"), ("Naïve", "1"), ("TasksMax", "unquoted"),
         ("TimeoutSec", "'5'"), ("TimeoutSec", "-1"), ("TimeoutSec", "1e300"), ("TimeoutSec", "1e999"),
-        ("TimeoutSec", "@ai []"),
+        ("TimeoutSec", "@ai []"), ("PIDs", "[uint32 1]"), ("Slice", "'system.slice'"),
     ],
 )  # fmt: skip
 def test_a_wrong_property_is_an_error_of_its_annotation(name: str, text: str) -> None:
