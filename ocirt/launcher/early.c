@@ -107,7 +107,7 @@ static void *open_objects(void *argument)
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
 		for (const char *const *directory = directories; *directory; directory++) {
 			(void)snprintf(path, sizeof(path), "%s/%s", *directory, names[i]);
-			if (access(path, R_OK) == 0 && dlopen(path, RTLD_NOW))
+			if (access(path, R_OK) == 0 && dlopen(path, RTLD_LAZY))
 				break;
 		}
 	return NULL;

@@ -41,9 +41,9 @@ bool open_library(void)
 
 	if (OCIRT_LIBPYTHON[0] == 0)
 		return false;
-	/* global: extension modules take its symbols for granted */
+	/* Global: extension modules take its symbols for granted. Lazy: most of what it calls of others is never called. */
 	for (size_t i = 0; !library && i < sizeof(names) / sizeof(*names); i++)
-		library = dlopen(names[i], RTLD_NOW | RTLD_GLOBAL);
+		library = dlopen(names[i], RTLD_LAZY | RTLD_GLOBAL);
 	if (!library)
 		return false;
 #define LOOK_UP(name)                                                                                                  \
