@@ -323,6 +323,7 @@ def _freezers(paths: Sequence[str]) -> list[tuple[str, ModuleType]]:
     for path in paths:
         if posix.access(path + v1.FREEZER, posix.F_OK):
             found.append((path, v1))
+            break  # no other hierarchy of v1 has that controller
     return found
 
 
