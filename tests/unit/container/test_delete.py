@@ -28,12 +28,17 @@ def test_delete_leaves_nothing_of_a_stopped_container(root: str, make: Make, tmp
     assert os.listdir(tmp_path / "cgroup") == []
 
 
-def test_delete_keeps_the_cgroups_that_create_found_and_parents_in_use(root: str, make: Make, tmp_path: Path) -> None:
+@pytest.mark.parametrize("python", ["", "poststop"], ids=["quick", "by Python"])
+def test_delete_keeps_the_cgroups_that_create_found_and_parents_in_use(
+    root: str, make: Make, tmp_path: Path, python: str
+) -> None:
     found, parent, other = tmp_path / "found", tmp_path / "parent", tmp_path / "parent/other"
     for directory in (found, other):
         directory.mkdir(parents=True)
-    make("web", cgroups=[str(found)], made=[str(parent)])
-    delete.delete(root, "web")
+    made = make("web", cgroups=[str(found)], made=[str(parent)], python=python)
+    if python:
+        hooked(root, made, "poststop", "true")
+    assert delete.delete(root, "web") == []
     assert found.is_dir()
     assert other.is_dir()
 
