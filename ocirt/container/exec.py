@@ -110,11 +110,12 @@ class Entry:
     encoded   it, as bytes
     paths     the cgroups to join
     tasks     those of them that the process enters by itself
+    setgroups as of facts.Facts
     """
 
     __slots__ = (
         "command", "config", "console", "container_id", "encoded", "init", "keep", "options", "paths", "plan", "record",
-        "root", "tasks",
+        "root", "setgroups", "tasks",
     )  # fmt: skip
 
     def __init__(self, root: str, container_id: str, wanted: Command, options: ExecOptions) -> None:
@@ -170,6 +171,7 @@ class Entry:
             tasks=len(self.tasks),
         )
         host = facts.Facts([], "none", self.paths)
+        self.setgroups = host.setgroups
         program = kept_program(self.config, f"{self.root}/{self.container_id}")
         return plan.compile(self.config, launch, host, *program)
 
@@ -273,11 +275,12 @@ class Entry:
     def remember(self, terminal: bool) -> None:
         """Keep the plan for the launcher, which runs it again where key.c says that all else is equal.
 
-        Not one that needs more of the runtime than to attach it; not one that was made of another process file than the
-        key, which the engine has changed in between. It is a help: where it cannot be kept, there is none.
+        Not one that needs more of the runtime than to attach it, nor one that leaves this caller's groups; not one that
+        was made of another process file than the key, which the engine has changed in between. It is a help: where it
+        cannot be kept, there is none.
         """
         more = self.plan.errands or self.config["process"].get("execCPUAffinity") or self.paths != self.record.cgroups
-        plain = not (terminal or more or plan.chroots(self.config))
+        plain = self.setgroups and not (terminal or more or plan.chroots(self.config))
         syncs = [op[3][0] for op in self.plan.ops if op[0] == "sync"]
         if not plain or syncs != [lib.SYNC_START] or self.command.raw not in kept[1]:
             return

@@ -23,6 +23,7 @@ class Facts:
 
     euid           effective user id of the runtime
     capabilities   those that a process of the runtime's can hold, as bits
+    setgroups      False: the user namespace of the runtime denies setgroups(2), and so do all below it
     last_cap       the highest capability number that the kernel knows (capabilities(7))
     lsm            which of "apparmor" and "selinux" are enforcing
     hierarchies    the mounted cgroup hierarchies
@@ -30,11 +31,12 @@ class Facts:
     cgroup_paths   the container's own cgroup directory in each of `hierarchies`
     """
 
-    __slots__ = ("capabilities", "cgroup_paths", "euid", "hierarchies", "last_cap", "layout", "lsm")
+    __slots__ = ("capabilities", "cgroup_paths", "euid", "hierarchies", "last_cap", "layout", "lsm", "setgroups")
 
     def __init__(self, hierarchies: Sequence[HierarchyFacts], layout: str, cgroup_paths: Sequence[str]) -> None:
         self.euid = posix.geteuid()
         self.capabilities = capabilities()
+        self.setgroups = read("/proc/self/setgroups") != "deny\n"
         self.last_cap = last_cap()
         self.lsm = lsm()
         self.hierarchies = hierarchies

@@ -41,10 +41,12 @@ def host_uid(c: Context, uid: int) -> int:
 
 
 def setgroups_denied(c: Context) -> bool:
-    """True where the kernel takes the gid map only after "deny" (user_namespaces(7)).
+    """True where the kernel takes the gid map only after "deny" (user_namespaces(7)), or denies for the caller already.
 
-    That is a caller without privileges that maps a single id; more than one takes newgidmap, which may setgroups.
+    The first is a caller without privileges that maps a single id; more than one takes newgidmap, which may setgroups.
     """
+    if not c.facts.setgroups:
+        return True
     gid_map = id_map(c, "gidMappings")
     return bool(gid_map and c.facts.euid and len(gid_map) == 1 and gid_map[0][2] == 1)
 
@@ -117,7 +119,9 @@ def _groups(c: Context, gids: list[int] | tuple[int, ...]) -> list[Op]:
     if keeps_groups(c):
         return []
     if setgroups_denied(c):
-        if gids:
+        if gids and not c.facts.setgroups:  # engines take them from the image, whatever the caller may do
+            c.warnings.append(f"{pointer}: left out, for the user namespace of the caller denies setgroups")
+        elif gids:
             raise UnsupportedError("a user namespace with a single mapped group cannot have additional groups", pointer)
         return []
     op = ops.groups(pointer, b"".join([gid.to_bytes(4, "little") for gid in gids]))

@@ -119,6 +119,22 @@ def test_without_a_cgroup_a_signal_still_reaches_the_first_process(
     container.wait_stopped()
 
 
+@pytest.mark.parametrize("kinds", [("user", "mount", "pid"), ("mount", "pid")], ids=" ".join)
+@pytest.mark.parametrize("wanted", [[], [0]], ids=["none", "one"])
+def test_root_of_a_user_namespace_that_denies_setgroups_gets_a_container(
+    runtime: Runtime, scratch: Path, rootless_bundle: Callable[..., Bundle], kinds: tuple[str, ...], wanted: list[int]
+) -> None:
+    """As unshare --map-root-user makes one, and Podman for who has no subordinate ids."""
+    as_caller(runtime, scratch)
+    *drop, program = Path(runtime.program).read_text().split("'")[1::2]
+    runtime.program = wrapper(scratch / "as-root", [*drop, "unshare", "--user", "--map-root-user", "--mount", program])
+    maps = {f"{kind}Mappings": mapping((0, 0, 1)) for kind in ("uid", "gid")} if "user" in kinds else {}
+    section = {"namespaces": namespaces(*kinds), **maps}
+    user = {"uid": 0, "gid": 0, "additionalGids": wanted}
+    bundle = rootless_bundle(section, args=["id", "-u"], process={"user": user}, mounts=[PROC], hostname=None)
+    assert runtime.run_container(bundle, check=True).stdout == "0\n"
+
+
 def test_time_offsets_can_be_set_by_an_ordinary_user(
     runtime: Runtime, scratch: Path, rootless_bundle: Callable[..., Bundle]
 ) -> None:

@@ -31,6 +31,7 @@ class Host:
 
     def __init__(self, **given: Any) -> None:
         self.euid = given.get("euid", 0)
+        self.setgroups = given.get("setgroups", True)
         self.last_cap = given.get("last_cap", 40)
         self.capabilities = given.get("capabilities", ALL_CAPABILITIES)
         self.lsm = frozenset(given.get("lsm", ()))

@@ -121,6 +121,12 @@ def test_a_single_mapped_group_without_privileges_means_no_setgroups() -> None:
     assert caught.value.pointer == "/process/user/additionalGids"
 
 
+def test_groups_stay_where_the_callers_user_namespace_denies_setgroups() -> None:
+    plan = compiled(config(process={"user": {"uid": 0, "gid": 0, "additionalGids": [4]}}), setgroups=False)
+    assert (plan.setgroups, named(plan, "groups")) == (False, [])
+    assert any("additionalGids" in warning for warning in plan.warnings)
+
+
 @pytest.mark.parametrize(("maps", "euid"), [(ONE, 0), (RANGE, 1000), (RANGE, 0)])
 def test_every_other_user_namespace_may_set_groups(maps: list[dict[str, int]], euid: int) -> None:
     plan = compiled(user_namespace(maps), euid=euid)
