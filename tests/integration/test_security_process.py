@@ -257,6 +257,24 @@ def test_init_nondumpable(runtime: Runtime, make_bundle: MakeBundle) -> None:
     assert not [link for link in links if "memfd" in link or "socket" in link], links
 
 
+def test_exec_nondumpable(runtime: Runtime, make_bundle: MakeBundle) -> None:
+    """Nor through the init that brings a process into the container itself, its plan compiled or kept."""
+    watch = "while :; do ls -l /proc/[0-9]*/cwd /proc/[0-9]*/root /proc/[0-9]*/exe /proc/[0-9]*/fd/ 2>&1; done > /log"
+    watcher = runtime.start(make_bundle(args=["sh", "-c", watch]), stdout=DEVNULL, stderr=DEVNULL)
+    log = watcher.bundle.rootfs / "log"
+    wait_for(lambda: log.exists() and log.stat().st_size > 0, "the watcher's first look")
+    for number in range(400):
+        watcher.exec("true", flags=["--env", f"COMPILED={number}"] if number % 3 == 0 else [])
+        if number > 60 and "ermission denied" in log.read_text():
+            break
+    watcher.stop()
+    text = log.read_text()
+    assert "ermission denied" in text, "the watcher saw an init"
+    links = set(listed(text).values())
+    assert not [link for link in links if runtime.scratch.name in link and not link.endswith("/log")], links
+    assert not [link for link in links if "memfd" in link or "socket" in link], links
+
+
 def test_umask_leak(runtime: Runtime, make_bundle: MakeBundle) -> None:
     """The caller's umask is neither the process's nor that of what is made for the container."""
     bundle = make_bundle(
