@@ -5,7 +5,8 @@
     .venv/bin/python -m tests.guest --user 'id; systemctl --user status'
 
 The guest is a fresh one each time: Debian under qemu, cgroup v2, systemd, root with all capabilities, and an ordinary
-user with a systemd of its own; no network. Exit status: the command's; 69 where this machine can't run it, 124 late.
+user with a systemd of its own; no network. Exit status: the command's; 69 where this machine can't run it, 70 where
+the guest cannot be made or does not boot, 124 late.
 """
 
 from __future__ import annotations
@@ -34,9 +35,9 @@ def main() -> int:
     except machine.Unavailable as reason:
         print(f"no guest: {reason}", file=sys.stderr)
         return 69
-    except machine.Late as reason:
+    except (machine.Broken, machine.Late) as reason:
         print(reason, file=sys.stderr)
-        return 124
+        return 124 if isinstance(reason, machine.Late) else 70
 
 
 sys.exit(main())

@@ -45,7 +45,11 @@ OPTIONS = [
 
 
 class Unavailable(Exception):
-    """This machine can't have a guest; the text says why."""
+    """This machine lacks what a guest takes; the text says what."""
+
+
+class Broken(Exception):
+    """The image could not be made of what is there, or what was made does not boot; the text says how it ended."""
 
 
 class Image(NamedTuple):
@@ -57,7 +61,7 @@ class Image(NamedTuple):
 
 
 def image() -> Image:
-    """The image, built now if it is not in the cache. Unavailable: when that can't be."""
+    """The image, built now if it is not in the cache. Raises Unavailable, and Broken when the building fails."""
     sources = debian_sources()
     name = hashlib.sha256("\n".join([*packages(), *OPTIONS, SIZE, *sources, *files()]).encode()).hexdigest()[:16]
     place = cache() / name
@@ -141,12 +145,12 @@ def bootstrap(root: Path, sources: list[str]) -> list[str]:
 
 
 def run_logged(command: list[str]) -> None:
-    """Run it; Unavailable, with its last words, where it fails."""
+    """Run it; Broken, with its last words, where it fails."""
     done = subprocess.run(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
     if done.returncode != 0:
-        raise Unavailable(f"the guest's image could not be made:\n{done.stdout[-2000:]}")
+        raise Broken(f"the guest's image could not be made: {command[0]} exited with status {done.returncode}\n{done.stdout[-2000:]}")
 
 
 def forget_old(used: Path) -> None:

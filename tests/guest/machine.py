@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.guest.image import Image, Unavailable, image
+from tests.guest.image import Broken, Image, Unavailable, image
 
 PROJECT = Path(__file__).parent.parent.parent
 BOOT_SECONDS = 180.0  # about 20 on an idle machine
@@ -40,11 +40,11 @@ def run(job: str, output: Callable[[bytes], object], seconds: float = 600.0) -> 
 
     output    is given what the job writes, as it comes
     seconds   what the job may take, the boot not counted
-    Raises Unavailable where this machine has no guest, and Late.
+    Raises Unavailable where this machine can have no guest, Broken where it is made but does not boot, and Late.
     """
-    booted = image()
     if shutil.which(QEMU) is None:
         raise Unavailable(f"needs {QEMU}")
+    booted = image()
     with tempfile.TemporaryDirectory(prefix="ocirt-guest-") as temporary:
         scratch = Path(temporary)
         job_disk(scratch, job)
@@ -86,7 +86,7 @@ def converse(booted: Image, scratch: Path, output: Callable[[bytes], object], se
             selector.register(ports["status"][0], selectors.EVENT_READ, hear_status)
             listen(selector, lambda: b"up" in status, time.monotonic() + BOOT_SECONDS)
             if b"up" not in status:
-                raise Unavailable(f"the guest did not boot: {kept(log)}")
+                raise Broken(f"the guest did not boot: {kept(log)}")
             listen(selector, lambda: False, time.monotonic() + seconds)
         words = status.split()
         if len(words) != 2:

@@ -78,7 +78,7 @@ def test_the_guest_runs_its_tests_to_their_end(request: pytest.FixtureRequest, c
             machine.run(job(), relay.feed, SECONDS)
     except machine.Unavailable as reason:
         pytest.skip(f"no guest: {reason}")
-    except machine.Late as reason:
+    except (machine.Broken, machine.Late) as reason:
         pytest.fail(str(reason), pytrace=False)
     if early := relay.early():
         text = relay.text.decode(errors="replace")[-4000:]

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from tests.integration.support import Runtime
-from tests.integration.views import Inside, MakeBundle, fields
+from tests.integration.views import Inside, MakeBundle, fields, wrapper
+
+CAP_SYS_RESOURCE = 24
 
 # ---- arguments, environment ------------------------------------------------------------------------------------------
 
@@ -149,6 +151,13 @@ LIMITS = {
 }
 
 
+@pytest.fixture
+def sys_resource() -> None:
+    """The capability to raise hard limits and to lower an OOM score."""
+    if not int(fields(Path("/proc/self/status").read_text())["CapEff"], 16) >> CAP_SYS_RESOURCE & 1:
+        pytest.skip("needs CAP_SYS_RESOURCE")
+
+
 def limit(text: str, name: str) -> list[str]:
     """Soft and hard of one line."""
     return next(line for line in text.splitlines() if line.startswith(name))[len(name) :].split()[:2]
@@ -162,6 +171,23 @@ def test_a_limit_is_exactly_as_configured(runtime: Runtime, make_bundle: MakeBun
     rlimit = {"type": f"RLIMIT_{kind}", "soft": max(top - 2, 0), "hard": max(top - 1, 0)}
     container = runtime.start(make_bundle(args=["sleep", "600"], process={"rlimits": [rlimit]}))
     assert limit(container.proc("limits"), line) == [str(rlimit["soft"]), str(rlimit["hard"])]
+
+
+@pytest.mark.usefixtures("sys_resource")
+def test_a_hard_limit_is_raised_by_who_may(runtime: Runtime, make_bundle: MakeBundle) -> None:
+    low = ["prlimit", "--nofile=500:600", "--core=0:0", "--", runtime.program]
+    runtime.program = wrapper(runtime.scratch / "low", low)
+    rlimits = [
+        {"type": "RLIMIT_NOFILE", "soft": 70000, "hard": 80000},
+        {"type": "RLIMIT_CORE", "soft": 2**64 - 1, "hard": 2**64 - 1},
+    ]
+    container = runtime.start(make_bundle(args=["sleep", "600"], process={"rlimits": rlimits}))
+    assert limit(container.proc("limits"), "Max open files") == ["70000", "80000"]
+    assert limit(container.proc("limits"), "Max core file size") == ["unlimited", "unlimited"]
+    flags = ["--pid-file", str(runtime.scratch / "pid"), "--detach"]
+    container.exec("sleep", "600", flags=flags)
+    added = int((runtime.scratch / "pid").read_text())
+    assert limit(container.proc("limits", added), "Max open files") == ["70000", "80000"]
 
 
 def test_without_limits_the_callers_are_kept_and_unlimited_is_said_as_such(
@@ -192,6 +218,13 @@ def test_the_oom_score_is_raised_or_left(runtime: Runtime, make_bundle: MakeBund
     container = runtime.create(bundle, preexec_fn=raised)
     container.start()
     assert int(container.proc("oom_score_adj")) == (300 if score is None else score)
+
+
+@pytest.mark.usefixtures("sys_resource")
+@pytest.mark.parametrize("score", [-998, -1])
+def test_the_oom_score_is_lowered_by_who_may(runtime: Runtime, make_bundle: MakeBundle, score: int) -> None:
+    container = runtime.start(make_bundle(args=["sleep", "600"], process={"oomScoreAdj": score}))
+    assert int(container.proc("oom_score_adj")) == score
 
 
 # ---- what execve carries over ----------------------------------------------------------------------------------------
