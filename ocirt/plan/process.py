@@ -34,7 +34,7 @@ DEFAULT_UMASK = 0o022
 # Hooks that run before the container's process can, and so make the init wait for the runtime.
 CREATE_HOOKS = ("prestart", "createRuntime", "createContainer", "startContainer")
 
-# The init needs descriptors of its own until the last limit is set.
+# Descriptors that the init needs for its own until the last limit is set.
 NOFILE_FLOOR = 256
 
 
@@ -112,13 +112,20 @@ def hard_limits(c: Context) -> list[Op]:
 
 
 def limits(c: Context) -> list[Op]:
-    """All limits but the one on descriptors."""
-    return [op for op in _limits(c) if op[3][0] != RLIMIT_NOFILE]
+    """All limits, but of that on descriptors only as much as leaves the init enough of them."""
+    found = []
+    for op in _limits(c):
+        resource, soft, hard = op[3]
+        if resource != RLIMIT_NOFILE or soft >= NOFILE_FLOOR:
+            found.append(op)
+        elif hard >= NOFILE_FLOOR:
+            found.append(ops.rlimit(op[1], resource, hard, hard))
+    return found
 
 
 def descriptor_limit(c: Context) -> list[Op]:
-    """The limit on descriptors, when no more are needed."""
-    return [op for op in _limits(c) if op[3][0] == RLIMIT_NOFILE]
+    """A limit on descriptors that leaves few, when no more are needed: it only lowers what there is."""
+    return [op for op in _limits(c) if op[3][0] == RLIMIT_NOFILE and op[3][1] < NOFILE_FLOOR]
 
 
 def _limits(c: Context) -> list[Op]:
