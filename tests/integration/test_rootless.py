@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.support import BASE, DEV, PROC, PTS, Bundle, Json, Runtime
+from tests.integration.support import BASE, DEV, PROC, PTS, Bundle, Json, Runtime, wait_for
 from tests.integration.views import MakeBundle, fields, host_cgroups, namespaces
 
 pytestmark = pytest.mark.ordinary
@@ -97,4 +97,26 @@ def test_the_callers_systemd_limits_a_container(runtime: Runtime, bundle: Callab
     assert (path / "memory.max").read_text() == f"{64 << 20}\n"
     container.start()
     container.stop()
+    assert not path.exists()
+
+
+@pytest.mark.usefixtures("user_manager")
+def test_a_container_of_the_callers_systemd_is_paused_updated_watched_and_killed_whole(
+    runtime: Runtime, bundle: Callable[..., Bundle]
+) -> None:
+    script = "sleep 600 & sleep 601 & wait"
+    container = runtime.start(bundle(MEMORY, args=["sh", "-c", script]), "--systemd-cgroup")
+    path = Path("/sys/fs/cgroup" + host_cgroups(container.pid)[""])
+    wait_for(lambda: len(runtime.run("ps", "--format=json", container.id, check=True).json()) == 3, "both sleep")
+    container.pause()
+    assert container.status == "paused"
+    container.resume()
+    runtime.run("update", "--pids-limit", "20", "--memory", str(32 << 20), container.id, check=True)
+    assert [(path / name).read_text() for name in ("pids.max", "memory.max")] == ["20\n", f"{32 << 20}\n"]
+    stats = runtime.run("events", "--stats", container.id, check=True).json()["data"]
+    assert (stats["pids"]["current"], stats["pids"]["limit"]) == (3, 20)
+    assert stats["memory"]["usage"]["limit"] == 32 << 20
+    container.kill("--all", "KILL")
+    container.wait_stopped()
+    container.delete()
     assert not path.exists()
