@@ -1,4 +1,7 @@
-"""The engines, each in a place of its own, with ocirt as their runtime; ENGINES_RUNTIME names another, as a control."""
+"""The engines, each in a place of its own, with ocirt as their runtime; ENGINES_RUNTIME names another, as a control.
+
+ENGINES_CGROUPS=systemd: Podman and containerd have systemd make the cgroups.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,19 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
 from tests.engines.containerd import Containerd
 from tests.engines.docker import Docker
 from tests.engines.engine import Engine
-from tests.engines.place import Place
+from tests.engines.place import Place, SystemdPlace
 from tests.engines.podman import Podman
 from tests.images import archives
+
+if TYPE_CHECKING:
+    from tests.engines.cri import Cri
 
 CAP_SYS_RESOURCE = 24
 HERE = Path(__file__).parent
@@ -25,7 +31,7 @@ Made = TypeVar("Made", Podman, Docker, Containerd)
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if HERE in item.path.parents:
+        if HERE in item.path.parents and not item.get_closest_marker("anybody"):
             item.add_marker(pytest.mark.root)
 
 
@@ -60,9 +66,14 @@ def image_archive(busybox_image: Path, tmp_path_factory: pytest.TempPathFactory)
     return archives(busybox_image, tmp_path_factory.mktemp("archive"))
 
 
+def by_systemd() -> bool:
+    """Whether systemd is to make the cgroups."""
+    return os.environ.get("ENGINES_CGROUPS") == "systemd"
+
+
 def lived(engine: type[Made], runtime: str, image: Path) -> Iterator[Made]:
     """An engine in a place of its own, which must be empty when the engine has ended."""
-    place = Place()
+    place = SystemdPlace() if by_systemd() else Place()
     try:
         made = engine(place, runtime, image)
         yield made
@@ -75,7 +86,7 @@ def lived(engine: type[Made], runtime: str, image: Path) -> Iterator[Made]:
 @pytest.fixture(scope="session")
 def podman(engine_runtime: str, image_archive: Path) -> Iterator[Podman]:
     """Podman."""
-    need("podman", "conmon", "nsenter")
+    need("podman", "conmon", *([] if by_systemd() else ["nsenter"]))
     yield from lived(Podman, engine_runtime, image_archive)
 
 
@@ -89,7 +100,7 @@ def docker(engine_runtime: str, image_archive: Path) -> Iterator[Docker]:
 @pytest.fixture(scope="session")
 def containerd(engine_runtime: str, image_archive: Path) -> Iterator[Containerd]:
     """containerd."""
-    need("containerd", "ctr", "iptables", "nsenter")
+    need("containerd", "ctr", *([] if by_systemd() else ["iptables", "nsenter"]))
     yield from lived(Containerd, engine_runtime, image_archive)
 
 
@@ -98,3 +109,14 @@ def engine(request: pytest.FixtureRequest) -> Engine:
     """Each of the engines that people type commands to."""
     found: Engine = request.getfixturevalue(request.param)
     return found
+
+
+@pytest.fixture(scope="module")
+def cri(containerd: Containerd) -> Iterator[Cri]:
+    """A client of containerd's CRI plugin; every pod is removed at the end."""
+    pytest.importorskip("cri_api")
+    from tests.engines.cri import Cri
+
+    client = Cri(containerd.socket, containerd.place)
+    yield client
+    client.close()

@@ -13,7 +13,7 @@ PAUSE = "localhost/pause:latest"
 CONFIG = """
 version = 2
 root = "{scratch}/root"
-state = "/run/containerd"
+state = "{run}/containerd"
 oom_score = 0
 [grpc]
   address = "{scratch}/containerd.sock"
@@ -30,7 +30,7 @@ oom_score = 0
       runtime_type = "io.containerd.runc.v2"
       [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.ocirt.options]
         BinaryName = "{runtime}"
-        SystemdCgroup = false
+        SystemdCgroup = {systemd}
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "/usr/lib/cni"
     conf_dir = "{scratch}/cni"
@@ -64,7 +64,8 @@ class Containerd:
         self.runtime = runtime
         self.socket = place.scratch / "containerd.sock"
         config = place.scratch / "config.toml"
-        config.write_text(CONFIG.format(scratch=place.scratch, runtime=runtime, pause=PAUSE))
+        values = {"scratch": place.scratch, "run": place.run_directory, "runtime": runtime, "pause": PAUSE}
+        config.write_text(CONFIG.format(systemd=str(place.manager == "systemd").lower(), **values))
         (place.scratch / "cni").mkdir()
         (place.scratch / "cni" / "10-pods.conflist").write_text(json.dumps(NETWORK))
         self.daemon = place.daemon("containerd", "--config", config)
@@ -86,8 +87,14 @@ class Containerd:
         """`ctr run WORDS…`: options, "--" for the image and the name, and the command."""
         at = words.index("--")
         how = "--detach" if detach else "--rm"
-        options = ["--runc-binary", self.runtime, "--cgroup", f"{self.place.cgroup}/{name}"]
+        options = ["--runc-binary", self.runtime, *self.cgroup(name)]
         return self("run", how, *options, *words[:at], IMAGE, name, *words[at + 1 :], check=check)
+
+    def cgroup(self, name: str) -> list[str]:
+        """The flags that put the container of that name where all are."""
+        if self.place.manager == "systemd":
+            return ["--runc-systemd-cgroup", "--cgroup", f"{self.place.cgroup}:ctr:{name}"]
+        return ["--cgroup", f"{self.place.cgroup}/{name}"]
 
     def close(self) -> None:
         """Remove all tasks and containers, by force."""

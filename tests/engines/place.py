@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,6 +64,9 @@ def children(pid: int) -> list[int]:
 
 class Place:
     """The namespaces, held by a process; `scratch` for files, `cgroup` as the parent of all cgroups."""
+
+    manager = "cgroupfs"  # who makes the engines' cgroups
+    run_directory = Path("/run")  # for what is gone when the machine is off
 
     def __init__(self, hybrid: bool = True) -> None:
         self.scratch = Path(tempfile.mkdtemp(prefix="ocirt-engine-"))
@@ -164,11 +168,87 @@ class Place:
             except ProcessLookupError:
                 continue
         wait_for(lambda: not self.processes(), "the place is empty")
+        left += self.leave()
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        return left
+
+    def leave(self) -> list[str]:
+        """End the namespaces and remove the cgroups; those that engines left, in words."""
+        left = []
         self.outside.kill()
         self.outside.wait()
         for path in self.cgroups():
             if path.name not in (Path(self.cgroup).name, "conmon"):  # podman leaves its monitors'
                 left.append(f"cgroup {path}")
             path.rmdir()
-        shutil.rmtree(self.scratch, ignore_errors=True)
         return left
+
+
+class SystemdPlace(Place):
+    """A place where systemd makes the cgroups: the system's, or an ordinary user's own; `cgroup` is a slice.
+
+    It hides nothing of the host: systemd knows processes by the host's ids, and engines ask it over its socket in /run.
+    """
+
+    manager = "systemd"
+
+    def __init__(self) -> None:
+        self.scratch = Path(tempfile.mkdtemp(prefix="ocirt-engine-"))
+        self.scratch.chmod(0o755)
+        self.run_directory = self.scratch / "run"
+        self.cgroup = f"ocirtengine{os.getpid()}n{next(NUMBERS)}.slice"
+        self.environment = {**os.environ, "HOME": str(self.scratch)}
+        self.daemons: list[subprocess.Popen[bytes]] = []
+
+    def systemctl(self, *words: str) -> str:
+        """What the manager says."""
+        command = ["systemctl", *(["--user"] if os.geteuid() else []), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+    def shown(self, unit: str, *properties: str) -> dict[str, str]:
+        """What systemd knows of a unit."""
+        lines = self.systemctl("show", unit, *(f"--property={name}" for name in properties)).splitlines()
+        return dict(line.split("=", 1) for line in lines)
+
+    def directory(self, unit: str) -> Path:
+        """The unit's cgroup; the hierarchy's root for a unit that has none."""
+        return Path("/sys/fs/cgroup" + self.shown(unit, "ControlGroup")["ControlGroup"])
+
+    def inside(self, *argv: str | Path) -> list[str]:
+        """The command line, as it is."""
+        return list(map(str, argv))
+
+    def end(self, process: subprocess.Popen[bytes]) -> None:
+        """Ask a daemon to end, and wait for it."""
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def processes(self) -> dict[int, str]:
+        """Every process in the slice: id → command line."""
+        found = {}
+        for name in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                cgroup = Path(f"/proc/{name}/cgroup").read_text()
+                words = Path(f"/proc/{name}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            except OSError:
+                continue
+            if f"/{self.cgroup}/" in cgroup and words:
+                found[int(name)] = words.strip()
+        return found
+
+    def cgroups(self) -> list[Path]:
+        """What is left below the slice."""
+        top = self.directory(self.cgroup)
+        return [path for path in top.rglob("*/") if path.is_dir()] if top.name == self.cgroup else []
+
+    def leave(self) -> list[str]:
+        """Stop the slice; what engines left in it. A scope that is empty goes when systemd has heard of it."""
+        deadline = time.monotonic() + 10
+        while (left := self.cgroups()) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        self.systemctl("stop", self.cgroup)
+        return [f"cgroup {path}" for path in left]

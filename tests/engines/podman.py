@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from tests.engines.engine import IMAGE, Engine
@@ -36,7 +37,7 @@ class Podman(Engine):
         scratch = place.scratch
         self.storage = [f"--root={scratch}/storage", f"--runroot={scratch}/run", "--storage-driver=overlay"]
         more = [f"--tmpdir={scratch}/tmp", f"--network-config-dir={scratch}/networks"]
-        self.program = ["podman", *self.storage, *more, "--cgroup-manager=cgroupfs", "--events-backend=file"]
+        self.program = ["podman", *self.storage, *more, f"--cgroup-manager={place.manager}", "--events-backend=file"]
         self.container = [f"--cgroup-parent={place.cgroup}"]
         self("load", "--input", str(image), check=True)
 
@@ -48,3 +49,5 @@ class Podman(Engine):
         """Remove all containers and pods, by force."""
         self("pod", "rm", "--all", "--force")
         self("rm", "--all", "--force", "--time=0")
+        if os.geteuid():  # its files belong to subordinate ids, and a process keeps its namespaces
+            self("system", "reset", "--force")

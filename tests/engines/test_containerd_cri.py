@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.engines.containerd import Containerd
 from tests.engines.place import Result
 from tests.integration.support import wait_for
 
@@ -19,17 +17,6 @@ if TYPE_CHECKING:
 
 SLEEP = ("sleep", "600")
 RUNNING, EXITED = 1, 2
-
-
-@pytest.fixture(scope="module")
-def cri(containerd: Containerd) -> Iterator[Cri]:
-    """A client; every pod is removed at the end."""
-    pytest.importorskip("cri_api")
-    from tests.engines.cri import Cri
-
-    client = Cri(containerd.socket, containerd.place)
-    yield client
-    client.close()
 
 
 @pytest.fixture(scope="module")
