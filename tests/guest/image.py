@@ -150,7 +150,8 @@ def run_logged(command: list[str]) -> None:
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
     if done.returncode != 0:
-        raise Broken(f"the guest's image could not be made: {command[0]} exited with status {done.returncode}\n{done.stdout[-2000:]}")
+        how = f"{command[0]} exited with status {done.returncode}"
+        raise Broken(f"the guest's image could not be made: {how}\n{done.stdout[-2000:]}")
 
 
 def forget_old(used: Path) -> None:

@@ -10,9 +10,10 @@ import pytest
 
 from tests.guest import machine
 from tests.guest.reporter import RUN, SEPARATOR
-from tests.guest.selection import RUNS, SECONDS
+from tests.guest.selection import ENVIRONMENT, RUNS, SECONDS
 
 PYTEST = ".venv/bin/python -m pytest -q -p tests.guest.reporter -p no:cacheprovider"
+PREPARED = "modprobe --all loop bfq"  # for a block device whose weights can be limited
 ENDED = {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}
 
 
@@ -64,9 +65,12 @@ class Relay:
 
 def job() -> str:
     """The shell script: every run at once, its own words to where nobody reads them, for the reports say it all."""
-    lines = []
+    lines = [PREPARED]
     for number, run in enumerate(RUNS):
-        words = ["env", f"{RUN}={number}", *PYTEST.split(), *run.tests]
+        environment = {**ENVIRONMENT, RUN: str(number)}
+        words = ["env", *(f"{name}={value}" for name, value in environment.items()), *PYTEST.split(), *run.tests]
+        if run.without:
+            words += ["-k", " and ".join(f"not {part}" for part in run.without)]
         lines.append(shlex.join(words if run.user == "root" else ["as-user", *words]) + " >/dev/null &")
     return "\n".join([*lines, "wait"])
 
