@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,8 +14,11 @@ def busybox_layout(where: Path) -> Path:
     Raises CalledProcessError.
     """
 
-    def umoci(*argv: str) -> None:
-        subprocess.run(["umoci", "--log=error", *argv], cwd=where, check=True)
+    rootless = ["--rootless"] if os.geteuid() else []  # an ordinary user's file system holds its own files alone
+
+    def umoci(verb: str, *argv: str) -> None:
+        flags = rootless if verb == "unpack" else []
+        subprocess.run(["umoci", "--log=error", verb, *flags, *argv], cwd=where, check=True)
 
     umoci("init", "--layout", "image")
     umoci("new", "--image", "image:busybox")
