@@ -74,13 +74,12 @@ def test_podmans_container_is_in_a_scope_with_its_limits_until_it_is_stopped(
     gone(place, unit, directory)
 
 
-def test_podman_passes_on_the_exit_code_and_that_memory_ran_out(
+def test_podman_passes_on_the_exit_code_of_a_container_whose_memory_ran_out(
     podman: Podman, place: SystemdPlace, removed: str
 ) -> None:
-    script = "dd if=/dev/zero of=/dev/null bs=64M count=1; code=$?; sleep 3; exit $code"  # Podman watches meanwhile
+    script = "dd if=/dev/zero of=/dev/null bs=64M count=1; exit $?"
     podman.start(removed, "--memory=16m", "--memory-swap=16m", "--", "sh", "-c", script)
     assert podman("wait", removed, check=True).stdout == "137\n"
-    wait_for(lambda: podman.inspect(removed, ".State.OOMKilled") == "true", "that memory ran out is told")
     unit = f"libpod-{podman.inspect(removed, '.Id')}.scope"
     wait_for(lambda: place.shown(unit, "LoadState")["LoadState"] == "not-found", f"{unit} is forgotten")
 

@@ -188,6 +188,8 @@ def test_a_hard_limit_is_raised_by_who_may(runtime: Runtime, make_bundle: MakeBu
     container.exec("sleep", "600", flags=flags)
     added = int((runtime.scratch / "pid").read_text())
     assert limit(container.proc("limits", added), "Max open files") == ["70000", "80000"]
+    os.kill(added, signal.SIGKILL)  # and reaped, as engines do it
+    os.waitpid(added, 0)
 
 
 def test_without_limits_the_callers_are_kept_and_unlimited_is_said_as_such(

@@ -11,6 +11,7 @@ from ocirt.plan import exec as plan_exec
 from ocirt.plan.compile import Compilation, Plan
 from ocirt.plan.context import Context, Launch
 
+RANGE = [{"containerID": 0, "hostID": 100000, "size": 65536}]
 GOLDEN = Path(__file__).parents[2] / "golden"
 DEFINITIONS = Path(__file__).parents[3] / "ocirt" / "spawn" / "init"
 
@@ -111,3 +112,9 @@ def raw(op: ops.Op) -> str:
         text = hex(value) if isinstance(value, int) and value > 255 else repr(value)
         words.append(text if len(text) <= 60 else text[:57] + "...")
     return f"{op[0]} {' '.join(words)}".strip()
+
+
+def user_namespace(maps: list[dict[str, int]], **process_: Any) -> dict[str, Any]:
+    """A config with a user namespace of these maps."""
+    linux = {"namespaces": [{"type": "mount"}, {"type": "user"}], "uidMappings": maps, "gidMappings": maps}
+    return config(linux=linux, process=process_)
