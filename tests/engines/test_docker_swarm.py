@@ -28,6 +28,12 @@ def tasks(docker: Docker) -> list[str]:
     return docker("ps", "--quiet", "--no-trunc", "--filter=name=asleep", "--filter=status=running").stdout.split()
 
 
+def running(docker: Docker, without: set[str]) -> list[str]:
+    """All three tasks, once none of them is one of `without`."""
+    found = tasks(docker)
+    return found if len(found) == 3 and not without & set(found) else []
+
+
 def test_a_service_is_scaled_updated_and_its_tasks_replaced(swarm: Docker) -> None:
     words = ("--detach", "--name=asleep", "--replicas=2", "--network=host", "--stop-grace-period=0s")
     swarm("service", "create", *words, "--restart-delay=0s", "localhost/busybox:latest", "sleep", "600", check=True)
@@ -37,14 +43,11 @@ def test_a_service_is_scaled_updated_and_its_tasks_replaced(swarm: Docker) -> No
 
     killed = tasks(swarm)[0]
     swarm("kill", "--signal=KILL", killed, check=True)
-    wait_for(lambda: killed not in tasks(swarm) and len(tasks(swarm)) == 3, "the killed one is replaced", 30)
+    wait_for(lambda: running(swarm, without={killed}), "the killed one is replaced", 30)
 
     before = set(tasks(swarm))
     change = ("--detach", "--env-add=A=b", "--update-delay=0s", "--update-parallelism=0")
     swarm("service", "update", *change, "asleep", check=True)
-    wait_for(lambda: len(tasks(swarm)) == 3 and not before & set(tasks(swarm)), "all three are new", 60)
-    found = tasks(swarm)
-    assert len(found) == 3
-    for task in found:
+    for task in wait_for(lambda: running(swarm, without=before), "all three are new", 60):
         assert swarm("exec", task, "sh", "-c", "echo $A", check=True).stdout == "b\n"
         assert swarm.inspect(task, ".HostConfig.Runtime") == swarm.name
