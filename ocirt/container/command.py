@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 # What a process of its own takes from the container's when it does not say: engines leave out what stays the same.
 INHERITED = ("capabilities", "oomScoreAdj")
 INHERITED_WHEN_EMPTY = ("apparmorProfile", "selinuxLabel", "rlimits")
+# What no flag sets: without a process of its own, the command has these from the container's config.
+CONTAINERS = ("execCPUAffinity", "ioPriority", "oomScoreAdj", "rlimits", "scheduler")
 CAPABILITY_SETS = ("bounding", "effective", "permitted")
 
 
@@ -68,6 +70,10 @@ class Command:
         self.label = label
         self.no_new_privileges = no_new_privileges
         self.terminal = terminal
+
+    def is_meant(self, message: str) -> bool:
+        """Whether an error about the process is about what is said here, not about the container's config."""
+        return self.process is not None or not any(f": /process/{field}" in message for field in CONTAINERS)
 
 
 def process(command: Command, own: Process) -> Process:

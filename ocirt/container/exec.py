@@ -183,7 +183,7 @@ class Entry:
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if error is not None:
             self.init.reap()
-        if isinstance(error, OcirtError):
+        if isinstance(error, OcirtError) and self.command.is_meant(str(error)):
             error.name_document(self.command.name, "/process")
         self.init.close()
         self.console.close()
