@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,12 @@ def writable_cgroup() -> bool:
             continue
         return True
     return False
+
+
+def pytest_configure() -> None:
+    # A shell starts what runs in the background with SIGINT ignored, and whom the tests interrupt would inherit that.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -181,11 +181,11 @@ class Birth:
             lib.SYNC_RUNTIME_HOOKS: self.run_hooks,
             last: self.restrict_devices,
         }
+        if self.scope is None:
+            self.limit()  # before the process is there: on v1 there is a moment in which all devices are denied
         if lib.SYNC_CGROUP in self.plan.syncs:
             self.init.until(lib.SYNC_CGROUP, actions, self.born)
             self.init.go(lib.SYNC_CGROUP)
-        if self.scope is None:
-            self.limit()
         state.write_file(self.directory.number, "config.json", self.raw)
         state.write_file(self.directory.number, "plan.bin", wire.archive(encoded, self.plan.ops, begun))
         if last == lib.SYNC_CREATED:

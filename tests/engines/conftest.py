@@ -30,9 +30,13 @@ Made = TypeVar("Made", Podman, Docker, Containerd)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if HERE in item.path.parents and not item.get_closest_marker("anybody"):
+    ours = [item for item in items if HERE in item.path.parents]
+    for item in ours:
+        if not item.get_closest_marker("anybody"):
             item.add_marker(pytest.mark.root)
+    # Last of all: the engines live to the end of the session, and other tests count and kill what runs.
+    others = [item for item in items if HERE not in item.path.parents]
+    items[:] = others + ours
 
 
 def need(*programs: str) -> None:

@@ -149,7 +149,7 @@ class Place:
 
     def end(self, process: subprocess.Popen[bytes]) -> None:
         """Ask a daemon to end, and wait for it; nsenter has forked it, to be in the pid namespace."""
-        for pid in children(process.pid):
+        for pid in children(process.pid) if process.poll() is None else ():
             os.kill(pid, signal.SIGTERM)
         try:
             process.wait(20)

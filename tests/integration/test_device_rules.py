@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -151,3 +153,18 @@ def test_a_filesystem_can_be_mounted_from_a_device_that_the_container_may_not_op
     said = tried(script, [DENY_ALL], mounts=base_mounts(mount), hooks=hooks)
     assert said.startswith("lost+found\n")
     assert DENIED in said
+
+
+def test_the_rules_are_all_there_before_the_process_enters_on_v1(runtime: Runtime, make_bundle: MakeBundle) -> None:
+    """Between the rule that denies all and those that allow, a terminal could not be opened."""
+    if not Path("/sys/fs/cgroup/devices").is_dir() or not shutil.which("strace"):
+        pytest.skip("needs the devices hierarchy of cgroup v1, and strace")
+    container_id, log = runtime.new_id(), runtime.scratch / "trace"
+    bundle = make_bundle(linux={"resources": {"devices": [{"allow": False, "access": "rwm"}]}})
+    command = ["strace", "-o", log, "-e", "trace=openat", runtime.program, "--root", runtime.root, "create"]
+    subprocess.run([*command, "--bundle", bundle.path, container_id], stdin=subprocess.DEVNULL, timeout=30, check=True)
+    runtime.run("delete", "--force", container_id, check=True)
+    files = re.findall(r'"/sys/fs/cgroup/devices/[^"]*/([^"/]+)"', log.read_text())
+    assert "devices.allow" in files
+    entered = [name for name in files if name in {"tasks", "cgroup.procs"}][-1]
+    assert len(files) - 1 - files[::-1].index("devices.allow") < len(files) - 1 - files[::-1].index(entered)
