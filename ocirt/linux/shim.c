@@ -154,7 +154,9 @@ static void exec_program(int program, int socket, int doorbell, int target)
 	program = fcntl(program, F_DUPFD_CLOEXEC, target + 2);
 	socket = fcntl(socket, F_DUPFD_CLOEXEC, target + 2);
 	doorbell = fcntl(doorbell, F_DUPFD_CLOEXEC, target + 2);
-	if (program < 0 || dup2(socket, target) < 0 || dup2(doorbell, target + 1) < 0)
+	if (program < 0 || socket < 0 || doorbell < 0)
+		return;
+	if (dup2(socket, target) < 0 || dup2(doorbell, target + 1) < 0)
 		return;
 	/* What the caller has open must not get in (CVE-2024-21626). */
 	if (syscall(SYS_close_range, target + 2, ~0U, CLOSE_RANGE_CLOEXEC) == 0)
