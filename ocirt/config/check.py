@@ -35,8 +35,13 @@ def check(doc: object, raw: bytes = b"") -> None:
     raise ConfigError(problems(doc, raw) or [Problem("", "is invalid")])
 
 
-# Those of rules.py that are about the process alone.
-PROCESS_RULES = (rules.arguments, rules.surroundings, rules.rlimits, rules.user)
+# Those of rules.py that are about the process alone; rules_linux.py has one more.
+PROCESS_RULES = (rules.arguments, rules.surroundings, rules.rlimits, rules.scheduler, rules.user)
+
+
+def around(**part: object) -> dict[str, object]:
+    """The smallest config that has this part, for one that is to be checked alone."""
+    return {"ociVersion": "1.3.0", "root": {"path": "/"}, **part}
 
 
 def check_process(process: object, name: str) -> None:
@@ -48,15 +53,17 @@ def check_process(process: object, name: str) -> None:
     """
     if valid_process(process) and plain(process):
         found: list[Found] = []
+        alone = {"process": process}
         for rule in PROCESS_RULES:
-            rule({"process": process}, found)
+            rule(alone, found)
+        rules_linux.cpus(alone, {}, found)
         if not found:
             return
     from ocirt.config.explain import problems
     from ocirt.errors import ConfigError, Problem
 
-    document = {"ociVersion": "1.3.0", "root": {"path": "/"}, "process": process}
-    listed = [Problem(one.pointer.removeprefix("/process"), one.message, 0, name) for one in problems(document)]
+    found_by_all = problems(around(process=process))
+    listed = [Problem(one.pointer.removeprefix("/process"), one.message, 0, name) for one in found_by_all]
     raise ConfigError(listed or [Problem("", "is invalid", 0, name)])
 
 

@@ -13,9 +13,8 @@ from time import monotonic
 
 from ocirt.cgroup import oom, tree
 from ocirt.cgroup import stats as figures
-from ocirt.container import process, quick, state
-from ocirt.container.ids import check_id
-from ocirt.errors import BundleError, ContainerNotRunning
+from ocirt.container import process, state
+from ocirt.errors import BundleError
 from ocirt.linux.calls import Fd
 from ocirt.linux.consts import INT_MAX
 
@@ -35,7 +34,7 @@ _NETWORK = {
 
 def stats(root: str, container_id: str) -> Event:
     """One stats event. Raises ContainerNotFound, InvalidID, ContainerNotRunning, SystemCallError."""
-    return _stats(root, _living(root, container_id))
+    return _stats(root, state.living(root, container_id)[0])
 
 
 def events(root: str, container_id: str, interval_s: float) -> Iterator[Event]:
@@ -43,16 +42,8 @@ def events(root: str, container_id: str, interval_s: float) -> Iterator[Event]:
 
     Raises as `stats`, before the first event is waited for.
     """
-    record = _living(root, container_id)
+    record, _ = state.living(root, container_id)
     return _events(root, record, interval_s)
-
-
-def _living(root: str, container_id: str) -> state.State:
-    record = state.read(root, check_id(container_id))
-    status, _ = quick.status(root, container_id)
-    if status in {"creating", "stopped"}:
-        raise ContainerNotRunning(container_id, status)
-    return record
 
 
 def _events(root: str, record: state.State, interval_s: float) -> Iterator[Event]:

@@ -15,7 +15,15 @@ from fcntl import LOCK_EX, LOCK_NB, flock
 from ocirt.container import quick
 from ocirt.container.ids import check_id
 from ocirt.container.record import State, boot_id, decode, document, encode
-from ocirt.errors import ContainerError, ContainerExists, ContainerNotFound, OcirtError, UnsupportedError, failed
+from ocirt.errors import (
+    ContainerError,
+    ContainerExists,
+    ContainerNotFound,
+    ContainerNotRunning,
+    OcirtError,
+    UnsupportedError,
+    failed,
+)
 from ocirt.linux.calls import Fd
 
 TYPE_CHECKING = False
@@ -23,8 +31,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 __all__ = [
-    "State", "claim", "document", "keep", "lock", "public", "read", "read_at", "read_file", "remove", "sweep", "write",
-    "write_file",
+    "State", "claim", "document", "keep", "living", "lock", "public", "read", "read_at", "read_file", "remove", "sweep",
+    "write", "write_file",
 ]  # fmt: skip
 
 KEPT = 64  # plans of exec in one directory
@@ -97,6 +105,18 @@ def read(root: str, container_id: str) -> State:
         return read_at(fd, container_id)
     finally:
         posix.close(fd)
+
+
+def living(root: str, container_id: str) -> tuple[State, str]:
+    """The state of a container whose process exists, and its status: "created", "running" or "paused".
+
+    Raises ContainerNotFound, ContainerNotRunning, InvalidID, SystemCallError.
+    """
+    record = read(root, check_id(container_id))
+    status, _ = quick.status(root, container_id)
+    if status in {"creating", "stopped"}:
+        raise ContainerNotRunning(container_id, status)
+    return record, status
 
 
 def read_at(directory: int, container_id: str) -> State:

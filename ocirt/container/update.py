@@ -5,9 +5,8 @@ from __future__ import annotations
 from ocirt import cgroup
 from ocirt.cgroup import changes
 from ocirt.config import check
-from ocirt.container import quick, state
-from ocirt.container.ids import check_id
-from ocirt.errors import ConfigError, ContainerError, ContainerNotRunning, OcirtError
+from ocirt.container import state
+from ocirt.errors import ConfigError, ContainerError, OcirtError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,11 +38,7 @@ def update(
     Raises ContainerNotFound, ContainerNotRunning, InvalidID, OcirtError for a document that is wrong, UnsupportedError
     for a limit that the host lacks, SystemCallError for what the kernel refuses.
     """
-    check_id(container_id)
-    record = state.read(root, container_id)
-    status, _ = quick.status(root, container_id)
-    if status in {"creating", "stopped"}:
-        raise ContainerNotRunning(container_id, status)
+    record, _ = state.living(root, container_id)
     wanted = {
         part: without_nulls(value) for part, value in resources.items() if part != "devices" and value is not None
     }
@@ -92,7 +87,7 @@ def located(cgroups: list[str]) -> tuple[list[Hierarchy], list[str]]:
 def check_resources(wanted: dict[str, Any], name: Callable[[str], str]) -> None:
     """Raise OcirtError, a line for each problem, where a config with these resources would be refused."""
     try:
-        check.check({"ociVersion": "1.3.0", "root": {"path": "/"}, "linux": {"resources": wanted}})
+        check.check(check.around(linux={"resources": wanted}))
     except ConfigError as error:
         lines = [f"{name(problem.pointer.removeprefix(IN_CONFIG))}: {problem.message}" for problem in error.problems]
         raise OcirtError("\n".join(lines)) from None

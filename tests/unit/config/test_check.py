@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ocirt.config import default, explain
-from ocirt.config.check import check
+from ocirt.config.check import check, check_process
 from ocirt.errors import ConfigError, Problem
 from tests.unit.config.changes import (
     Doc,
@@ -255,3 +255,20 @@ def test_the_happy_path_imports_nothing_dear(tmp_path: Path) -> None:
         "ocirt.linux.paths",
         "ocirt.linux.sysctl",
     }
+
+
+@pytest.mark.parametrize(
+    ("part", "pointer"),
+    [
+        ({"scheduler": {"policy": "SCHED_OTHER", "nice": 100}}, "/scheduler/nice"),
+        ({"scheduler": {"policy": "SCHED_BATCH", "priority": 5}}, "/scheduler/priority"),
+        ({"execCPUAffinity": {"final": "all"}}, "/execCPUAffinity/final"),
+        ({"rlimits": [{"type": "RLIMIT_CORE", "soft": 2, "hard": 1}]}, "/rlimits/0"),
+    ],
+)
+def test_a_process_alone_is_checked_as_one_of_a_config(part: dict[str, Any], pointer: str) -> None:
+    process = {"args": ["true"], "cwd": "/", "user": {"uid": 0, "gid": 0}, **part}
+    with pytest.raises(ConfigError) as caught:
+        check_process(process, "given.json")
+    assert caught.value.pointer.startswith(pointer)
+    assert str(caught.value).startswith("given.json: ")
