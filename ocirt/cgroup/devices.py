@@ -138,8 +138,12 @@ def writes(default: bool, kept: Sequence[Rule]) -> list[tuple[str, list[tuple[by
 def line(rule: Rule) -> str:
     """Return a rule as v1 has it: "c 1:* rw"."""
     _, kind, major, minor, access, _ = rule
-    letters = "".join([letter for bit, letter in LETTERS if access & bit])
-    return f"{kind} {_number(major)}:{_number(minor)} {letters}"
+    return f"{kind} {_number(major)}:{_number(minor)} {letters(access)}"
+
+
+def letters(access: int) -> str:
+    """Return access bits as "rwm" and parts of it."""
+    return "".join([letter for bit, letter in LETTERS if access & bit])
 
 
 def _number(value: int) -> str:

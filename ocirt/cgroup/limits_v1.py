@@ -62,6 +62,13 @@ def plain(part: str, values: dict[str, Any], table: Sequence[tuple[str, str]]) -
             yield file, str(values[name]), f"/{part}/{name}", ()
 
 
+def newer(part: str, values: dict[str, Any], table: Sequence[tuple[str, str]]) -> Iterator[Write]:
+    """The same of files that a kernel may lack, where 0 is what it does anyway."""
+    for name, file in table:
+        if values.get(name) is not None:
+            yield file, str(values[name]), f"/{part}/{name}", () if values[name] else GO_WITHOUT
+
+
 def pids(values: dict[str, Any]) -> Iterator[Write]:
     """The number of tasks. 0 is written as 1: nobody can fork then either, but on v2 the first process can be born."""
     limit = values.get("limit")
@@ -91,9 +98,7 @@ def memory(values: dict[str, Any]) -> Iterator[Write]:
 def cpu(values: dict[str, Any]) -> Iterator[Write]:
     """Shares and bandwidth. Shares before idle: those of an idle cgroup can't be changed."""
     yield from plain("cpu", values, CPU)
-    for name, file in (("burst", "cpu.cfs_burst_us"), ("idle", "cpu.idle")):  # both since Linux 5.15
-        if values.get(name) is not None:
-            yield file, str(values[name]), f"/cpu/{name}", () if values[name] else GO_WITHOUT
+    yield from newer("cpu", values, (("burst", "cpu.cfs_burst_us"), ("idle", "cpu.idle")))  # both since Linux 5.15
     yield from plain("cpu", values, REALTIME)
 
 
@@ -122,12 +127,12 @@ def block_io(values: dict[str, Any]) -> Iterator[Write]:
             yield file, text, f"/blockIO/{name}/{index}/rate", ()
 
 
-def hugepages(limits: list[dict[str, Any]]) -> Iterator[Write]:
-    """Both the reservations, which the specification prefers (since Linux 5.7), and the use."""
+def hugepages(limits: list[dict[str, Any]], limit: str = "limit_in_bytes") -> Iterator[Write]:
+    """Both the reservations, which the specification prefers (since Linux 5.7), and the use; `limit` ends the files."""
     for index, entry in enumerate(limits):
         file, text, pointer = f"hugetlb.{entry['pageSize']}", str(entry["limit"]), f"/hugepageLimits/{index}/limit"
-        yield f"{file}.limit_in_bytes", text, pointer, ()
-        yield f"{file}.rsvd.limit_in_bytes", text, pointer, GO_WITHOUT
+        yield f"{file}.{limit}", text, pointer, ()
+        yield f"{file}.rsvd.{limit}", text, pointer, GO_WITHOUT
 
 
 def net_cls(values: dict[str, Any]) -> Iterator[Write]:

@@ -6,7 +6,8 @@ unless it asks for what v2 does anyway.
 
 from __future__ import annotations
 
-from ocirt.cgroup.limits_v1 import CPUSET, GO_WITHOUT, THROTTLES, Unmet, pids, plain, rdma
+from ocirt.cgroup import limits_v1
+from ocirt.cgroup.limits_v1 import CPUSET, GO_WITHOUT, THROTTLES, Unmet, newer, pids, plain, rdma
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,9 +74,7 @@ def cpu(values: dict[str, Any]) -> Iterator[Write]:
         # Without a period the kernel keeps the one that is set.
         text = (str(quota) if quota > 0 else "max") + (f" {period}" if period else "")
         yield "cpu.max", text, "/cpu/quota" if quota else "/cpu/period", ()
-    for name, file in (("burst", "cpu.max.burst"), ("idle", "cpu.idle")):  # Linux 5.14, 5.15
-        if values.get(name) is not None:
-            yield file, str(values[name]), f"/cpu/{name}", () if values[name] else GO_WITHOUT
+    yield from newer("cpu", values, (("burst", "cpu.max.burst"), ("idle", "cpu.idle")))  # Linux 5.14, 5.15
 
 
 def weight_from_shares(shares: int) -> int:
@@ -124,11 +123,8 @@ def io_weight(weight: int) -> int:
 
 
 def hugepages(limits: list[dict[str, Any]]) -> Iterator[Write]:
-    """Both the reservations, which the specification prefers (since Linux 5.7), and the use."""
-    for index, entry in enumerate(limits):
-        file, text, pointer = f"hugetlb.{entry['pageSize']}", str(entry["limit"]), f"/hugepageLimits/{index}/limit"
-        yield f"{file}.max", text, pointer, ()
-        yield f"{file}.rsvd.max", text, pointer, GO_WITHOUT
+    """The same two limits in v2's files."""
+    yield from limits_v1.hugepages(limits, "max")
 
 
 def refuse(part: str, values: dict[str, Any], names: Sequence[str]) -> None:

@@ -7,6 +7,10 @@ import re
 
 from ocirt.cgroup.hierarchies import PROBE, Hierarchy
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 
 def search(controllers: str, own: str, mountinfo: str) -> Hierarchy | None:
     """Return the hierarchy with these controllers ("" for v2), or None when it is mounted nowhere.
@@ -16,18 +20,23 @@ def search(controllers: str, own: str, mountinfo: str) -> Hierarchy | None:
     """
     version = 1 if controllers else 2
     try:
-        with open(mountinfo, errors="surrogateescape") as file:
-            lines = file.read().split("\n")
-    except OSError:
-        return None
-    for line in lines:
-        before, separator, after = line.partition(" - ")
-        if separator and _matches(after.split(" "), controllers, version):
-            fields = before.split(" ")
+        for fields, after in entries(mountinfo):
             mount = unescaped(fields[4])
-            if os.access(mount + PROBE[version], os.F_OK):  # else another mount lies over it
+            # Where the probe is not there, another mount lies over it.
+            if _matches(after, controllers, version) and os.access(mount + PROBE[version], os.F_OK):
                 return Hierarchy(controllers, mount, _seen_from(mount, unescaped(fields[3]), own, version), version)
+    except OSError:
+        pass
     return None
+
+
+def entries(mountinfo: str) -> Iterator[tuple[list[str], list[str]]]:
+    """The fields of each line, those before and those after the separator, as the kernel wrote them. Raises OSError."""
+    with open(mountinfo, errors="surrogateescape") as file:
+        for line in file.read().split("\n"):
+            before, separator, after = line.partition(" - ")
+            if separator:
+                yield before.split(" "), after.split(" ")
 
 
 def _matches(fields: list[str], controllers: str, version: int) -> bool:

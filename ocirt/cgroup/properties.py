@@ -8,6 +8,7 @@ org.freedesktop.systemd1(5); conversions as runc and crun do them.
 
 from __future__ import annotations
 
+from ocirt.cgroup import devices
 from ocirt.cgroup.limits_v1 import THROTTLES, Unmet
 from ocirt.cgroup.limits_v2 import io_weight, swap_max, weight_from_shares
 from ocirt.errors import ConfigError, Problem, step
@@ -85,12 +86,12 @@ def of_devices(default: bool, rules: list[tuple[Any, ...]]) -> list[Property]:
     """
     if default or not all(rule[0] for rule in rules):
         return [("DevicePolicy", "s", "auto"), ("DeviceAllow", "a(ss)", [])]
-    allowed = [(_device(kind, major, minor), _letters(access)) for _, kind, major, minor, access, _ in rules]
+    allowed = [(_device(kind, major, minor), devices.letters(access)) for _, kind, major, minor, access, _ in rules]
     # The empty list takes back what systemd allows by itself, or what was allowed before an update.
     return [
         ("DevicePolicy", "s", "strict"),
         ("DeviceAllow", "a(ss)", []),
-        ("DeviceAllow", "a(ss)", [(path, letters) for path, letters in allowed if path]),
+        ("DeviceAllow", "a(ss)", [(path, access) for path, access in allowed if path]),
     ]
 
 
@@ -245,7 +246,3 @@ def _device(kind: str, major: int, minor: int) -> str:
     if minor >= 0:
         return f"/dev/{word}/{major}:{minor}" if major >= 0 else ""
     return f"{word}-{major}" if major >= 0 else f"{word}-*"
-
-
-def _letters(access: int) -> str:
-    return "".join([letter for letter, bit in (("r", 2), ("w", 4), ("m", 1)) if access & bit])

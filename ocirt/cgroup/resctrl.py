@@ -14,7 +14,7 @@ import posix
 from errno import ENOENT
 
 from ocirt.cgroup import tree
-from ocirt.errors import SystemCallError, UnsupportedError, failed
+from ocirt.errors import UnsupportedError, failed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,13 +26,11 @@ MOUNTINFO = "/proc/self/mountinfo"
 
 def root() -> str:
     """Where resctrl is mounted. Raises UnsupportedError where it is not."""
-    with open(MOUNTINFO, errors="surrogateescape") as file:
-        for line in file:
-            before, separator, after = line.partition(" - ")
-            if separator and after.split(" ", 1)[0] == "resctrl":
-                from ocirt.cgroup.mounts import unescaped
+    from ocirt.cgroup import mounts
 
-                return unescaped(before.split(" ")[4])
+    for before, after in mounts.entries(MOUNTINFO):
+        if after[0] == "resctrl":
+            return mounts.unescaped(before[4])
     raise UnsupportedError("no resctrl filesystem is mounted on this host", POINTER)
 
 
@@ -154,4 +152,4 @@ def read(path: str) -> str:
     except FileNotFoundError:
         return ""
     except OSError as error:
-        raise SystemCallError(f'read "{path}"', error.errno or 0) from None
+        raise failed(f'read "{path}"', error) from None

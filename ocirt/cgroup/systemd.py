@@ -44,9 +44,6 @@ NO_SUCH_UNIT = f"{SERVICE}.NoSuchUnit"
 SYSTEM_PRIVATE = "/run/systemd/private"
 SYSTEM_BUS = "/run/dbus/system_bus_socket"
 
-# /proc/self/uid_map of the first user namespace
-WHOLE_MAP = ["0", "0", "4294967295"]
-
 # Jobs that ended in what was wanted: a unit that is stopped already is skipped (org.freedesktop.systemd1(5)).
 DONE = ("done", "skipped")
 
@@ -218,7 +215,7 @@ def rootless() -> bool:
     """
     if posix.geteuid() != 0:
         return True
-    if facts.read("/proc/self/uid_map").split() == WHOLE_MAP:
+    if facts.in_first_user_namespace():
         return False
     try:
         return posix.stat(SYSTEM_PRIVATE).st_uid != 0

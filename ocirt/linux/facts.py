@@ -58,6 +58,11 @@ def read(path: str, size: int = 4096) -> str:
         posix.close(fd)
 
 
+def in_first_user_namespace() -> bool:
+    """Whether ids here are the host's own (user_namespaces(7)); only the first namespace maps all of them."""
+    return read("/proc/self/uid_map").split() == ["0", "0", "4294967295"]
+
+
 def capabilities() -> int:
     """The capability bounding set; all where /proc does not say."""
     text = read("/proc/self/status").partition("\nCapBnd:")[2]
