@@ -12,9 +12,9 @@ from ocirt.config.rules import HOOKS
 from ocirt.errors import UnsupportedError
 from ocirt.plan.namespaces import KINDS
 
-TYPE_CHECKING = False
 NEW_LISTENER = 8  # SECCOMP_FILTER_FLAG_NEW_LISTENER
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
@@ -77,16 +77,17 @@ def _seccomp() -> tuple[dict[str, Any], dict[str, str]]:
         "operators": sorted(seccomp.OPERATORS),
         "archs": _architectures(),
         "knownFlags": sorted(seccomp.FLAGS),
-        "supportedFlags": _supported_flags(seccomp.FLAGS),
+        "supportedFlags": _supported_flags(),
     }
     return found, {"io.github.seccomp.libseccomp.version": seccomp.version()}
 
 
-def _supported_flags(known: dict[str, int]) -> list[str]:
+def _supported_flags() -> list[str]:
     """Return those that the kernel takes; WAIT_KILLABLE_RECV (Linux 5.19) only goes with a listener."""
-    from ocirt.linux import calls
+    from ocirt.linux import calls, seccomp
 
-    return sorted(name for name, bit in known.items() if calls.knows_seccomp_flags(bit | NEW_LISTENER * (bit == 32)))
+    asked = seccomp.FLAGS | {"SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": seccomp.WAIT_KILLABLE_RECV | NEW_LISTENER}
+    return sorted(name for name, bits in asked.items() if calls.knows_seccomp_flags(bits))
 
 
 def _architectures() -> list[str]:

@@ -9,6 +9,7 @@ import posix
 
 from ocirt.errors import UnsupportedError
 from ocirt.linux._seccomp import ffi, lib
+from ocirt.linux.notify import notifies
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,7 +79,6 @@ FLAGS = {
 }
 TSYNC = 1
 WAIT_KILLABLE_RECV = 32
-NOTIFY = "SCMP_ACT_NOTIFY"
 
 ATTR_OPTIMIZE = 8  # SCMP_FLTATR_CTL_OPTIMIZE of seccomp_attr_set(3)
 EEXIST = 17
@@ -102,8 +102,7 @@ def flags(profile: dict[str, Any]) -> int:
         if name not in FLAGS:
             raise UnsupportedError(f'seccomp flag "{name}" is not supported', f"{POINTER}/flags/{position}")
         bits |= FLAGS[name]
-    notifies = NOTIFY in (profile["defaultAction"], *(rule["action"] for rule in profile.get("syscalls") or ()))
-    return bits & ~TSYNC & ~(0 if notifies else WAIT_KILLABLE_RECV)
+    return bits & ~TSYNC & ~(0 if notifies(profile) else WAIT_KILLABLE_RECV)
 
 
 def compile(profile: dict[str, Any]) -> bytes:

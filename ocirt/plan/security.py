@@ -10,15 +10,12 @@ from ocirt.plan import ops
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from ocirt.plan.context import Context
     from ocirt.plan.ops import Op
 
 SETS = ("bounding", "effective", "permitted", "inheritable", "ambient")
 POINTER = "/process/capabilities"
 SECCOMP = "/linux/seccomp"
-NOTIFY = "SCMP_ACT_NOTIFY"
 
 
 # ---- capabilities ----------------------------------------------------------------------------------------------------
@@ -85,7 +82,11 @@ def check_capabilities(c: Context) -> list[Op]:
 def listener(c: Context) -> list[Op]:
     """The agent of a filter that notifies: the runtime connects to it. Without such an action the path is ignored."""
     profile = c.linux.get("seccomp")
-    if not profile or not c.process or not notifies(profile):
+    if not profile or not c.process:
+        return []
+    from ocirt.linux.notify import notifies
+
+    if not notifies(profile):
         return []
     from ocirt.plan import errands
 
@@ -95,11 +96,6 @@ def listener(c: Context) -> list[Op]:
     status = "running" if c.launch.start == "exec" else "creating"
     c.errands.append(errands.seccomp_listener(f"{SECCOMP}/listenerPath", path, metadata, slots, status))
     return []
-
-
-def notifies(profile: dict[str, Any]) -> bool:
-    """True for a filter that leaves some system calls to an agent."""
-    return NOTIFY in (profile["defaultAction"], *(rule["action"] for rule in profile.get("syscalls") or ()))
 
 
 def notifying_seccomp(c: Context) -> list[Op]:
