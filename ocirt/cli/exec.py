@@ -6,6 +6,7 @@ import posix
 
 from ocirt.cli.create import path_option, preserved_fds
 from ocirt.config import load
+from ocirt.config.rules import LAST_ID
 from ocirt.container.command import Command
 from ocirt.container.exec import ExecOptions
 from ocirt.errors import OcirtError, UsageError
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 # What engines take for the runtime's own failure, not the process's: runc's.
 FAILURE = 255
-LAST_ID = 4294967294  # 4294967295 is (uid_t)-1, which setresuid(2) takes as "leave it"
 
 
 def run(globals_: Global, options: Options, arguments: list[str]) -> int:

@@ -7,10 +7,9 @@ The order, and why:
     hand over the rest         it mounts while the state is written and the cgroups are made here
     record, make cgroups       the state names what outlives the runtime before it exists: delete can undo any crash.
                                On v2 ahead of the init's first plan: the process is born in its cgroup
-    limits                     before a process is in them: no cgroup lets a real-time one in without time for it
+    limits, device rules       before a process is in them: v1 denies all devices for a moment; after a device's mount
     with systemd: ask          once there is a process to put into the unit; wait where the init asks for its cgroup
-    let it enter, device rules before anything runs that is not ours; after the mounts, where one is of a block device
-    id maps, hooks             when the init asks for them
+    let it enter, maps, hooks  when the init asks for them, the first before anything runs that is not ours
     record, pid file           whoever reads the pid file finds a complete state
 """
 
@@ -25,7 +24,7 @@ from ocirt.container.prepare import (
     absolute,
     absolute_below,
     bundle_path,
-    connect_console,
+    console_ends,
     inherited,
     listen_fds,
     mounts_a_device,
@@ -141,10 +140,11 @@ class Birth:
         self.plan: Plan = self.compilation.finish(*seccomp_program(self.config, self.directory.number))
         self.entering = self.entering[: len(self.plan.tasks)]  # all or none
 
-    def connect_console(self) -> None:
-        """Connect to the console socket. Raises UnsupportedError where one is missing, or given without a terminal."""
-        terminal = bool((self.config.get("process") or {}).get("terminal"))
-        self.console = connect_console(terminal, self.options.console_socket)
+    def connect_console(self, foreground: bool = False) -> calls.Fd:
+        """Make ready for the terminal's master; our end, in the foreground. Raises as prepare.connect_console."""
+        terminal = self.compilation.context.launch.console
+        ours, self.console = console_ends(terminal, self.options.console_socket, foreground)
+        return ours
 
     # -- side effects --------------------------------------------------------------------------------------------------
 

@@ -15,10 +15,10 @@ from errno import EBUSY, ESRCH
 
 from ocirt import cgroup
 from ocirt.config import check, load
-from ocirt.container import announce, command, process, quick, state
+from ocirt.container import announce, command, process, state
 from ocirt.container.ids import check_id
-from ocirt.container.prepare import absolute, connect_console, inherited, kept_program
-from ocirt.errors import ContainerError, ContainerNotRunning, OcirtError, PlanError, SystemCallError, failed
+from ocirt.container.prepare import absolute, console_ends, inherited, kept_program
+from ocirt.errors import ContainerError, ContainerNotRunning, OcirtError, PlanError, SystemCallError
 from ocirt.linux import calls, facts
 from ocirt.linux._kernel import lib
 from ocirt.linux.consts import SLOT_FIRST_FREE
@@ -131,8 +131,11 @@ class Entry:
 
     def read(self) -> None:
         """Find the container, check the process, compile; no side effect beyond descriptors."""
-        self.record = state.read(self.root, self.container_id)
-        self.refuse_unless_running()
+        # A created container may be entered, as with runc: engines look into it before they start it.
+        self.record, status = state.living(self.root, self.container_id)
+        if status == "paused" and not self.options.ignore_paused:
+            text = "cannot exec in a paused container (use --ignore-paused to override)"
+            raise ContainerError(f'container "{self.container_id}": {text}')
         self.config: dict[str, Any]
         self.config, _ = load.load(f"{self.root}/{self.container_id}")
         made = command.process(self.command, self.config.get("process") or {})
@@ -149,15 +152,6 @@ class Entry:
         self.keep = inherited(self.options.preserve_fds)
         with self:  # for its words alone: there is no process yet
             self.plan = self.compile()
-
-    def refuse_unless_running(self) -> None:
-        """A created container may be entered, as with runc: engines look into it before they start it."""
-        status, _ = quick.status(self.root, self.container_id)
-        if status == "paused" and not self.options.ignore_paused:
-            text = "cannot exec in a paused container (use --ignore-paused to override)"
-            raise ContainerError(f'container "{self.container_id}": {text}')
-        if status in {"creating", "stopped"}:
-            raise ContainerNotRunning(self.container_id, status)
 
     def compile(self) -> plan.Plan:
         """The plan. Raises UnsupportedError."""
@@ -193,11 +187,8 @@ class Entry:
         terminal = bool(self.config["process"].get("terminal"))
         ours = calls.Fd(-1)
         with self, ours:
-            if terminal and console and not self.options.console_socket:
-                mine, self.console = calls.socketpair()
-                ours.number = mine.take()
-            else:
-                self.console = connect_console(terminal, self.options.console_socket)
+            mine, self.console = console_ends(terminal, self.options.console_socket, console is not None)
+            ours.number = mine.take()
             self.enter()
             relay: Relay | None = console.receive(ours) if console else None
             self.init.go(lib.SYNC_START)
@@ -238,11 +229,7 @@ class Entry:
         """Where the container's process has its root, for a plan that has to go there by itself."""
         if not plan.chroots(self.config):
             return calls.Fd(-1)
-        path = f"/proc/{self.record.pid}/root"
-        try:
-            return calls.Fd(posix.open(path, posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC))
-        except OSError as error:
-            raise failed(f'open "{path}"', error) from None
+        return calls.opened(f"/proc/{self.record.pid}/root", posix.O_PATH | posix.O_DIRECTORY)
 
     def attach(self, pid: int) -> None:
         """Into the container's cgroups, with the CPUs that are asked for before and after; and errands."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posix
 from errno import EINVAL, EPERM
 
-from ocirt.errors import SystemCallError, UnsupportedError, failed
+from ocirt.errors import SystemCallError, UnsupportedError
 from ocirt.linux import calls
 from ocirt.linux.consts import SIGKILL
 from ocirt.spawn import idmap
@@ -66,8 +66,8 @@ def namespace(wanted: IdMap, mount: str) -> calls.Fd:
 
 
 def open_namespace(path: str, pointer: str) -> calls.Fd:
-    """The namespace's file."""
+    """The namespace's file; by the path of a config, which may be anything."""
     try:
-        return calls.Fd(posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NONBLOCK))
-    except OSError as error:
-        raise failed(f'open "{path}"', error).at(pointer) from None
+        return calls.opened(path, posix.O_NONBLOCK)
+    except SystemCallError as error:
+        raise error.at(pointer) from None

@@ -30,8 +30,8 @@ def move(pid: int, host: str, name: str) -> None:
     Source: config-linux.md "Network Devices".
     """
     with (
-        open_namespace(f"/proc/{pid}/ns/net") as there,
-        open_namespace("/proc/self/ns/net") as here,
+        calls.opened(f"/proc/{pid}/ns/net") as there,
+        calls.opened("/proc/self/ns/net") as here,
         Netlink() as outside,
         Netlink(calls.netlink_socket(there.number).take()) as inside,
     ):
@@ -88,14 +88,6 @@ class Journey:
             self.outside.set_up(index, self.link.up)
         except SystemCallError:
             pass
-
-
-def open_namespace(path: str) -> calls.Fd:
-    """A network namespace's file."""
-    try:
-        return calls.Fd(posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC))
-    except OSError as error:
-        raise SystemCallError(f'open "{path}"', error.errno or 0) from None
 
 
 def same(one: calls.Fd, other: calls.Fd) -> bool:

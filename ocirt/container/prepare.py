@@ -119,6 +119,16 @@ def connect_console(terminal: bool, path: str | None) -> calls.Fd:
     return calls.connect(path, "the console socket") if path else calls.Fd(-1)
 
 
+def console_ends(terminal: bool, path: str | None, foreground: bool) -> tuple[calls.Fd, calls.Fd]:
+    """Our end of the socket that the terminal's master comes by, and the init's; -1 where there is none.
+
+    In the foreground and without a console socket both are ours. Raises as `connect_console`.
+    """
+    if terminal and foreground and not path:
+        return calls.socketpair()
+    return calls.Fd(-1), connect_console(terminal, path)
+
+
 def refuse_host_sysctls(config: dict[str, Any]) -> None:
     """Raise ConfigError for kernel parameters of a joined namespace that is the runtime's own: they are the host's."""
     linux = config.get("linux") or {}

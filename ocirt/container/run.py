@@ -57,14 +57,9 @@ def run(  # noqa: PLR0913 - the flags of one command, by name
 
 def bring_to_life(birth: Birth, console: ModuleType | None) -> Relay | None:
     """Create and let execute; undone whole on failure. With `console`, the relay of a terminal in the foreground."""
-    terminal = bool((birth.config.get("process") or {}).get("terminal"))
     ours = calls.Fd(-1)
     with Named(birth.options.config), birth, ours:
-        if terminal and console and not birth.options.console_socket:
-            mine, birth.console = calls.socketpair()
-            ours.number = mine.take()
-        else:
-            birth.connect_console()
+        ours.number = birth.connect_console(foreground=console is not None).take()
         birth.bring_up(lib.SYNC_START)
         relay: Relay | None = console.receive(ours) if console else None
         birth.settle()

@@ -58,6 +58,14 @@ def _path(path: str) -> bytes:
     return path.encode("utf-8", "surrogateescape")
 
 
+def opened(path: str, flags: int = posix.O_RDONLY) -> Fd:
+    """A file or directory of the host, by open(2) with `flags`."""
+    try:
+        return Fd(posix.open(path, flags | posix.O_CLOEXEC))
+    except OSError as error:
+        raise failed(f'open "{path}"', error) from None
+
+
 def program_memfd(path: str, fallback_dir: str) -> Fd:
     """A sealed, executable copy of the program at `path` (memfd_create(2)).
 
