@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.integration.support import wait_for
+from tests.integration.support import children_of, wait_for
 
 NUMBERS = itertools.count(1)
 TIMEOUT = 60.0
@@ -57,11 +57,6 @@ class Result(NamedTuple):
         return self.stdout + self.stderr
 
 
-def children(pid: int) -> list[int]:
-    """The children of a process's first thread."""
-    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
 class Place:
     """The namespaces, held by a process; `scratch` for files, `cgroup` as the parent of all cgroups."""
 
@@ -82,7 +77,7 @@ class Place:
         assert self.outside.stdout is not None
         assert self.outside.stdout.readline() == b"ready\n"
         pid = self.outside.pid
-        self.holder = children(pid)[0]
+        self.holder = children_of(pid)[0]
         self.namespace = os.readlink(f"/proc/{self.holder}/ns/mnt")
 
     def inside(self, *argv: str | Path) -> list[str]:
@@ -149,7 +144,7 @@ class Place:
 
     def end(self, process: subprocess.Popen[bytes]) -> None:
         """Ask a daemon to end, and wait for it; nsenter has forked it, to be in the pid namespace."""
-        for pid in children(process.pid) if process.poll() is None else ():
+        for pid in children_of(process.pid) if process.poll() is None else ():
             os.kill(pid, signal.SIGTERM)
         try:
             process.wait(20)

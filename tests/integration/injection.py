@@ -10,13 +10,14 @@ import signal
 import subprocess
 import time
 from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
 from tests.integration.support import BASE, Bundle, Container, Json, Runtime, mounts, texts, wait_for
-from tests.integration.views import fields, ns_of
+from tests.integration.views import MakeBundle, fields, ns_of
 
 # Does nothing and makes one system call: what is injected cannot disturb it.
 PAUSE = """
@@ -53,14 +54,23 @@ GUARDED: Json = {
         "sysctl": {SYSCTL.replace("/", "."): "1"},
     },
 }
+ERRORS = ("EPERM", "ENOMEM", "EIO", "EBUSY", "EINVAL", "EMFILE")
+
+# The interpreter, finishing its own start, where no code of the program's has a say
+INTERPRETER = ("<frozen getpath>", "Python path configuration")
+
 HOST_FD = 27  # a descriptor of the caller's that must not get in
 
 
-def build_pause(target: Path) -> None:
-    if shutil.which("gcc") is None:
-        pytest.skip("needs gcc")
-    command = ["gcc", "-x", "c", "-O2", "-static", "-nostdlib", "-o", str(target), "-"]
+def guarded_bundle(make_bundle: MakeBundle) -> Bundle:
+    """GUARDED, and the program that it runs."""
+    for program in ("strace", "gcc"):
+        if shutil.which(program) is None:
+            pytest.skip(f"needs {program}")
+    bundle = make_bundle(**GUARDED)
+    command = ["gcc", "-x", "c", "-O2", "-static", "-nostdlib", "-o", str(bundle.rootfs / "pause"), "-"]
     subprocess.run(command, input=PAUSE, text=True, check=True)
+    return bundle
 
 
 class Fault(NamedTuple):
@@ -247,3 +257,49 @@ def spread(numbers: list[int], most: int) -> list[int]:
 def difference(one: Any, other: Any) -> str:
     """What differs between two looks, for the message of an assertion."""
     return "\n".join(f"{key}: {one[key]} != {other[key]}" for key in one if one[key] != other[key])
+
+
+class Attempts:
+    """A command that is run again and again, each time with one fault, beside the one that nothing disturbed.
+
+    once      runs it, with a fault or None
+    begin     what the trace has when the program has been loaded
+    """
+
+    def __init__(self, once: Callable[[Fault | None], Outcome], normal: Outcome, begin: str) -> None:
+        self.once = once
+        self.normal = normal
+        self.begin = begin
+
+    def __call__(self, call: str, error: str, n: int) -> Outcome:
+        """Run the command with that fault, and assert what holds for each: an error with a reason, or no difference."""
+        fault = Fault(call, error, n)
+        outcome = self.once(fault)
+        if any(words in outcome.words for words in INTERPRETER):
+            return outcome
+        assert "Traceback" not in outcome.words, f"{fault}: {outcome.words}"
+        assert "internal error" not in outcome.words, f"{fault}: {outcome.words}"
+        if outcome.seen is None:
+            assert outcome.words.count("\n") == 1, f"{fault}: exit {outcome.code}, {outcome.words!r}"
+            assert len(outcome.words) > len("ocirt: x\n"), fault
+        else:
+            assert outcome.seen == self.normal.seen, f"{fault}: {difference(outcome.seen, self.normal.seen)}"
+        return outcome
+
+    def places(self, call: str) -> list[int]:
+        """Which n-th calls are worth a fault."""
+        return places(self.normal.trace, call, self.begin)
+
+    def everywhere(self, call: str, most: int, otherwise: Mapping[tuple[str, str], str]) -> int:
+        """Attempts at no more than so many places, with an error or what stands in for it; how many faults there were.
+
+        Skips the test where the command does not make the call.
+        """
+        numbers = self.places(call)
+        if not numbers:
+            pytest.skip(f"{call} is not called by this command")
+        hits = 0
+        for index, n in enumerate(spread(numbers, most)):
+            error = ERRORS[(index + len(call)) % len(ERRORS)]
+            hits += "(INJECTED)" in self(call, otherwise.get((call, error), error), n).trace
+        return hits

@@ -27,6 +27,11 @@ def reap(pid: int) -> bool:
         return True
 
 
+def all_reaped(before: list[int]) -> bool:
+    """Whether all children are gone now but those of `before`."""
+    return all(pid in before or reap(pid) for pid in children())
+
+
 def cgroups_named(prefix: str, top: str = "/sys/fs/cgroup", depth: int = 5) -> list[str]:
     """Cgroups with the prefix in their name, deepest first."""
     found: list[str] = []
@@ -57,7 +62,7 @@ def end_processes(before: list[int]) -> list[str]:
             continue
         left.append(f"process {pid}: {command_of(pid)}")
         os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: all(pid in before or reap(pid) for pid in children()), "killed processes gone")
+    wait_for(lambda: all_reaped(before), "killed processes gone")
     return left
 
 
@@ -106,6 +111,18 @@ def remains(runtime: Runtime, before: list[int]) -> list[str]:
     found = [f"state {path.name}" for path in runtime.root.iterdir()] if runtime.root.exists() else []
     found += [f"cgroup {path}" for path in cgroups_named(runtime.prefix)]
     return found + [f"process {pid}" for pid in children() if pid not in before and not reap(pid)]
+
+
+def count_mounts() -> int:
+    """How many this process sees."""
+    return len(Path("/proc/self/mountinfo").read_text().splitlines())
+
+
+def assert_nothing_is_left(runtime: Runtime, mounts_before: int) -> None:
+    """No mount, no cgroup, no state."""
+    assert count_mounts() == mounts_before
+    assert cgroups_named(runtime.prefix) == []
+    assert list(runtime.root.iterdir()) == []
 
 
 def open_fds() -> dict[str, str]:

@@ -86,6 +86,11 @@ def wait_for(condition: Callable[[], Any], what: str = "the condition", seconds:
     return value
 
 
+def children_of(pid: int) -> list[int]:
+    """The children of a process's first thread, those that it has adopted among them (proc_pid_task(5))."""
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 class Mount(NamedTuple):
     """One line of mountinfo (proc_pid_mountinfo(5))."""
 
@@ -270,6 +275,20 @@ class Container:
         document = self.runtime.run("state", self.id, check=True).json()
         assert isinstance(document, dict)
         return document
+
+    def record(self) -> Json:
+        """What ocirt keeps of it for itself, beside the state."""
+        document = json.loads((self.runtime.root / self.id / "state.json").read_text())["ocirt"]
+        assert isinstance(document, dict)
+        return document
+
+    def cgroups(self) -> list[Path]:
+        """Its directories, of all hierarchies."""
+        return [Path(path) for path in self.record()["cgroups"]]
+
+    def cgroup_file(self, name: str) -> str:
+        """A control file, from the hierarchy that has it; "" where none has."""
+        return next((path.read_text() for path in (home / name for home in self.cgroups()) if path.exists()), "")
 
     @property
     def status(self) -> str:

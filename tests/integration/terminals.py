@@ -51,11 +51,6 @@ class Foreground:
         self.argv = [runtime.program, "--root", str(runtime.root), *argv]
         self.process = subprocess.Popen(self.argv, stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
 
-    def children(self) -> list[int]:
-        """The pids of the runtime's children."""
-        with open(f"/proc/{self.process.pid}/task/{self.process.pid}/children", encoding="ascii") as file:
-            return [int(pid) for pid in file.read().split()]
-
     def close(self) -> None:
         """Kill it, if it is there still."""
         if self.process.poll() is None:

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from tests.integration.support import Bundle, Result, Runtime
+from tests.integration.support import Result, Runtime
+from tests.integration.views import MakeBundle
 from tests.unit.config.changes import both, drop, mapping, put
 
-MakeBundle = Callable[..., Bundle]
 Change = Callable[[dict[str, Any]], object]
 
 

@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.integration.support import BASE, Bundle, Runtime
-from tests.integration.views import wrapper
+from tests.integration.support import BASE, Runtime
+from tests.integration.views import MakeBundle, wrapper
 
-MakeBundle = Callable[..., Bundle]
 Inside = Callable[..., str]
 
 

@@ -15,10 +15,8 @@ from pathlib import Path
 import pytest
 
 from tests.integration import leftovers
-from tests.integration.support import BASE, Bundle, ConsoleSocket, Container, Result, Runtime, wait_for
-from tests.integration.views import fields
-
-MakeBundle = Callable[..., Bundle]
+from tests.integration.support import BASE, ConsoleSocket, Container, Result, Runtime, wait_for
+from tests.integration.views import MakeBundle, fields
 
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z")
 PR_SET_PDEATHSIG = 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -99,8 +98,7 @@ def test_a_paused_container_is_entered_on_demand_alone_and_runs_it_when_resumed(
 
 
 def cgroups_of(sleeper: Container) -> list[Path]:
-    state = json.loads((sleeper.runtime.root / sleeper.id / "state.json").read_text())
-    return [Path(path) for path in state["ocirt"]["cgroups"] if Path(path).is_dir()]
+    return [path for path in sleeper.cgroups() if path.is_dir()]
 
 
 def test_the_process_goes_into_a_cgroup_below_the_containers(sleeper: Container, detached: Callable[..., int]) -> None:

@@ -1,4 +1,4 @@
-"""exec --tty: the terminal of a process that enters, relayed in the foreground or sent to an engine."""
+"""exec --tty with a console socket: the terminal of a process that enters, sent to an engine."""
 
 from __future__ import annotations
 
@@ -6,141 +6,12 @@ import json
 import os
 import select
 import signal
-import termios
-from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.integration import leftovers
-from tests.integration.support import DEV, PROC, ConsoleSocket, Container, Runtime, wait_for
-from tests.integration.terminals import Foreground, read_until, set_size, size
+from tests.integration.support import DEV, PROC, ConsoleSocket, Container, Runtime
+from tests.integration.terminals import read_until, size
 from tests.integration.views import MakeBundle
-
-
-@pytest.fixture
-def foreground(sleeper: Container) -> Iterator[Callable[..., Foreground]]:
-    """A function: `exec --tty` of a script, on a terminal of the test's own."""
-    running = []
-    before = leftovers.children()
-
-    def start(script: str, *flags: str) -> Foreground:
-        running.append(Foreground(sleeper.runtime, "exec", "--tty", *flags, sleeper.id, "sh", "-c", script))
-        return running[-1]
-
-    yield start
-    for run in running:
-        run.close()
-    for orphan in set(leftovers.children()) - set(before):  # ours now, and pid 1 does not go before they are reaped
-        os.kill(orphan, signal.SIGKILL)
-        os.waitpid(orphan, 0)
-
-
-def test_the_process_has_a_terminal_of_the_containers_devpts(foreground: Callable[..., Foreground]) -> None:
-    script = "for fd in 0 1 2; do test -t $fd && readlink /proc/self/fd/$fd; done; echo x >/dev/tty; echo end"
-    run = foreground(script)
-    assert read_until(run.master, b"end\n").decode().split() == ["/dev/pts/0"] * 3 + ["x", "end"]
-    assert run.process.wait(10) == 0
-
-
-def test_bytes_go_both_ways_and_the_exit_code_is_the_processs(foreground: Callable[..., Foreground]) -> None:
-    run = foreground("stty -echo; echo ready; read line; echo got $line; exit 5")
-    read_until(run.master, b"ready\n")
-    os.write(run.master, b"hello\n")
-    read_until(run.master, b"got hello\n")
-    assert run.process.wait(10) == 5
-
-
-@pytest.mark.parametrize("script", ["stty raw; echo done", "echo done; kill -9 $$"])
-def test_the_callers_terminal_is_as_before_when_it_is_over(foreground: Callable[..., Foreground], script: str) -> None:
-    run = foreground(script)
-    read_until(run.master, b"done\n")
-    assert run.process.wait(10) in {0, 137}
-    assert termios.tcgetattr(run.slave) == run.before
-
-
-def test_the_callers_terminal_is_as_before_when_it_cannot_begin(sleeper: Container) -> None:
-    run = Foreground(sleeper.runtime, "exec", "-t", sleeper.id, "nosuch")
-    try:
-        assert b"not found in $PATH" in read_until(run.master, b"PATH\n")
-        assert run.process.wait(10) == 255
-        assert termios.tcgetattr(run.slave) == run.before
-    finally:
-        run.close()
-
-
-def test_keys_that_signal_go_to_the_process(foreground: Callable[..., Foreground]) -> None:
-    run = foreground("trap 'echo caught; exit 9' INT; echo ready; while :; do sleep 0.1; done")
-    read_until(run.master, b"ready\n")
-    os.write(run.master, b"\x03")
-    read_until(run.master, b"caught\n")
-    assert run.process.wait(10) == 9
-
-
-def test_a_shell_has_job_control(foreground: Callable[..., Foreground]) -> None:
-    run = foreground("exec sh -i")
-    os.write(run.master, b"sleep 600\n")
-    wait_for(lambda: b"sleep" in children_of(run), "the sleeper")
-    os.write(run.master, b"\x1a")
-    read_until(run.master, b"Stopped")
-    os.write(run.master, b"fg\n")
-    read_until(run.master, b"fg\nsleep 600\n")
-    os.write(run.master, b"\x03")
-    os.write(run.master, b"exit 6\n")
-    assert run.process.wait(10) == 6
-
-
-def children_of(run: Foreground) -> bytes:
-    names = b""
-    for child in run.children():
-        with open(f"/proc/{child}/task/{child}/children", encoding="ascii") as file:
-            for pid in file.read().split():
-                with open(f"/proc/{pid}/comm", "rb") as comm:
-                    names += comm.read()
-    return names
-
-
-def test_the_size_is_the_callers_and_follows_it(foreground: Callable[..., Foreground]) -> None:
-    run = foreground("stty size; trap 'stty size; exit' WINCH; echo ready; while :; do sleep 0.1; done")
-    assert b"20 70\n" in read_until(run.master, b"ready\n")
-    set_size(run.master, 44, 55)
-    run.process.send_signal(signal.SIGWINCH)
-    read_until(run.master, b"44 55\n")
-
-
-def test_megabytes_arrive_whole(foreground: Callable[..., Foreground]) -> None:
-    run = foreground("seq 1 200000; echo end")
-    lines = read_until(run.master, b"end\n", 40).split()
-    assert lines == [str(number).encode() for number in range(1, 200001)] + [b"end"]
-    assert run.process.wait(10) == 0
-
-
-def test_a_reader_that_has_gone_does_not_hold_the_process_up(sleeper: Container) -> None:
-    reader, writer = os.pipe()
-    process = sleeper.runtime.popen("exec", "-t", sleeper.id, "sh", "-c", "seq 1 100000; exit 4", stdout=writer)
-    os.close(writer)
-    assert os.read(reader, 3)
-    os.close(reader)
-    assert process.wait(20) == 4
-
-
-def test_hanging_up_is_a_signal_to_the_process(foreground: Callable[..., Foreground], sleeper: Container) -> None:
-    run = foreground("trap 'exit 1' HUP; echo ready; while :; do sleep 0.1; done")
-    read_until(run.master, b"ready\n")
-    run.process.kill()
-    run.process.wait(10)
-    wait_for(lambda: "ready" not in sleeper.exec("ps", "-o", "args").stdout, "the process gone")
-
-
-def test_it_works_on_pipes_too(sleeper: Container) -> None:
-    done = sleeper.exec(
-        "sh", "-c", "read line; tty; echo got $line; cat; echo end", flags=["-t"], stdin=b"hello\nmore\n"
-    )
-    text = done.stdout.replace("\r", "")
-    assert "got hello\n" in text
-    assert text.endswith("end\n")
-
-
-# ---- with a console socket -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("form", ["flags", "file"])

@@ -18,7 +18,7 @@ import pytest
 
 import ocirt
 from ocirt.config import schemas
-from tests.integration.support import PROC, Container, Json, Runtime, wait_for
+from tests.integration.support import PROC, Container, Json, Runtime, children_of, wait_for
 from tests.integration.views import MakeBundle, host_cgroups, namespaces
 
 # Everything but a pid namespace: the first process's death ends no other.
@@ -211,11 +211,11 @@ def family(runtime: Runtime, make_bundle: MakeBundle) -> Container:
     script = "trap : TERM; sleep 601 & sleep 602 & while :; do sleep 0.05; done"
     delta = {"linux": NO_PIDS, "mounts": [PROC]}
     container = runtime.start(make_bundle(args=["sh", "-c", script], **delta))
-    wait_for(lambda: len(children_of(container)) == 2, "the children")
+    wait_for(lambda: len(sleepers_of(container)) == 2, "the children")
     return container
 
 
-def children_of(container: Container) -> list[int]:
+def sleepers_of(container: Container) -> list[int]:
     """The two that sleep long."""
     return [pid for pid in processes_of(container) if "sleep\x0060" in command(pid)]
 
@@ -229,7 +229,7 @@ def command(pid: int) -> str:
 
 @pytest.mark.parametrize("flags", [(), ("--all",)], ids=["kill KILL", "kill --all KILL"])
 def test_kill_ends_every_process_even_without_a_pid_namespace(family: Container, flags: tuple[str, ...]) -> None:
-    pids = children_of(family)
+    pids = sleepers_of(family)
     family.kill(*flags, "KILL")
     wait_for(lambda: gone(pids), "all gone")
     family.wait_stopped()
@@ -237,16 +237,16 @@ def test_kill_ends_every_process_even_without_a_pid_namespace(family: Container,
 
 
 def test_a_signal_to_all_reaches_the_children_and_without_all_only_the_first(family: Container) -> None:
-    children = children_of(family)
+    children = sleepers_of(family)
     family.kill("TERM")
     family.kill("0")
-    assert len(children_of(family)) == 2
+    assert len(sleepers_of(family)) == 2
     family.kill("--all", "TERM")
     wait_for(lambda: gone(children), "children gone")
 
 
 def test_delete_removes_what_the_first_process_has_left(family: Container) -> None:
-    pids = children_of(family)
+    pids = sleepers_of(family)
     os.kill(family.pid, signal.SIGKILL)
     family.wait_stopped()
     assert not gone(pids)
@@ -327,10 +327,7 @@ def test_a_foreground_run_reaps_what_the_container_orphans(runtime: Runtime, mak
     process = runtime.popen("run", "--bundle", str(bundle.path), container_id, stem=runtime.scratch / "r")
     wait_for(lambda: (runtime.scratch / "r.out").read_text() == "ready\n", "ready")
 
-    def children() -> list[str]:
-        return Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-
-    wait_for(lambda: len(children()) == 1, "only the first process is left")
+    wait_for(lambda: len(children_of(process.pid)) == 1, "only the first process is left")
     runtime.run("kill", "--all", container_id, "KILL", check=True)
     assert process.wait(10) == 137
 

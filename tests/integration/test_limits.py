@@ -5,28 +5,28 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.integration import leftovers, limits
-from tests.integration.limits import Refused, Row, Shown, at_the_top, cgroups, read, shows
-from tests.integration.support import Bundle, Container, Runtime
+from tests.integration import leftovers, limits_table
+from tests.integration.limits_table import Refused, Row, Shown, at_the_top, shows
+from tests.integration.support import Container, Runtime
+from tests.integration.views import MakeBundle
 
-MakeBundle = Callable[..., Bundle]
 MIB = 1 << 20
 
 pytestmark = pytest.mark.cgroup
 
-IDS = [f"{row.pointer}-{index}" for index, row in enumerate(limits.ROWS)]
+IDS = [f"{row.pointer}-{index}" for index, row in enumerate(limits_table.ROWS)]
 ASLEEP = ["sleep", "600"]
 
 
 @pytest.fixture(scope="module", autouse=True)
 def scheduler() -> Iterator[None]:
     """The device that the rows limit has the scheduler that knows weights."""
-    device = limits.loop()
+    device = limits_table.loop()
     if not device:
         yield
         return
@@ -39,11 +39,11 @@ def scheduler() -> Iterator[None]:
 
 def expected(row: Row) -> Shown | Refused:
     """What is to be seen on this host; skips where the host lacks a disk."""
-    if "DISK" in str(row.resources) and not limits.disk():
+    if "DISK" in str(row.resources) and not limits_table.disk():
         pytest.skip("no block device that could be limited")
-    if "weightDevice" in str(row.resources) and not limits.loop():
+    if "weightDevice" in str(row.resources) and not limits_table.loop():
         pytest.skip("no idle block device with the scheduler bfq")
-    version = limits.version(row)
+    version = limits_table.version(row)
     if version == 0:
         return Refused(f'needs the cgroup controller "{row.controllers[0] or row.controllers[1]}"')
     return row.v1 if version == 1 else row.v2
@@ -58,35 +58,35 @@ def judge(row: Row, error: str, words: str) -> None:
 
 
 def test_the_table_has_every_limit_of_the_schema(project: Path) -> None:
-    rows = {row.pointer for row in limits.ROWS}
-    assert rows == limits.properties(project)
-    for file in limits.ELSEWHERE.values():
+    rows = {row.pointer for row in limits_table.ROWS}
+    assert rows == limits_table.properties(project)
+    for file in limits_table.ELSEWHERE.values():
         assert (Path(__file__).parent / file).exists()
 
 
-@pytest.mark.parametrize("row", limits.ROWS, ids=IDS)
+@pytest.mark.parametrize("row", limits_table.ROWS, ids=IDS)
 def test_create_sets_the_limit(row: Row, runtime: Runtime, make_bundle: MakeBundle) -> None:
     want = expected(row)
     name = runtime.new_id()
-    resources = limits.with_disk(row.resources)
+    resources = limits_table.with_disk(row.resources)
     bundle = make_bundle(args=ASLEEP, linux={**at_the_top(name), "resources": resources})
     if isinstance(want, Shown):
-        shows(runtime, runtime.create(bundle, container_id=name), want)
+        shows(runtime.create(bundle, container_id=name), want)
         return
     failed = runtime.run("create", "--bundle", str(bundle.path), name, check=False)
     judge(row, failed.stderr, want.words)
     assert "config.json: /linux/resources" in failed.stderr
 
 
-@pytest.mark.parametrize("row", limits.ROWS, ids=IDS)
+@pytest.mark.parametrize("row", limits_table.ROWS, ids=IDS)
 def test_update_sets_the_limit(row: Row, runtime: Runtime, make_bundle: MakeBundle) -> None:
     want = expected(row)
     name = runtime.new_id()
     container = runtime.create(make_bundle(args=ASLEEP, linux=at_the_top(name)), container_id=name)
-    document = json.dumps(limits.with_disk(row.resources)).encode()
+    document = json.dumps(limits_table.with_disk(row.resources)).encode()
     if isinstance(want, Shown):
         runtime.run("update", "--resources", "-", name, stdin=document, check=True)
-        shows(runtime, container, want)
+        shows(container, want)
         return
     failed = runtime.run("update", "--resources=-", name, stdin=document, check=False)
     judge(row, failed.stderr, want.words)
@@ -172,15 +172,15 @@ def test_a_container_over_its_memory_is_killed(runtime: Runtime, make_bundle: Ma
     container = runtime.create(bundle)
     container.start()
     container.wait_stopped()
-    counts = read(runtime, container, "memory.oom_control") or read(runtime, container, "memory.events")
+    counts = container.cgroup_file("memory.oom_control") or container.cgroup_file("memory.events")
     assert "oom_kill 1" in counts.splitlines()
 
 
 def cpu_seconds(container: Container) -> float:
     """CPU time that its processes have had."""
-    if text := read(container.runtime, container, "cpuacct.usage"):
+    if text := container.cgroup_file("cpuacct.usage"):
         return int(text) / 1e9
-    lines = dict(line.split() for line in read(container.runtime, container, "cpu.stat").splitlines())
+    lines = dict(line.split() for line in container.cgroup_file("cpu.stat").splitlines())
     return int(lines["usage_usec"]) / 1e6
 
 
@@ -194,7 +194,7 @@ def test_a_quota_holds_cpu_time_to_its_share(runtime: Runtime, make_bundle: Make
     share = (cpu_seconds(container) - begin_cpu) / (time.monotonic() - begin)
     assert share < 0.15  # a tenth, and what a period more or less makes
     statistics = "".join(
-        (path / "cpu.stat").read_text() for path in cgroups(runtime, container) if (path / "cpu.stat").exists()
+        (path / "cpu.stat").read_text() for path in container.cgroups() if (path / "cpu.stat").exists()
     )
     assert int(statistics.split("nr_throttled ")[1].split()[0]) > 0
 

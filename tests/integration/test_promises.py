@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import resource
 import subprocess
-import sys
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.integration.leftovers import cgroups_named
-from tests.integration.support import Bundle, Json, Runtime, merged
-
-MakeBundle = Callable[..., Bundle]
+from tests.integration.growth import run_program
+from tests.integration.leftovers import assert_nothing_is_left, cgroups_named, count_mounts
+from tests.integration.support import Json, Runtime, merged
+from tests.integration.views import MakeBundle
 
 # What makes create fail, early and late: (laid over the base config, part of the message)
 FAILURES: dict[str, tuple[Json, str]] = {
@@ -171,13 +167,6 @@ def test_p6_different_ids_do_not_disturb_each_other(runtime: Runtime, make_bundl
 
 
 CHURN = """
-import os, sys, ocirt
-
-def measure():
-    with open("/proc/self/status") as file:
-        status = dict(line.split(":", 1) for line in file)
-    return len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task")), int(status["VmRSS"].split()[0])
-
 root, bundle, prefix = sys.argv[1:]
 runtime = ocirt.Runtime(root)
 def once(n):
@@ -197,27 +186,16 @@ assert after[2] - before[2] < 512, "memory, KiB"
 def test_p7_repeated_runs_cost_no_descriptors_threads_or_memory(
     runtime: Runtime, make_bundle: MakeBundle, project: Path
 ) -> None:
-    argv: list[Any] = [
-        sys.executable,
-        "-c",
-        CHURN,
-        runtime.root,
-        make_bundle(args=["true"]).path,
-        f"{runtime.prefix}-c",
-    ]
-    environment = {**os.environ, "PYTHONPATH": str(project)}
-    done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 0, done.stdout + done.stderr
+    argv = (runtime.root, make_bundle(args=["true"]).path, f"{runtime.prefix}-c")
+    run_program(CHURN, *argv, project=project, seconds=60)
 
 
 def test_p7_repeated_runs_leave_the_host_as_it_was(runtime: Runtime, make_bundle: MakeBundle) -> None:
     bundle = make_bundle(args=["true"])
-    before = len(Path("/proc/self/mountinfo").read_text().splitlines())
+    mounts_before = count_mounts()
     for _ in range(10):
         runtime.run("run", "--bundle", str(bundle.path), runtime.new_id(), check=True)
-    assert len(Path("/proc/self/mountinfo").read_text().splitlines()) == before
-    assert cgroups_named(runtime.prefix) == []
-    assert list(runtime.root.iterdir()) == []
+    assert_nothing_is_left(runtime, mounts_before)
 
 
 def test_merged_keeps_what_the_change_does_not_name() -> None:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from ocirt.cgroup import systemd
 from tests.integration.support import Bundle, Json, Runtime, merged, wait_for
-
-MakeBundle = Callable[..., Bundle]
+from tests.integration.views import MakeBundle
 
 pytestmark = pytest.mark.anybody
 

@@ -14,7 +14,7 @@ import pytest
 
 from tests.integration.hostile import SECRET, attack, refused, tmpfs
 from tests.integration.leftovers import cgroups_named
-from tests.integration.support import Bundle, Json, Runtime
+from tests.integration.support import Bundle, Json, Runtime, children_of
 from tests.integration.views import Inside, MakeBundle
 
 NUL_PLACES: dict[str, Callable[[Json, str], object]] = {
@@ -270,7 +270,7 @@ def test_delete_leaves_nothing(runtime: Runtime, make_bundle: MakeBundle) -> Non
     mounts = Path("/proc/self/mountinfo").read_text()
     container = runtime.start(make_bundle(args=["sh", "-c", "sleep 600 & sleep 600 & wait"]))
     pid = container.pid
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    children = children_of(pid)
     result = container.delete("--force")
     assert (result.stdout, result.stderr) == ("", "")
     os.waitpid(pid, 0)

@@ -3,25 +3,12 @@ container as without the failure. None may come up weaker."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable
-
 import pytest
 
-from tests.integration.injection import (
-    GUARDED,
-    Fault,
-    Outcome,
-    Traced,
-    build_pause,
-    difference,
-    places,
-    spread,
-)
+from tests.integration.injection import Attempts, Fault, Outcome, Traced, guarded_bundle, spread
 from tests.integration.leftovers import children, remains
 from tests.integration.support import Bundle, Runtime, wait_for
-
-MakeBundle = Callable[..., Bundle]
+from tests.integration.views import MakeBundle
 
 # Of the runtime, of the launcher's helper threads, of both stages of the init
 CALLS = """
@@ -31,7 +18,6 @@ open_tree openat openat2 pipe2 pivot_root poll prctl pread64 prlimit64 read recv
 sendto setgroups sethostname setresgid setresuid setsid socket socketpair statx symlinkat umount2 unshare vfork wait4
 write
 """
-ERRORS = ("EPERM", "ENOMEM", "EIO", "EBUSY", "EINVAL", "EMFILE")
 
 # A signal that arrives meanwhile, or a rename somewhere: the call is made again
 RETRIED = {
@@ -45,10 +31,6 @@ NEW = ["clone3", "openat2", "open_tree", "move_mount", "fsopen", "fsmount", "fsc
 # Errors that mean "by another way" (here: a device that may not be made is bound from the host), and what stands in
 OTHERWISE = {("mknodat", "EPERM"): "EACCES", ("openat2", "EPERM"): "EACCES"}
 
-# The interpreter, finishing its own start, where no code of the program's has a say
-INTERPRETER = ("<frozen getpath>", "Python path configuration")
-
-
 BEGIN = 'config.json"'  # opened when the program has been loaded
 
 MOST = 3  # faults for each system call and command
@@ -58,16 +40,12 @@ undisturbed: dict[str, Outcome] = {}
 
 @pytest.fixture
 def bundle(make_bundle: MakeBundle) -> Bundle:
-    if shutil.which("strace") is None:
-        pytest.skip("needs strace")
-    bundle = make_bundle(**GUARDED)
-    build_pause(bundle.rootfs / "pause")
-    return bundle
+    return guarded_bundle(make_bundle)
 
 
 @pytest.fixture(params=["run", "create"])
-def attempt(request: pytest.FixtureRequest, runtime: Runtime, bundle: Bundle) -> Callable[..., Outcome]:
-    """A function: attempt("mount", "EPERM", 2) runs the command with that fault and asserts what holds for each."""
+def attempt(request: pytest.FixtureRequest, runtime: Runtime, bundle: Bundle) -> Attempts:
+    """attempt("mount", "EPERM", 2) runs the command with that fault and asserts what holds for each."""
     verb = request.param
 
     def once(fault: Fault | None = None) -> Outcome:
@@ -77,49 +55,27 @@ def attempt(request: pytest.FixtureRequest, runtime: Runtime, bundle: Bundle) ->
         wait_for(lambda: not remains(runtime, before), f"{fault}: nothing left", 3)
         return outcome
 
-    def injected(call: str, error: str, n: int) -> Outcome:
-        fault, normal = Fault(call, error, n), undisturbed[verb]
-        outcome = once(fault)
-        if any(words in outcome.words for words in INTERPRETER):
-            return outcome
-        assert "Traceback" not in outcome.words, f"{fault}: {outcome.words}"
-        assert "internal error" not in outcome.words, f"{fault}: {outcome.words}"
-        if outcome.seen is None:
-            assert outcome.words.count("\n") == 1, f"{fault}: exit {outcome.code}, {outcome.words!r}"
-            assert len(outcome.words) > len("ocirt: x\n"), fault
-        else:
-            assert outcome.seen == normal.seen, f"{fault}: {difference(outcome.seen, normal.seen)}"
-        return outcome
-
     if verb not in undisturbed:
         undisturbed[verb] = once()
         assert undisturbed[verb].seen, undisturbed[verb].words
-    injected.trace = undisturbed[verb].trace  # type: ignore[attr-defined]
-    return injected
+    return Attempts(once, undisturbed[verb], BEGIN)
 
 
 @pytest.mark.parametrize("call", CALLS.split())
-def test_a_failing_call_is_an_error_or_makes_no_difference(call: str, attempt: Callable[..., Outcome]) -> None:
-    numbers = places(attempt.trace, call, BEGIN)  # type: ignore[attr-defined]
-    if not numbers:
-        pytest.skip(f"{call} is not called by this command")
-    hits = 0
-    for index, n in enumerate(spread(numbers, MOST)):
-        error = ERRORS[(index + len(call)) % len(ERRORS)]
-        hits += "(INJECTED)" in attempt(call, OTHERWISE.get((call, error), error), n).trace
-    assert hits
+def test_a_failing_call_is_an_error_or_makes_no_difference(call: str, attempt: Attempts) -> None:
+    assert attempt.everywhere(call, MOST, OTHERWISE)
 
 
 @pytest.mark.parametrize("error", RETRIED)
-def test_an_interrupted_call_is_made_again(error: str, attempt: Callable[..., Outcome]) -> None:
+def test_an_interrupted_call_is_made_again(error: str, attempt: Attempts) -> None:
     for call in RETRIED[error]:
-        for n in spread(places(attempt.trace, call, BEGIN), 2):  # type: ignore[attr-defined]
+        for n in spread(attempt.places(call), 2):
             outcome = attempt(call, error, n)
             assert outcome.seen, f"{call}, call {n}: {outcome.words}"
 
 
 @pytest.mark.parametrize("call", NEW)
-def test_a_system_call_that_is_not_there_is_said_so(call: str, attempt: Callable[..., Outcome]) -> None:
-    outcome = attempt(call, "ENOSYS", places(attempt.trace, call, BEGIN)[0])  # type: ignore[attr-defined]
+def test_a_system_call_that_is_not_there_is_said_so(call: str, attempt: Attempts) -> None:
+    outcome = attempt(call, "ENOSYS", attempt.places(call)[0])
     assert outcome.seen is None
     assert "needs Linux 5.14" in outcome.words

@@ -25,8 +25,8 @@ from tests.integration.hostile import (
     without,
 )
 from tests.integration.support import Bundle, ConsoleSocket, Json, Runtime
+from tests.integration.views import MakeBundle
 
-MakeBundle = Callable[..., Bundle]
 styles = pytest.mark.parametrize("style", STYLES)
 
 CHANGES: dict[str, Callable[[Path], object]] = {

@@ -15,7 +15,7 @@ import pytest
 
 from tests.integration.hostile import bind, clean_words, tmpfs, untouched
 from tests.integration.leftovers import children, remains
-from tests.integration.support import Bundle, Runtime, wait_for
+from tests.integration.support import Bundle, Runtime, children_of, wait_for
 from tests.integration.views import MakeBundle
 
 # Exchanges two names of a directory as fast as it can, and tells how often when it is stopped.
@@ -156,7 +156,7 @@ def test_kill9_of_the_init_on_its_way(victim: str, runtime: Runtime, make_bundle
         return int(state.json()["pid"]) if state.code == 0 else 0
 
     pid = wait_for(init, "the init")
-    hooks = wait_for(lambda: Path(f"/proc/{pid}/task/{pid}/children").read_text().split(), "the hook runs")
+    hooks = wait_for(lambda: children_of(pid), "the hook runs")
     if victim == "both":
         process.kill()
     os.kill(pid, signal.SIGKILL)

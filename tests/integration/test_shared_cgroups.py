@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.integration.support import Bundle, Runtime
-
-MakeBundle = Callable[..., Bundle]
+from tests.integration.support import Runtime
+from tests.integration.views import MakeBundle
 
 pytestmark = pytest.mark.cgroup
 SLEEP = ["sleep", "600"]

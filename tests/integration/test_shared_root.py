@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.integration.support import Bundle, Runtime
-
-MakeBundle = Callable[..., Bundle]
+from tests.integration.support import Runtime
+from tests.integration.views import MakeBundle
 
 # What is at the id's path: files of a directory, the content of a file, or the text of a symlink
 FOREIGN: dict[str, dict[str, bytes] | bytes | str] = {

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.integration.support import CGROUP, Bundle, Runtime, wait_for
-
-MakeBundle = Callable[..., Bundle]
+from tests.integration.support import CGROUP, Runtime, wait_for
+from tests.integration.views import MakeBundle
 
 
 def test_a_container_goes_through_created_running_stopped_and_is_gone(

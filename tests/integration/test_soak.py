@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.integration.leftovers import cgroups_named, children, reap
+from tests.integration.growth import run_program
+from tests.integration.leftovers import all_reaped, assert_nothing_is_left, children, count_mounts
 from tests.integration.support import Bundle, Runtime, wait_for
 from tests.integration.views import MakeBundle
 
@@ -19,13 +18,6 @@ CYCLES = 1000
 ALIVE = 200
 
 CHURN = f"""
-import os, sys, ocirt
-
-def measure():
-    with open("/proc/self/status") as file:
-        status = dict(line.split(":", 1) for line in file)
-    return len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task")), int(status["VmRSS"].split()[0])
-
 root, bundle, container_id = sys.argv[1:]
 runtime = ocirt.Runtime(root)
 for n in range({CYCLES}):
@@ -51,17 +43,6 @@ done
 """
 
 
-def mounts() -> int:
-    """How many this process sees."""
-    return len(Path("/proc/self/mountinfo").read_text().splitlines())
-
-
-def assert_nothing_is_left(runtime: Runtime, mounts_before: int) -> None:
-    assert mounts() == mounts_before
-    assert cgroups_named(runtime.prefix) == []
-    assert list(runtime.root.iterdir()) == []
-
-
 def small(make_bundle: MakeBundle) -> Bundle:
     return make_bundle(args=["sleep", "600"])
 
@@ -69,17 +50,15 @@ def small(make_bundle: MakeBundle) -> Bundle:
 def test_a_thousand_containers_of_one_python_program_leave_nothing_and_it_does_not_grow(
     runtime: Runtime, make_bundle: MakeBundle, project: Path
 ) -> None:
-    mounts_before = mounts()
-    argv = [sys.executable, "-c", CHURN, str(runtime.root), str(small(make_bundle).path), runtime.new_id()]
-    environment = {**os.environ, "PYTHONPATH": str(project)}
-    done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 0, done.stdout + done.stderr
+    mounts_before = count_mounts()
+    argv = (runtime.root, small(make_bundle).path, runtime.new_id())
+    run_program(CHURN, *argv, project=project, seconds=120)
     assert_nothing_is_left(runtime, mounts_before)
 
 
 def test_a_thousand_containers_of_the_command_line_leave_nothing(runtime: Runtime, make_bundle: MakeBundle) -> None:
     """Half of them by either of two shells, so that they come and go at once."""
-    bundle, mounts_before, before = str(small(make_bundle).path), mounts(), children()
+    bundle, mounts_before, before = str(small(make_bundle).path), count_mounts(), children()
     argv = ["sh", "-euc", LOOP, runtime.program, str(runtime.root), bundle]
     names = [runtime.new_id(), runtime.new_id()]
     shells = [subprocess.Popen([*argv, name], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) for name in names]
@@ -88,13 +67,13 @@ def test_a_thousand_containers_of_the_command_line_leave_nothing(runtime: Runtim
     finally:
         for shell in shells:
             shell.kill()
-    wait_for(lambda: all(pid in before or reap(pid) for pid in children()), "the end of the orphans")
+    wait_for(lambda: all_reaped(before), "the end of the orphans")
     assert_nothing_is_left(runtime, mounts_before)
 
 
 def test_two_hundred_containers_live_at_once_and_all_are_deleted(runtime: Runtime, make_bundle: MakeBundle) -> None:
     bundle, ids = str(small(make_bundle).path), [runtime.new_id() for _ in range(ALIVE)]
-    mounts_before = mounts()
+    mounts_before = count_mounts()
     before = children()
     try:
         for container_id in ids:
@@ -106,5 +85,5 @@ def test_two_hundred_containers_live_at_once_and_all_are_deleted(runtime: Runtim
     finally:
         for container_id in ids:
             runtime.popen("delete", "--force", container_id).wait(30)
-    wait_for(lambda: all(pid in before or reap(pid) for pid in children()), "their processes' end")
+    wait_for(lambda: all_reaped(before), "their processes' end")
     assert_nothing_is_left(runtime, mounts_before)

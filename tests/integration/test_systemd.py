@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
+import subprocess
 import time
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -15,10 +13,11 @@ import ocirt
 from ocirt import cgroup
 from tests.integration.support import Bundle, Runtime, wait_for
 from tests.integration.systemd import Systemd, systemd
+from tests.integration.views import MakeBundle, host_cgroups
 
 __all__ = ["systemd"]
 
-MakeBundle = Callable[..., Bundle]
+NOWHERE = ("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nowhere/bus")
 
 
 @pytest.fixture
@@ -30,9 +29,15 @@ def managed(runtime: Runtime, systemd: Systemd) -> Runtime:
     return runtime
 
 
-def cgroups_of(pid: int) -> dict[str, str]:
-    lines = [line.split(":", 2) for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines()]
-    return {controllers: path for _, controllers, path in lines}
+def create_without_end(managed: Runtime, systemd: Systemd, bundle: Bundle) -> tuple[str, subprocess.Popen[bytes]]:
+    """The id and the process of a `create` that waits for a systemd which is at work for ever."""
+    systemd.behave("hang")
+    name = managed.new_id()
+    argv = ("create", "--systemd-cgroup", "--bundle", str(bundle.path), name)
+    process = managed.popen(*argv, stem=managed.scratch / "without-end")
+    wait_for(lambda: systemd.calls, "the request")
+    time.sleep(0.1)
+    return name, process
 
 
 def test_a_container_lives_in_a_scope_that_its_deletion_ends(
@@ -44,15 +49,15 @@ def test_a_container_lives_in_a_scope_that_its_deletion_ends(
     container = managed.start(bundle)
     where = systemd.parent + "/a.slice/a-b.slice/test-one.scope"
     mounted = {h.controllers for h in cgroup.hierarchies()}
-    found = cgroups_of(container.pid)
+    found = host_cgroups(container.pid)
     assert {found[controllers] for controllers in mounted} == {where}
     properties = systemd.properties()
     assert properties["Slice"] == ["s", "a-b.slice"]
     assert properties["Delegate"] == ["b", True]
     assert properties["DefaultDependencies"] == ["b", False]
     assert properties["PIDs"] == ["au", [container.pid]]
-    record = json.loads((managed.root / container.id / "state.json").read_text())
-    assert (record["ocirt"]["manager"], record["ocirt"]["unit"]) == ("systemd", "test-one.scope")
+    record = container.record()
+    assert (record["manager"], record["unit"]) == ("systemd", "test-one.scope")
     container.stop()
     assert systemd.members == ["StartTransientUnit", "StopUnit", "ResetFailedUnit"]
     assert not systemd.directories()
@@ -93,19 +98,14 @@ def test_limits_are_told_to_systemd_and_written_to_files(
     properties = systemd.properties()
     assert properties["TasksMax"] == ["t", 77]
     assert 64 << 20 in {properties[name][1] for name in ("MemoryMax", "MemoryLimit") if name in properties}
-    record = json.loads((managed.root / container.id / "state.json").read_text())["ocirt"]
-    assert (Path(home(record["cgroups"], "pids.max")) / "pids.max").read_text() == "77\n"
+    assert container.cgroup_file("pids.max") == "77\n"
     managed.run("update", "--pids-limit", "55", container.id, check=True)
     assert systemd.properties("SetUnitProperties") == {"TasksMax": ["t", 55]}
     assert [body[:2] for member, body in systemd.calls if member == "SetUnitProperties"] == [
         [f"ocirt-{container.id}.scope", True]
     ]
-    assert (Path(home(record["cgroups"], "pids.max")) / "pids.max").read_text() == "55\n"
+    assert container.cgroup_file("pids.max") == "55\n"
     container.delete("--force")
-
-
-def home(cgroups: list[str], file: str) -> str:
-    return next(path for path in cgroups if os.path.exists(f"{path}/{file}"))
 
 
 def test_annotations_become_properties(managed: Runtime, systemd: Systemd, make_bundle: MakeBundle) -> None:
@@ -196,7 +196,7 @@ def test_a_slice_that_is_there_is_used_and_kept(
     systemd.behave("exists")
     bundle = make_bundle(args=["sleep", "100"], linux={"cgroupsPath": ":test:mine.slice"})
     container = managed.start(bundle)
-    assert set(cgroups_of(container.pid).values()) & {f"{systemd.parent}/mine.slice"}
+    assert set(host_cgroups(container.pid).values()) & {f"{systemd.parent}/mine.slice"}
     container.stop()
     assert "StopUnit" not in systemd.members
 
@@ -205,14 +205,8 @@ def test_a_runtime_killed_while_systemd_is_at_work_leaves_what_delete_force_remo
     managed: Runtime,
     systemd: Systemd,
     make_bundle: MakeBundle,
-    scratch: Path,
 ) -> None:
-    systemd.behave("hang")
-    name = managed.new_id()
-    bundle = make_bundle(args=["sleep", "100"])
-    process = managed.popen("create", "--systemd-cgroup", "--bundle", str(bundle.path), name, stem=scratch / "killed")
-    wait_for(lambda: systemd.calls, "the request")
-    time.sleep(0.1)
+    name, process = create_without_end(managed, systemd, make_bundle(args=["sleep", "100"]))
     process.send_signal(signal.SIGKILL)
     process.wait()
     systemd.behave("done")
@@ -225,14 +219,8 @@ def test_ctrl_c_while_systemd_is_at_work_undoes_all(
     managed: Runtime,
     systemd: Systemd,
     make_bundle: MakeBundle,
-    scratch: Path,
 ) -> None:
-    systemd.behave("hang")
-    name = managed.new_id()
-    bundle = make_bundle(args=["sleep", "100"])
-    process = managed.popen("create", "--systemd-cgroup", "--bundle", str(bundle.path), name, stem=scratch / "int")
-    wait_for(lambda: systemd.calls, "the request")
-    time.sleep(0.1)
+    name, process = create_without_end(managed, systemd, make_bundle(args=["sleep", "100"]))
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) != 0
     managed.run("delete", "--force", name, check=True)
@@ -264,7 +252,7 @@ def test_a_host_without_systemd_says_so_only_when_it_is_asked_for(
 ) -> None:
     if os.path.exists("/run/systemd/private"):
         pytest.skip("this host has a systemd")
-    monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nowhere/bus")
+    monkeypatch.setenv(*NOWHERE)
     bundle = make_bundle(args=["true"])
     runtime.run_container(bundle, check=True)
     result = runtime.run_container(bundle, "--systemd-cgroup", check=False)
@@ -282,6 +270,6 @@ def test_a_container_is_deleted_though_systemd_has_gone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     container = managed.create(make_bundle())
-    monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nowhere/bus")
+    monkeypatch.setenv(*NOWHERE)
     container.delete("--force")
     assert not (managed.root / container.id).exists()

@@ -1,27 +1,21 @@
-"""process.terminal: the console socket, /dev/console, sizes, and the relay of a foreground run."""
+"""process.terminal with a console socket: what the engine is sent, /dev/console, sizes."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import select
-import signal
 import socket
-import termios
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from tests.integration.support import ConsoleSocket, Container, Runtime, wait_for
-from tests.integration.terminals import Foreground, read_until, set_size, size
+from tests.integration.support import ConsoleSocket, Container, Runtime
+from tests.integration.terminals import read_until, set_size, size
 from tests.integration.views import MakeBundle, user_namespace
 
 SIZE = {"height": 31, "width": 97}
-
-
-# ---- with a console socket -------------------------------------------------------------------------------------------
-
 Terminal = Callable[..., tuple[Container, int]]
 
 
@@ -153,87 +147,6 @@ def test_terminal_and_socket_go_together(
     assert "/process/terminal" in result.stderr
 
 
-# ---- in the foreground -----------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def foreground(runtime: Runtime, make_bundle: MakeBundle) -> Iterator[Callable[..., Foreground]]:
-    """A function: runs a script in the foreground, on a terminal."""
-    running = []
-    ids: list[str] = []
-
-    def start(script: str, **process: Any) -> Foreground:
-        bundle = make_bundle(args=["sh", "-c", script], process={"terminal": True, **process})
-        ids.append(runtime.new_id())
-        running.append(Foreground(runtime, "run", "--bundle", str(bundle.path), ids[-1]))
-        return running[-1]
-
-    yield start
-    for run, container_id in zip(running, ids, strict=True):
-        run.close()
-        runtime.run("delete", "--force", container_id)
-
-
-def test_a_foreground_run_relays_the_terminal_both_ways(foreground: Callable[..., Foreground]) -> None:
-    run = foreground("stty -echo; echo ready; read line; echo got $line; exit 5")
-    read_until(run.master, b"ready\n")
-    os.write(run.master, b"hello\n")
-    read_until(run.master, b"got hello\n")
-    assert run.process.wait(10) == 5
-
-
-def test_the_callers_terminal_is_as_before_when_the_run_is_over(foreground: Callable[..., Foreground]) -> None:
-    run = foreground("stty raw; echo done")
-    read_until(run.master, b"done\n")
-    assert run.process.wait(10) == 0
-    assert termios.tcgetattr(run.slave) == run.before
-
-
-def test_keys_that_signal_go_to_the_container(foreground: Callable[..., Foreground]) -> None:
-    run = foreground("trap 'echo caught; exit 9' INT; echo ready; while :; do sleep 0.1; done")
-    read_until(run.master, b"ready\n")
-    os.write(run.master, b"\x03")
-    read_until(run.master, b"caught\n")
-    assert run.process.wait(10) == 9
-
-
-def test_the_container_has_the_callers_size_and_follows_it(foreground: Callable[..., Foreground]) -> None:
-    run = foreground("stty size; trap 'stty size; exit' WINCH; echo ready; while :; do sleep 0.1; done")
-    assert b"20 70\n" in read_until(run.master, b"ready\n")
-    set_size(run.master, 44, 55)
-    run.process.send_signal(signal.SIGWINCH)
-    read_until(run.master, b"44 55\n")
-
-
-def test_much_output_arrives_whole(foreground: Callable[..., Foreground]) -> None:
-    run = foreground("seq 1 20000; echo end")
-    lines = read_until(run.master, b"end\n", 20).split()
-    assert lines == [str(number).encode() for number in range(1, 20001)] + [b"end"]
-    assert run.process.wait(10) == 0
-
-
-def test_a_run_with_a_terminal_works_on_pipes_too(runtime: Runtime, make_bundle: MakeBundle) -> None:
-    bundle = make_bundle(args=["sh", "-c", "read line; tty; echo got $line"], process={"terminal": True})
-    result = runtime.run_container(bundle, check=True, stdin=b"hello\n")
-    assert "got hello" in result.stdout
-    assert "/dev/" in result.stdout
-
-
-def test_the_end_of_a_pipe_is_the_end_of_the_input(runtime: Runtime, make_bundle: MakeBundle) -> None:
-    bundle = make_bundle(args=["sh", "-c", "cat; echo end"], process={"terminal": True})
-    result = runtime.run_container(bundle, check=True, stdin=b"line\n")
-    assert result.stdout.replace("\r", "").endswith("end\n")
-
-
-def test_signals_to_the_runtime_reach_the_container(foreground: Callable[..., Foreground], runtime: Runtime) -> None:
-    run = foreground("trap 'echo term; exit 3' TERM; echo ready; while :; do sleep 0.1; done")
-    read_until(run.master, b"ready\n")
-    run.process.terminate()
-    read_until(run.master, b"term\n")
-    assert run.process.wait(10) == 3
-    wait_for(lambda: run.argv[-1] not in runtime.run("list", "--quiet", check=True).stdout, "deleted")
-
-
 def test_a_listener_that_accepts_nobody_holds_create_up_for_seconds_only(
     runtime: Runtime, make_bundle: MakeBundle
 ) -> None:
@@ -245,8 +158,3 @@ def test_a_listener_that_accepts_nobody_holds_create_up_for_seconds_only(
         waiting.connect(path)
         argv = ("create", "--bundle", str(bundle.path), "--console-socket", path, runtime.new_id())
         assert "connect to the console socket" in runtime.run(*argv, check=False, timeout=15).stderr
-
-
-def test_exec_ends_with_its_process_whoever_else_goes_on_writing(sleeper: Container) -> None:
-    done = sleeper.exec("sh", "-c", "trap '' HUP; yes & exit 3", flags=["--tty"], check=None, timeout=10)
-    assert done.code == 3

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.integration import limits
-from tests.integration.limits import Shown, at_the_top, cgroups, read, shows
-from tests.integration.support import Bundle, Container, Runtime
+from tests.integration import limits_table
+from tests.integration.limits_table import Shown, at_the_top, shows
+from tests.integration.support import Container, Runtime
+from tests.integration.views import MakeBundle
 
-MakeBundle = Callable[..., Bundle]
 MIB = 1 << 20
 ASLEEP = ["sleep", "600"]
 
@@ -42,8 +41,8 @@ FLAGS = [
 def carried(file: str) -> int:
     """The version of the hierarchy that has this file of v1; 0 where none has."""
     names = file.split(".", maxsplit=1)[0]
-    row = next(row for row in limits.ROWS if row.controllers[0] == names)
-    return limits.version(row)
+    row = next(row for row in limits_table.ROWS if row.controllers[0] == names)
+    return limits_table.version(row)
 
 
 @pytest.mark.parametrize(("flags", "v1", "line1", "v2", "line2"), FLAGS, ids=lambda value: str(value)[:30])
@@ -55,10 +54,10 @@ def test_each_flag_of_update_sets_its_limit(
     done = runtime.run("update", *flags, name)
     if carried(v1) == 1:
         assert done.code == 0, done.stderr
-        shows(runtime, container, Shown(v1, line1))
+        shows(container, Shown(v1, line1))
     elif carried(v1) == 2 and v2:
         assert done.code == 0, done.stderr
-        shows(runtime, container, Shown(v2, line2))
+        shows(container, Shown(v2, line2))
     else:
         assert done.code == 1
         assert f"flag {flags[0].split('=')[0]}: " in done.stderr
@@ -81,11 +80,10 @@ def limited(runtime: Runtime, make_bundle: MakeBundle) -> Container:
 
 def memory_of(container: Container) -> tuple[int, int]:
     """Its limits in MiB: of memory, and of memory and swap together."""
-    runtime = container.runtime
-    if text := read(runtime, container, "memory.limit_in_bytes"):
-        total = read(runtime, container, "memory.memsw.limit_in_bytes") or text
+    if text := container.cgroup_file("memory.limit_in_bytes"):
+        total = container.cgroup_file("memory.memsw.limit_in_bytes") or text
         return int(text) // MIB, int(total) // MIB
-    limit, swap = read(runtime, container, "memory.max"), read(runtime, container, "memory.swap.max") or "0"
+    limit, swap = container.cgroup_file("memory.max"), container.cgroup_file("memory.swap.max") or "0"
     return int(limit) // MIB, (int(limit) + int(swap)) // MIB
 
 
@@ -106,10 +104,10 @@ def test_the_total_of_memory_and_swap_outlives_a_change_of_memory_alone(limited:
 
 def bandwidth_of(container: Container) -> str:
     """Quota and period in microseconds, as v2 writes them."""
-    if text := read(container.runtime, container, "cpu.max"):
+    if text := container.cgroup_file("cpu.max"):
         return text.strip()
-    quota = read(container.runtime, container, "cpu.cfs_quota_us").strip()
-    return f"{quota.replace('-1', 'max')} {read(container.runtime, container, 'cpu.cfs_period_us').strip()}"
+    quota = container.cgroup_file("cpu.cfs_quota_us").strip()
+    return f"{quota.replace('-1', 'max')} {container.cgroup_file('cpu.cfs_period_us').strip()}"
 
 
 def test_quota_and_period_are_changed_one_by_one_and_together(limited: Container) -> None:
@@ -131,7 +129,7 @@ def test_bandwidth_is_changed_within_what_the_parent_allows(runtime: Runtime, ma
     pod = runtime.new_id()
     linux = {"cgroupsPath": f"/{pod}/box", "resources": {"cpu": {"quota": 50000, "period": 100000}}}
     container = runtime.create(make_bundle(args=ASLEEP, linux=linux))
-    for directory in cgroups(runtime, container):
+    for directory in container.cgroups():
         for name, text in (("cpu.cfs_quota_us", "50000"), ("cpu.max", "50000 100000")):
             if (directory.parent / name).exists():
                 (directory.parent / name).write_text(text)
@@ -143,21 +141,21 @@ def test_bandwidth_is_changed_within_what_the_parent_allows(runtime: Runtime, ma
 def test_idle_is_set_and_taken_back_with_shares_beside_it(limited: Container) -> None:
     for flags in (["--cpu-idle", "1"], ["--cpu-idle", "0", "--cpu-share", "200"]):
         limited.runtime.run("update", *flags, limited.id, check=True)
-        assert read(limited.runtime, limited, "cpu.idle").strip() == flags[1]
-    assert "200" in read(limited.runtime, limited, "cpu.shares") or read(limited.runtime, limited, "cpu.weight")
+        assert limited.cgroup_file("cpu.idle").strip() == flags[1]
+    assert "200" in limited.cgroup_file("cpu.shares") or limited.cgroup_file("cpu.weight")
 
 
 def test_unlimited_again(limited: Container) -> None:
     run = limited.runtime.run
     run("update", "--memory", "-1", "--pids-limit", "-1", "--cpu-quota", "-1", limited.id, check=True)
-    assert read(limited.runtime, limited, "pids.max") == "max\n"
+    assert limited.cgroup_file("pids.max") == "max\n"
     assert bandwidth_of(limited) == "max 100000"
-    if top := read(limited.runtime, limited, "memory.limit_in_bytes"):
+    if top := limited.cgroup_file("memory.limit_in_bytes"):
         assert int(top) > 1 << 60
-        assert int(read(limited.runtime, limited, "memory.memsw.limit_in_bytes")) > 1 << 60
+        assert int(limited.cgroup_file("memory.memsw.limit_in_bytes")) > 1 << 60
     else:
-        assert read(limited.runtime, limited, "memory.max") == "max\n"
-        assert read(limited.runtime, limited, "memory.swap.max") in {"max\n", ""}
+        assert limited.cgroup_file("memory.max") == "max\n"
+        assert limited.cgroup_file("memory.swap.max") in {"max\n", ""}
 
 
 def test_what_engines_send_as_unchanged_stays(limited: Container) -> None:
@@ -170,9 +168,9 @@ def test_what_engines_send_as_unchanged_stays(limited: Container) -> None:
         "pids": None,
         "unknown": 1,
     }
-    before = [read(limited.runtime, limited, file) for file in ("devices.list", "cpu.shares", "cpu.weight", "pids.max")]
+    before = [limited.cgroup_file(file) for file in ("devices.list", "cpu.shares", "cpu.weight", "pids.max")]
     limited.runtime.run("update", "--resources=-", limited.id, stdin=json.dumps(document).encode(), check=True)
-    after = [read(limited.runtime, limited, file) for file in ("devices.list", "cpu.shares", "cpu.weight", "pids.max")]
+    after = [limited.cgroup_file(file) for file in ("devices.list", "cpu.shares", "cpu.weight", "pids.max")]
     assert after == before
     assert memory_of(limited) == (32, 48)
     assert bandwidth_of(limited) == "20000 100000"
@@ -182,9 +180,9 @@ def test_a_document_comes_from_a_file_too_and_makes_the_flags_ignored(limited: C
     (scratch / "limits.json").write_text('{"pids": {"limit": 11}}')
     run = limited.runtime.run
     run("update", "-r", str(scratch / "limits.json"), "--pids-limit", "77", limited.id, check=True)
-    assert read(limited.runtime, limited, "pids.max") == "11\n"
+    assert limited.cgroup_file("pids.max") == "11\n"
     run("update", limited.id, check=True)  # podman: nothing to change
-    assert read(limited.runtime, limited, "pids.max") == "11\n"
+    assert limited.cgroup_file("pids.max") == "11\n"
 
 
 WRONG = [
@@ -227,7 +225,7 @@ def test_a_limit_below_what_is_in_use_is_refused_when_that_is_to_be_checked(limi
 
 
 def test_an_update_that_fails_half_way_leaves_all_as_it_was(limited: Container) -> None:
-    if not limits.disk():
+    if not limits_table.disk():
         pytest.skip("no block device that could be limited")
     throttles: dict[str, list[dict[str, Any]]] = {"throttleReadBpsDevice": [{"DISK": "", "rate": 54321}]}
     throttles["throttleWriteIOPSDevice"] = [{"major": 4000, "minor": 1, "rate": 1}]
@@ -241,10 +239,10 @@ def test_an_update_that_fails_half_way_leaves_all_as_it_was(limited: Container) 
         "pids.max", "memory.soft_limit_in_bytes", "memory.low", "cpu.shares", "cpu.weight", "cpuset.effective_cpus",
         "cpuset.cpus.effective", "blkio.throttle.read_bps_device", "io.max",
     ]  # fmt: skip
-    before = {file: read(limited.runtime, limited, file) for file in files}
-    text = json.dumps(limits.with_disk(document)).encode()
+    before = {file: limited.cgroup_file(file) for file in files}
+    text = json.dumps(limits_table.with_disk(document)).encode()
     failed = limited.runtime.run("update", "--resources=-", limited.id, stdin=text, check=False)
     assert "/blockIO/throttleWriteIOPSDevice/0/rate: write" in failed.stderr
-    assert {file: read(limited.runtime, limited, file) for file in files} == before
+    assert {file: limited.cgroup_file(file) for file in files} == before
     assert memory_of(limited) == (32, 48)
     assert bandwidth_of(limited) == "20000 100000"

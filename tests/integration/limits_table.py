@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ocirt import cgroup
-from tests.integration.support import Container, Runtime
+from tests.integration.support import Container
 
 Json = dict[str, Any]
 MIB = 1 << 20
@@ -310,24 +310,10 @@ def version(row: Row) -> int:
     return 0
 
 
-def cgroups(runtime: Runtime, container: Container) -> list[Path]:
-    """The container's directories, of all hierarchies."""
-    record = json.loads((runtime.root / container.id / "state.json").read_text())
-    return [Path(path) for path in record["ocirt"]["cgroups"]]
-
-
-def read(runtime: Runtime, container: Container, file: str) -> str:
-    """A control file of the container, from the hierarchy that has it; "" where none has."""
-    for directory in cgroups(runtime, container):
-        if (directory / file).exists():
-            return (directory / file).read_text()
-    return ""
-
-
-def shows(runtime: Runtime, container: Container, shown: Shown) -> None:
+def shows(container: Container, shown: Shown) -> None:
     """The kernel has taken over the limit."""
     for file, line in ((shown.file, shown.line), shown.otherwise):
-        text = read(runtime, container, file) if file else ""
+        text = container.cgroup_file(file) if file else ""
         if text:
             lines = [with_disk(line)] if line != "*" else text.splitlines()
             assert set(lines) <= {found.strip() for found in text.splitlines()}, (file, text)
