@@ -6,7 +6,6 @@ ENGINES_CGROUPS=systemd: Podman and containerd have systemd make the cgroups.
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from tests.engines.engine import Engine
 from tests.engines.place import Place, SystemdPlace
 from tests.engines.podman import Podman
 from tests.images import archives
+from tests.integration.views import fields
 
 if TYPE_CHECKING:
     from tests.engines.cri import Cri
@@ -49,8 +49,8 @@ def need(*programs: str) -> None:
 @pytest.fixture
 def every_capability(engine_runtime: str) -> None:
     """Skips where the runtime would refuse what --privileged asks for: runc, without CAP_SYS_RESOURCE to give."""
-    bounding = re.search(r"CapBnd:\s*(\w+)", Path("/proc/self/status").read_text())
-    if Path(engine_runtime).name == "runc" and bounding and not int(bounding[1], 16) >> CAP_SYS_RESOURCE & 1:
+    bounding = int(fields(Path("/proc/self/status").read_text())["CapBnd"], 16)
+    if Path(engine_runtime).name == "runc" and not bounding >> CAP_SYS_RESOURCE & 1:
         pytest.skip("runc needs CAP_SYS_RESOURCE for a privileged container")
 
 
@@ -92,6 +92,13 @@ def podman(engine_runtime: str, image_archive: Path) -> Iterator[Podman]:
     """Podman."""
     need("podman", "conmon", *([] if by_systemd() else ["nsenter"]))
     yield from lived(Podman, engine_runtime, image_archive)
+
+
+@pytest.fixture
+def buildah(podman: Podman) -> list[str]:
+    """The command line of Buildah, on Podman's storage."""
+    need("buildah")
+    return ["buildah", *podman.storage]
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from tests.engines.engine import IMAGE
 from tests.engines.place import TIMEOUT, Place, Result
-from tests.integration.support import wait_for
 
 PAUSE = "localhost/pause:latest"
 CONFIG = """
@@ -69,15 +68,10 @@ class Containerd:
         (place.scratch / "cni").mkdir()
         (place.scratch / "cni" / "10-pods.conflist").write_text(json.dumps(NETWORK))
         self.daemon = place.daemon("containerd", "--config", config)
-        wait_for(self.up, "containerd is up", 30)
+        place.wait_up(self.daemon, "containerd", lambda: self("version"), 30)
         for namespace in ("default", "k8s.io"):
             self("--namespace", namespace, "images", "import", str(image), check=True)
         self("--namespace", "k8s.io", "images", "import", str(image.with_name("pause.tar")), check=True)
-
-    def up(self) -> bool:
-        """Whether the daemon answers. AssertionError when it has ended."""
-        assert self.daemon.poll() is None, (self.place.scratch / "containerd.log").read_text()[-3000:]
-        return self("version").code == 0
 
     def __call__(self, *words: str, stdin: bytes = b"", timeout: float = TIMEOUT, check: bool | None = None) -> Result:
         """`ctr WORDS…`."""
@@ -85,10 +79,17 @@ class Containerd:
 
     def run(self, name: str, *words: str, check: bool | None = None, detach: bool = False) -> Result:
         """`ctr run WORDS…`: options, "--" for the image and the name, and the command."""
+        return self(*self.words("--detach" if detach else "--rm", name, words), check=check)
+
+    def terminal(self, name: str, *words: str) -> Result:
+        """The same on a terminal."""
+        return self.place.terminal("ctr", "--address", self.socket, *self.words("--rm", name, ("--tty", *words)))
+
+    def words(self, how: str, name: str, words: tuple[str, ...]) -> list[str]:
+        """`run`, options, the image and the name in the place of "--", and the command."""
         at = words.index("--")
-        how = "--detach" if detach else "--rm"
         options = ["--runc-binary", self.runtime, *self.cgroup(name)]
-        return self("run", how, *options, *words[:at], IMAGE, name, *words[at + 1 :], check=check)
+        return ["run", how, *options, *words[:at], IMAGE, name, *words[at + 1 :]]
 
     def cgroup(self, name: str) -> list[str]:
         """The flags that put the container of that name where all are."""

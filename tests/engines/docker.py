@@ -7,7 +7,6 @@ from pathlib import Path
 
 from tests.engines.engine import Engine
 from tests.engines.place import Place
-from tests.integration.support import wait_for
 
 
 class Docker(Engine):
@@ -37,13 +36,8 @@ class Docker(Engine):
         file = place.scratch / "daemon.json"
         file.write_text(json.dumps(settings))
         self.daemon = place.daemon("dockerd", "--config-file", file)
-        wait_for(self.up, "dockerd is up", 40)
+        place.wait_up(self.daemon, "dockerd", lambda: self("version"), 40)
         self("load", "--input", str(image), check=True)
-
-    def up(self) -> bool:
-        """Whether the daemon answers. AssertionError when it has ended."""
-        assert self.daemon.poll() is None, (self.place.scratch / "dockerd.log").read_text()[-3000:]
-        return self("version").code == 0
 
     def close(self) -> None:
         """Remove all containers, by force."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from tests.engines.place import TIMEOUT, Place, Result
 
 IMAGE = "localhost/busybox:latest"
+SLEEP = ("--", "sleep", "600")
+SERVER = ("--", "sh", "-c", "mkdir /www; echo page-of-$(hostname) >/www/page; exec httpd -f -p 80 -h /www")
 
 
 class Engine:
@@ -38,8 +40,7 @@ class Engine:
 
     def terminal(self, *words: str) -> Result:
         """The client with these words, on a terminal."""
-        quoted = " ".join(f"'{word}'" for word in (*self.program, *words))
-        return self.place.run("script", "-qec", quoted, "/dev/null", check=True)
+        return self.place.terminal(*self.program, *words)
 
     def inspect(self, name: str, field: str) -> str:
         """One field of `inspect`, by its Go template."""

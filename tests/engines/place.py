@@ -13,10 +13,12 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from tests.integration.support import children_of, wait_for
+from tests.integration.systemctl import cgroup_of, systemctl
 
 NUMBERS = itertools.count(1)
 TIMEOUT = 60.0
@@ -57,6 +59,13 @@ class Result(NamedTuple):
         return self.stdout + self.stderr
 
 
+def new_scratch() -> Path:
+    """A directory that containers of other users may enter too."""
+    path = Path(tempfile.mkdtemp(prefix="ocirt-engine-"))
+    path.chmod(0o755)
+    return path
+
+
 class Place:
     """The namespaces, held by a process; `scratch` for files, `cgroup` as the parent of all cgroups."""
 
@@ -64,8 +73,7 @@ class Place:
     run_directory = Path("/run")  # for what is gone when the machine is off
 
     def __init__(self, hybrid: bool = True) -> None:
-        self.scratch = Path(tempfile.mkdtemp(prefix="ocirt-engine-"))
-        self.scratch.chmod(0o755)
+        self.scratch = new_scratch()
         self.cgroup = f"/ocirt-engine-{os.getpid()}-{next(NUMBERS)}"
         self.environment = {**os.environ, "HOME": str(self.scratch), "XDG_RUNTIME_DIR": ""}
         self.daemons: list[subprocess.Popen[bytes]] = []
@@ -109,28 +117,50 @@ class Place:
             assert (code == 0) is check, f"{' '.join(map(str, argv))}: exit {code}\n{result.text}"
         return result
 
+    def terminal(self, *argv: str | Path) -> Result:
+        """Run a command in here on a terminal; it must succeed."""
+        quoted = " ".join(f"'{word}'" for word in argv)
+        return self.run("script", "-qec", quoted, "/dev/null", check=True)
+
+    def log(self, name: str) -> Path:
+        """What the daemon of that name writes."""
+        return self.scratch / f"{name}.log"
+
     def daemon(self, *argv: str | Path) -> subprocess.Popen[bytes]:
-        """Start a daemon in here; `close` ends it. Its log is scratch/<name>.log."""
-        log = self.scratch / f"{Path(argv[0]).name}.log"
-        with log.open("ab") as file:
+        """Start a daemon in here; `close` ends it."""
+        with self.log(Path(argv[0]).name).open("ab") as file:
             process = subprocess.Popen(
                 self.inside(*argv), stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=self.environment
             )
         self.daemons.append(process)
         return process
 
+    def wait_up(self, daemon: subprocess.Popen[bytes], name: str, ask: Callable[[], Result], seconds: float) -> None:
+        """Wait until a daemon answers. AssertionError when it has ended."""
+
+        def up() -> bool:
+            assert daemon.poll() is None, self.log(name).read_text()[-3000:]
+            return ask().code == 0
+
+        wait_for(up, f"{name} is up", seconds)
+
+    def holds(self, pid: int) -> bool:
+        """Whether the process lives in the place's namespaces or its cgroups; not so the holder. Raises OSError."""
+        here = os.readlink(f"/proc/{pid}/ns/mnt") == self.namespace
+        cgroup = Path(f"/proc/{pid}/cgroup").read_text()
+        return (here or f"{self.cgroup}/" in cgroup) and pid not in (self.holder, self.outside.pid)
+
     def processes(self) -> dict[int, str]:
-        """Every process that lives in the place's namespaces or its cgroups, but for the holder: id → command line."""
+        """Every process that the place holds: id → command line."""
         found = {}
-        for name in filter(str.isdigit, os.listdir("/proc")):
+        for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
             try:
-                here = os.readlink(f"/proc/{name}/ns/mnt") == self.namespace
-                cgroup = Path(f"/proc/{name}/cgroup").read_text()
-                words = Path(f"/proc/{name}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                held = self.holds(pid)
+                words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
             except OSError:
                 continue
-            if (here or f"{self.cgroup}/" in cgroup) and int(name) not in (self.holder, self.outside.pid) and words:
-                found[int(name)] = words.strip()
+            if held and words:
+                found[pid] = words.strip()
         return found
 
     def cgroups(self) -> list[Path]:
@@ -142,10 +172,14 @@ class Place:
                 found += [Path(path) for path, _, _ in os.walk(top, topdown=False)]
         return found
 
-    def end(self, process: subprocess.Popen[bytes]) -> None:
-        """Ask a daemon to end, and wait for it; nsenter has forked it, to be in the pid namespace."""
+    def ask_to_end(self, process: subprocess.Popen[bytes]) -> None:
+        """Ask a daemon; nsenter has forked it, to be in the pid namespace."""
         for pid in children_of(process.pid) if process.poll() is None else ():
             os.kill(pid, signal.SIGTERM)
+
+    def end(self, process: subprocess.Popen[bytes]) -> None:
+        """Ask a daemon to end, and wait for it."""
+        self.ask_to_end(process)
         try:
             process.wait(20)
         except subprocess.TimeoutExpired:
@@ -188,56 +222,27 @@ class SystemdPlace(Place):
     manager = "systemd"
 
     def __init__(self) -> None:
-        self.scratch = Path(tempfile.mkdtemp(prefix="ocirt-engine-"))
-        self.scratch.chmod(0o755)
+        self.scratch = new_scratch()
         self.run_directory = self.scratch / "run"
         self.cgroup = f"ocirtengine{os.getpid()}n{next(NUMBERS)}.slice"
         self.environment = {**os.environ, "HOME": str(self.scratch)}
         self.daemons: list[subprocess.Popen[bytes]] = []
 
-    def systemctl(self, *words: str) -> str:
-        """What the manager says."""
-        command = ["systemctl", *(["--user"] if os.geteuid() else []), *words]
-        return subprocess.run(command, capture_output=True, text=True, check=False).stdout
-
-    def shown(self, unit: str, *properties: str) -> dict[str, str]:
-        """What systemd knows of a unit."""
-        lines = self.systemctl("show", unit, *(f"--property={name}" for name in properties)).splitlines()
-        return dict(line.split("=", 1) for line in lines)
-
-    def directory(self, unit: str) -> Path:
-        """The unit's cgroup; the hierarchy's root for a unit that has none."""
-        return Path("/sys/fs/cgroup" + self.shown(unit, "ControlGroup")["ControlGroup"])
-
     def inside(self, *argv: str | Path) -> list[str]:
         """The command line, as it is."""
         return list(map(str, argv))
 
-    def end(self, process: subprocess.Popen[bytes]) -> None:
-        """Ask a daemon to end, and wait for it."""
+    def ask_to_end(self, process: subprocess.Popen[bytes]) -> None:
+        """Ask a daemon, which is what was started."""
         process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
-    def processes(self) -> dict[int, str]:
-        """Every process in the slice: id → command line."""
-        found = {}
-        for name in filter(str.isdigit, os.listdir("/proc")):
-            try:
-                cgroup = Path(f"/proc/{name}/cgroup").read_text()
-                words = Path(f"/proc/{name}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            except OSError:
-                continue
-            if f"/{self.cgroup}/" in cgroup and words:
-                found[int(name)] = words.strip()
-        return found
+    def holds(self, pid: int) -> bool:
+        """Whether the process is in the slice. Raises OSError."""
+        return f"/{self.cgroup}/" in Path(f"/proc/{pid}/cgroup").read_text()
 
     def cgroups(self) -> list[Path]:
         """What is left below the slice."""
-        top = self.directory(self.cgroup)
+        top = cgroup_of(self.cgroup)
         return [path for path in top.rglob("*/") if path.is_dir()] if top.name == self.cgroup else []
 
     def leave(self) -> list[str]:
@@ -245,5 +250,5 @@ class SystemdPlace(Place):
         deadline = time.monotonic() + 10
         while (left := self.cgroups()) and time.monotonic() < deadline:
             time.sleep(0.1)
-        self.systemctl("stop", self.cgroup)
+        systemctl("stop", self.cgroup)
         return [f"cgroup {path}" for path in left]

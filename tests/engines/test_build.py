@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.engines.conftest import need
 from tests.engines.engine import Engine
 from tests.engines.podman import Podman
 
@@ -57,13 +56,7 @@ def test_a_step_that_fails_fails_the_build_with_its_code(engine: Engine, tmp_pat
     assert re.search("exit status 9|non-zero code: 9", done.text)
 
 
-def buildah(podman: Podman) -> list[str]:
-    """Buildah on Podman's storage."""
-    need("buildah")
-    return ["buildah", *podman.storage]
-
-
-def test_buildah_builds_an_image(podman: Podman, context: Path) -> None:
+def test_buildah_builds_an_image(podman: Podman, buildah: list[str], context: Path) -> None:
     words = (
         "--isolation=oci",
         "--network=none",
@@ -72,16 +65,15 @@ def test_buildah_builds_an_image(podman: Podman, context: Path) -> None:
         *ULIMITS,
     )
     where = (f"--runtime={podman.runtime}", "--tag=built", str(context))
-    podman.place.run(*buildah(podman), "bud", *words, *where, check=True)
+    podman.place.run(*buildah, "bud", *words, *where, check=True)
     assert built(podman, "localhost/built") == "given\nb\n1000\n"
 
 
-def test_buildah_runs_in_a_working_container(podman: Podman) -> None:
-    program = buildah(podman)
+def test_buildah_runs_in_a_working_container(podman: Podman, buildah: list[str]) -> None:
     name = podman.place.run(
-        *program, "from", f"--cgroup-parent={podman.place.cgroup}/build", *ULIMITS, podman.image, check=True
+        *buildah, "from", f"--cgroup-parent={podman.place.cgroup}/build", *ULIMITS, podman.image, check=True
     ).stdout.strip()
-    run = [*program, "run", f"--runtime={podman.runtime}", "--isolation=oci", "--network=none"]
+    run = [*buildah, "run", f"--runtime={podman.runtime}", "--isolation=oci", "--network=none"]
     try:
         done = podman.place.run(*run, name, "sh", "-c", "id -u; echo err >&2; exit 6")
         assert (done.code, done.stdout) == (6, "0\n")
@@ -90,4 +82,4 @@ def test_buildah_runs_in_a_working_container(podman: Podman) -> None:
         assert podman.place.run(*run, name, "cat", stdin=b"in\n", check=True).stdout == "in\n"
         assert "executable file" in podman.place.run(*run, name, "nosuch", check=False).stderr
     finally:
-        podman.place.run(*program, "rm", name, check=True)
+        podman.place.run(*buildah, "rm", name, check=True)

@@ -27,7 +27,7 @@ def pod(cri: Cri) -> str:
 
 def stream(cri: Cri, url: str, *text: str) -> Result:
     """What comes by a stream's address."""
-    program = Path(__file__).with_name("stream.py")
+    program = Path(__file__).with_name("cri_stream.py")
     return cri.place.run(sys.executable, program, url, *text, check=True)
 
 

@@ -89,7 +89,4 @@ def test_the_metrics_of_a_task(containerd: Containerd, running: str) -> None:
 
 
 def test_a_task_with_a_terminal(containerd: Containerd) -> None:
-    words = ["ctr", "--address", str(containerd.socket), "run", "--rm", "-t", "--runc-binary", containerd.runtime]
-    words += ["--cgroup", f"{containerd.place.cgroup}/one", "localhost/busybox:latest", "one", "tty"]
-    done = containerd.place.run("script", "-qec", " ".join(words), "/dev/null", check=True)
-    assert "/dev/pts/0" in done.stdout
+    assert "/dev/pts/0" in containerd.terminal("one", "--", "tty").stdout

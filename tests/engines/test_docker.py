@@ -9,9 +9,8 @@ import pytest
 
 from tests.engines.conftest import need
 from tests.engines.docker import Docker
+from tests.engines.engine import SLEEP
 from tests.integration.support import wait_for
-
-SLEEP = ("--", "sleep", "600")
 
 COMPOSE = """
 version: "2.4"
@@ -33,7 +32,7 @@ services:
 def removed(docker: Docker) -> Iterator[str]:
     """A name; a container of that name is removed at the end."""
     yield "own"
-    docker("rm", "--force", "own")
+    docker.remove("own")
 
 
 def test_the_daemon_knows_the_runtime_and_its_version(docker: Docker) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.engines.docker import Docker
+from tests.engines.engine import IMAGE
 from tests.integration.support import wait_for
 
 
@@ -36,7 +37,7 @@ def running(docker: Docker, without: set[str]) -> list[str]:
 
 def test_a_service_is_scaled_updated_and_its_tasks_replaced(swarm: Docker) -> None:
     words = ("--detach", "--name=asleep", "--replicas=2", "--network=host", "--stop-grace-period=0s")
-    swarm("service", "create", *words, "--restart-delay=0s", "localhost/busybox:latest", "sleep", "600", check=True)
+    swarm("service", "create", *words, "--restart-delay=0s", IMAGE, "sleep", "600", check=True)
     wait_for(lambda: len(tasks(swarm)) == 2, "two tasks", 30)
     swarm("service", "scale", "--detach", "asleep=3", check=True)
     wait_for(lambda: len(tasks(swarm)) == 3, "three tasks", 30)

@@ -8,10 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.engines.engine import Engine
+from tests.engines.engine import SLEEP, Engine
 from tests.integration.support import wait_for
-
-SLEEP = ("--", "sleep", "600")
 
 
 @pytest.fixture

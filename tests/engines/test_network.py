@@ -7,11 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.engines.conftest import need
-from tests.engines.engine import Engine
+from tests.engines.engine import SERVER, SLEEP, Engine
 from tests.integration.support import wait_for
 
-SERVER = ("--", "sh", "-c", "mkdir /www; echo page-of-$(hostname) >/www/page; exec httpd -f -p 80 -h /www")
-SLEEP = ("--", "sleep", "600")
 BRIDGE = {"podman": "podman", "docker": "bridge"}
 
 

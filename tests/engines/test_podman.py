@@ -7,17 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.engines.engine import SERVER, SLEEP
 from tests.engines.podman import Podman
-
-SLEEP = ("--", "sleep", "600")
-SERVER = "mkdir /www; echo page-of-$(hostname) >/www/page; exec httpd -f -p 80 -h /www"
 
 
 @pytest.fixture
 def removed(podman: Podman) -> Iterator[str]:
     """A name; a container of that name is removed at the end."""
     yield "own"
-    podman("rm", "--force", "--time=0", "own")
+    podman.remove("own")
 
 
 def test_a_user_namespace_has_its_own_root(podman: Podman) -> None:
@@ -104,7 +102,7 @@ def test_containers_of_a_pod_share_its_namespaces(podman: Podman) -> None:
     assert created.code == 0, created.text
     try:
         start = ("run", "--detach", "--pod=pod")
-        podman(*start, "--name=web", podman.image, "sh", "-c", SERVER, check=True)
+        podman(*start, "--name=web", podman.image, *SERVER[1:], check=True)
         asked = "sleep 0.5; hostname; wget -qO- http://127.0.0.1/page"
         done = podman("run", "--rm", "--pod=pod", podman.image, "sh", "-c", asked, check=True)
         assert done.stdout.splitlines() == ["podhost", "page-of-podhost"]

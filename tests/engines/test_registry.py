@@ -55,16 +55,14 @@ def test_podman_pushes_and_pulls(podman: Podman, registry: Callable[[Place], str
     podman("untag", name, name, check=True)
 
 
-def test_buildah_builds_from_the_registry(podman: Podman, registry: Callable[[Place], str]) -> None:
-    need("buildah")
+def test_buildah_builds_from_the_registry(podman: Podman, buildah: list[str], registry: Callable[[Place], str]) -> None:
     name = registry(podman.place)
-    program = ["buildah", *podman.storage]
     place = podman.place
-    place.run(*program, "push", "--tls-verify=false", podman.image, f"docker://{name}", check=True)
-    found = place.run(*program, "from", "--tls-verify=false", "--pull-always", name, check=True).stdout.strip()
-    assert place.run(*program, "inspect", "--format={{.FromImage}}", found, check=True).stdout.strip() == name
-    place.run(*program, "rm", found, check=True)
-    place.run(*program, "rmi", name)
+    place.run(*buildah, "push", "--tls-verify=false", podman.image, f"docker://{name}", check=True)
+    found = place.run(*buildah, "from", "--tls-verify=false", "--pull-always", name, check=True).stdout.strip()
+    assert place.run(*buildah, "inspect", "--format={{.FromImage}}", found, check=True).stdout.strip() == name
+    place.run(*buildah, "rm", found, check=True)
+    place.run(*buildah, "rmi", name)
 
 
 def test_docker_pushes_and_pulls(docker: Docker, registry: Callable[[Place], str]) -> None:
@@ -82,7 +80,6 @@ def test_containerd_pushes_and_pulls(containerd: Containerd, registry: Callable[
     containerd("images", "push", "--plain-http", name, check=True)
     containerd("images", "remove", name, check=True)
     containerd("images", "pull", "--plain-http", name, check=True)
-    cgroup = f"--cgroup={containerd.place.cgroup}/pulled"
-    words = ("run", "--rm", f"--runc-binary={containerd.runtime}", cgroup, name, "pulled")
+    words = ("run", "--rm", f"--runc-binary={containerd.runtime}", *containerd.cgroup("pulled"), name, "pulled")
     assert containerd(*words, "echo", "pulled", check=True).stdout == "pulled\n"
     containerd("images", "remove", name, check=True)

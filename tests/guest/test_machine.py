@@ -25,6 +25,11 @@ def write(program: Path, script: str) -> None:
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
 
 
+def forget_log(failure: Exception) -> None:
+    """Remove what is kept for whoever reads the failure."""
+    Path(str(failure).split("did not boot: ")[1].split("\n")[0]).unlink()
+
+
 def converse(scratch: Path) -> int:
     booted = image.Image(scratch / "disk.img", scratch / "vmlinuz", scratch / "initrd.img")
     return machine.converse(booted, scratch, lambda _: None, 1.0)
@@ -34,7 +39,7 @@ def test_a_machine_that_does_not_boot_is_broken_and_its_last_words_are_told(emul
     write(emulator, "echo no bootable device; exit 1")
     with pytest.raises(machine.Broken, match="no bootable device") as failure:
         converse(tmp_path)
-    Path(str(failure.value).split("did not boot: ")[1].split("\n")[0]).unlink()
+    forget_log(failure.value)
 
 
 def test_a_machine_that_never_says_that_it_is_up_is_broken_and_ended(
@@ -44,7 +49,7 @@ def test_a_machine_that_never_says_that_it_is_up_is_broken_and_ended(
     write(emulator, f"echo $$ >{tmp_path}/pid; echo hanging; exec sleep 60")
     with pytest.raises(machine.Broken, match="hanging") as failure:
         converse(tmp_path)
-    Path(str(failure.value).split("did not boot: ")[1].split("\n")[0]).unlink()
+    forget_log(failure.value)
     assert not Path("/proc", (tmp_path / "pid").read_text().strip()).exists()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,13 +11,12 @@ import pytest
 
 from ocirt.cgroup import systemd
 from tests.integration.support import Bundle, Json, Runtime, merged, wait_for
+from tests.integration.systemctl import ROOTLESS, cgroup_of, loaded, shown, systemctl
 from tests.integration.views import MakeBundle
 
 pytestmark = pytest.mark.anybody
 
 MIB = 1 << 20
-ROOTLESS = systemd.rootless()
-SYSTEMCTL = ["systemctl", "--user"] if ROOTLESS else ["systemctl"]
 RESOURCES: Json = {
     "pids": {"limit": 55},
     "memory": {"limit": 64 * MIB, "swap": 80 * MIB},
@@ -40,16 +38,6 @@ def _real_systemd() -> Iterator[None]:
 
 def units() -> list[str]:
     return systemctl("list-units", "--all", "--plain", "--no-legend", "--no-pager").splitlines()
-
-
-def systemctl(*words: str) -> str:
-    return subprocess.run([*SYSTEMCTL, *words], capture_output=True, text=True, check=False).stdout
-
-
-def shown(unit: str, *properties: str) -> dict[str, str]:
-    """What systemd knows of a unit."""
-    lines = systemctl("show", unit, *(f"--property={name}" for name in properties)).splitlines()
-    return dict(line.split("=", 1) for line in lines)
 
 
 def bundle_of(make_bundle: MakeBundle, **delta: object) -> Bundle:
@@ -97,7 +85,7 @@ def test_systemctl_shows_the_scope_while_the_container_runs_and_nothing_after(
     if "cpu" in (home / "cgroup.controllers").read_text().split():
         assert (home / "cpu.max").read_text() == "15500 100000\n"
     container.stop()
-    assert shown(unit, "LoadState")["LoadState"] == "not-found"
+    assert not loaded(unit)
     assert not home.exists()
 
 
@@ -108,7 +96,7 @@ def test_an_update_holds_though_systemd_reads_its_units_anew(runtime: Runtime, m
     unit = "ocirt-test-two.scope"
     assert shown(unit, "TasksMax", "MemoryMax") == {"TasksMax": "33", "MemoryMax": str(32 * MIB)}
     systemctl("daemon-reload")
-    home = Path("/sys/fs/cgroup" + shown(unit, "ControlGroup")["ControlGroup"])
+    home = cgroup_of(unit)
     assert (home / "pids.max").read_text() == "33\n"
     assert (home / "memory.max").read_text() == f"{32 * MIB}\n"
     container.stop()
@@ -123,7 +111,7 @@ def test_a_container_that_ends_by_itself_can_be_deleted_and_its_name_used_again(
         container.kill("KILL")
         container.wait_stopped()
         container.delete()
-    assert shown("ocirt-test-three.scope", "LoadState")["LoadState"] == "not-found"
+    assert not loaded("ocirt-test-three.scope")
 
 
 def test_a_unit_of_the_same_name_that_is_alive_is_not_touched(runtime: Runtime, make_bundle: MakeBundle) -> None:

@@ -8,15 +8,21 @@ import pytest
 
 from ocirt.cgroup import stats
 
+# The members that readers of runc's events count on: its document has them always.
 NO_FIGURES = {
     "cpu": {"usage": {"kernel": 0, "user": 0}, "throttling": {}},
-    "memory": {name: {"limit": 0, "failcnt": 0} for name in ("usage", "swap", "kernel", "kernelTCP")},
-    "pids": {},
-    "blkio": {},
-    "hugetlb": {},
-    "intel_rdt": {},
-    "network_interfaces": None,
-}
+    "cpuset": {
+        "cpu_exclusive": 0, "mem_hardwall": 0, "mem_exclusive": 0, "memory_migrate": 0, "memory_spread_page": 0,
+        "memory_spread_slab": 0, "memory_pressure": 0, "sched_load_balance": 0, "sched_relax_domain_level": 0,
+    },
+    "memory": {
+        "usage": {"limit": 0, "failcnt": 0},
+        "swap": {"limit": 0, "failcnt": 0},
+        "kernel": {"limit": 0, "failcnt": 0},
+        "kernelTCP": {"limit": 0, "failcnt": 0},
+    },
+    "pids": {}, "blkio": {}, "hugetlb": {}, "intel_rdt": {}, "network_interfaces": None,
+}  # fmt: skip
 
 PRESSURE = "some avg10=1.50 avg60=0.25 avg300=0.00 total=12345\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=7\n"
 PSI = {
@@ -167,10 +173,8 @@ def test_a_hybrid_hosts_figures_are_v1s_with_what_only_v2_has(tmp_path: Path) ->
 
 
 def test_without_cgroups_the_document_has_the_members_that_are_always_there(tmp_path: Path) -> None:
-    found = stats.stats([str(tmp_path / "gone")])
-    assert set(found.pop("cpuset").values()) == {0}
-    assert found == NO_FIGURES
-    assert stats.stats([]) == stats.EMPTY
+    assert stats.stats([str(tmp_path / "gone")]) == NO_FIGURES
+    assert stats.stats([]) == NO_FIGURES
 
 
 def test_one_documents_figures_are_not_anothers(tmp_path: Path) -> None:

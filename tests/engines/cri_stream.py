@@ -1,6 +1,6 @@
 """Run as a program in the place: a stream of the CRI's Exec or Attach, as kubectl has it, over a websocket.
 
-stream.py URL [INPUT]      prints each message as its channel (1 stdout, 2 stderr, 3 error) and its text
+cri_stream.py URL [INPUT]      prints each message as its channel (1 stdout, 2 stderr, 3 error) and its text
 """
 
 from __future__ import annotations
