@@ -41,9 +41,7 @@ def create_without_end(managed: Runtime, systemd: Systemd, bundle: Bundle) -> tu
 
 
 def test_a_container_lives_in_a_scope_that_its_deletion_ends(
-    managed: Runtime,
-    systemd: Systemd,
-    make_bundle: MakeBundle,
+    managed: Runtime, systemd: Systemd, make_bundle: MakeBundle
 ) -> None:
     bundle = make_bundle(args=["sleep", "100"], linux={"cgroupsPath": "a-b.slice:test:one"})
     container = managed.start(bundle)
@@ -64,9 +62,7 @@ def test_a_container_lives_in_a_scope_that_its_deletion_ends(
 
 
 def test_without_a_path_the_scope_is_named_after_the_container(
-    managed: Runtime,
-    systemd: Systemd,
-    make_bundle: MakeBundle,
+    managed: Runtime, systemd: Systemd, make_bundle: MakeBundle
 ) -> None:
     container = managed.create(make_bundle())
     assert systemd.calls[0][1][0] == f"ocirt-{container.id}.scope"
@@ -75,10 +71,7 @@ def test_without_a_path_the_scope_is_named_after_the_container(
     assert not systemd.directories()
 
 
-def test_the_container_sees_the_scope_as_the_root_of_its_cgroups(
-    managed: Runtime,
-    make_bundle: MakeBundle,
-) -> None:
+def test_the_container_sees_the_scope_as_the_root_of_its_cgroups(managed: Runtime, make_bundle: MakeBundle) -> None:
     def add(config: dict) -> None:  # type: ignore[type-arg]
         config["linux"]["namespaces"].append({"type": "cgroup"})
 
@@ -89,9 +82,7 @@ def test_the_container_sees_the_scope_as_the_root_of_its_cgroups(
 
 
 def test_limits_are_told_to_systemd_and_written_to_files(
-    managed: Runtime,
-    systemd: Systemd,
-    make_bundle: MakeBundle,
+    managed: Runtime, systemd: Systemd, make_bundle: MakeBundle
 ) -> None:
     resources = {"pids": {"limit": 77}, "cpu": {"shares": 512}, "memory": {"limit": 64 << 20}}
     container = managed.start(make_bundle(args=["sleep", "100"], linux={"resources": resources}))
@@ -165,9 +156,7 @@ def test_what_systemd_refuses_is_an_error_that_leaves_nothing(
 
 
 def test_a_failed_unit_of_the_same_name_is_reset_and_does_not_matter(
-    managed: Runtime,
-    systemd: Systemd,
-    make_bundle: MakeBundle,
+    managed: Runtime, systemd: Systemd, make_bundle: MakeBundle
 ) -> None:
     systemd.behave("exists until reset")
     managed.run_container(make_bundle(args=["true"]), check=True)
@@ -175,9 +164,7 @@ def test_a_failed_unit_of_the_same_name_is_reset_and_does_not_matter(
 
 
 def test_the_unit_of_another_container_is_left_alone(
-    managed: Runtime,
-    systemd: Systemd,
-    make_bundle: MakeBundle,
+    managed: Runtime, systemd: Systemd, make_bundle: MakeBundle
 ) -> None:
     bundle = make_bundle(args=["sleep", "100"], linux={"cgroupsPath": ":test:same"})
     first = managed.start(bundle)
@@ -188,11 +175,7 @@ def test_the_unit_of_another_container_is_left_alone(
     first.stop()
 
 
-def test_a_slice_that_is_there_is_used_and_kept(
-    managed: Runtime,
-    systemd: Systemd,
-    make_bundle: MakeBundle,
-) -> None:
+def test_a_slice_that_is_there_is_used_and_kept(managed: Runtime, systemd: Systemd, make_bundle: MakeBundle) -> None:
     systemd.behave("exists")
     bundle = make_bundle(args=["sleep", "100"], linux={"cgroupsPath": ":test:mine.slice"})
     container = managed.start(bundle)
@@ -202,9 +185,7 @@ def test_a_slice_that_is_there_is_used_and_kept(
 
 
 def test_a_runtime_killed_while_systemd_is_at_work_leaves_what_delete_force_removes(
-    managed: Runtime,
-    systemd: Systemd,
-    make_bundle: MakeBundle,
+    managed: Runtime, systemd: Systemd, make_bundle: MakeBundle
 ) -> None:
     name, process = create_without_end(managed, systemd, make_bundle(args=["sleep", "100"]))
     process.send_signal(signal.SIGKILL)
@@ -216,9 +197,7 @@ def test_a_runtime_killed_while_systemd_is_at_work_leaves_what_delete_force_remo
 
 
 def test_ctrl_c_while_systemd_is_at_work_undoes_all(
-    managed: Runtime,
-    systemd: Systemd,
-    make_bundle: MakeBundle,
+    managed: Runtime, systemd: Systemd, make_bundle: MakeBundle
 ) -> None:
     name, process = create_without_end(managed, systemd, make_bundle(args=["sleep", "100"]))
     process.send_signal(signal.SIGTERM)
@@ -230,11 +209,7 @@ def test_ctrl_c_while_systemd_is_at_work_undoes_all(
 
 @pytest.mark.parametrize("behaviour", ["hang", "deaf"])
 def test_a_systemd_that_does_not_come_to_an_end_is_not_waited_for_for_ever(
-    managed: Runtime,
-    systemd: Systemd,
-    make_bundle: MakeBundle,
-    monkeypatch: pytest.MonkeyPatch,
-    behaviour: str,
+    managed: Runtime, systemd: Systemd, make_bundle: MakeBundle, monkeypatch: pytest.MonkeyPatch, behaviour: str
 ) -> None:
     monkeypatch.setattr("ocirt.cgroup.systemd.JOB_DEADLINE_S", 0.5)
     monkeypatch.setattr("ocirt.cgroup.systemd.HURRY_S", 0.5)
@@ -265,9 +240,7 @@ def test_a_path_of_the_other_manager_is_refused(managed: Runtime, make_bundle: M
 
 
 def test_a_container_is_deleted_though_systemd_has_gone(
-    managed: Runtime,
-    make_bundle: MakeBundle,
-    monkeypatch: pytest.MonkeyPatch,
+    managed: Runtime, make_bundle: MakeBundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     container = managed.create(make_bundle())
     monkeypatch.setenv(*NOWHERE)
