@@ -5,6 +5,7 @@ from __future__ import annotations
 from errno import EINVAL, ENOENT
 
 from ocirt.errors import ContainerNotFound, SystemCallError
+from ocirt.linux import calls
 from ocirt.linux._kernel import ffi, lib
 
 STATUSES = ("creating", "created", "running", "paused", "stopped")  # STATUS_… of quick.h
@@ -15,13 +16,13 @@ def status(root: str, container_id: str) -> tuple[str, int]:
 
     Raises ContainerNotFound, also for an entry of another runtime, and SystemCallError.
     """
-    pid = ffi.new("int *")
-    found = lib.quick_status(path_bytes(root), container_id.encode(), pid)
+    pid = bytearray(calls.INT.size)
+    found = lib.quick_status(path_bytes(root), container_id.encode(), ffi.from_buffer("int[]", pid))
     if found == -ENOENT:
         raise ContainerNotFound(container_id)
     if found < 0:
         raise SystemCallError(f'read the state of container "{container_id}" in "{root}"', -found)
-    return STATUSES[found], int(pid[0])
+    return STATUSES[found], calls.number_at(pid)
 
 
 def start(root: str, container_id: str) -> tuple[int, bytes]:
@@ -29,11 +30,13 @@ def start(root: str, container_id: str) -> tuple[int, bytes]:
 
     -EINVAL: the container is not created. Raises ContainerNotFound.
     """
-    message = ffi.new("struct message *")
-    result = int(lib.quick_start_report(path_bytes(root), container_id.encode(), message))
+    message = bytearray(lib.MESSAGE_HEAD + lib.MSG_TEXT_MAX)
+    result = int(
+        lib.quick_start_report(path_bytes(root), container_id.encode(), ffi.from_buffer("struct message *", message))
+    )
     if result == -ENOENT:
         raise ContainerNotFound(container_id)
-    return result, ffi.buffer(message)[:].rstrip(b"\0").ljust(lib.MESSAGE_HEAD, b"\0") if result == 1 else b""
+    return result, bytes(message).rstrip(b"\0").ljust(lib.MESSAGE_HEAD, b"\0") if result == 1 else b""
 
 
 def kill(root: str, container_id: str, signal: int) -> bool:

@@ -7,6 +7,7 @@ caller's to close.
 from __future__ import annotations
 
 import posix
+from _struct import Struct
 from errno import EINTR, ETIMEDOUT
 from time import monotonic
 
@@ -17,6 +18,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+
+INT = Struct("i")
 
 # Every signal but the two that the C library keeps for its threads (signal(7)).
 SIGNALS = (*range(1, 32), *range(34, 65))
@@ -51,6 +54,11 @@ def _checked(result: int, what: str) -> int:
     if result < 0:
         raise SystemCallError(what, -result)
     return result
+
+
+def number_at(memory: bytearray, offset: int = 0) -> int:
+    """A number that the shim has written; what it writes to are buffers of ours, which every binding takes."""
+    return int(INT.unpack_from(memory, offset)[0])
 
 
 def _path(path: str) -> bytes:
@@ -92,17 +100,19 @@ def spawn(program: Fd, socket: Fd, bell: Fd, preserve: int, keep: Sequence[int])
 
     Source: vfork(2), execveat(2).
     """
-    pid = ffi.new("int *")
-    result = lib.shim_spawn(program.number, socket.number, bell.number, preserve, keep, len(keep), pid)
-    _checked(result, "start ocirt-init")
-    return int(pid[0])
+    pid = bytearray(INT.size)
+    to = ffi.from_buffer("int[]", pid)
+    _checked(
+        lib.shim_spawn(program.number, socket.number, bell.number, preserve, keep, len(keep), to), "start ocirt-init"
+    )
+    return number_at(pid)
 
 
 def socketpair() -> tuple[Fd, Fd]:
     """Two connected SOCK_SEQPACKET sockets (socketpair(2))."""
-    fds = ffi.new("int[2]")
-    _checked(lib.shim_socketpair(fds), "socketpair")
-    return Fd(fds[0]), Fd(fds[1])
+    fds = bytearray(2 * INT.size)
+    _checked(lib.shim_socketpair(ffi.from_buffer("int[]", fds)), "socketpair")
+    return Fd(number_at(fds)), Fd(number_at(fds, INT.size))
 
 
 def send(socket: int, data: bytes, fds: Sequence[int] = ()) -> None:
@@ -129,12 +139,13 @@ def receive(socket: int, size: int, timeout_ms: int = -1) -> tuple[bytes, int]:
 
     Raises SystemCallError with ETIMEDOUT after `timeout_ms` milliseconds (-1: wait for ever).
     """
-    buffer = ffi.new("char[]", size)
-    fd = ffi.new("int *")
+    buffer = bytearray(size)
+    fd = bytearray(INT.size)
     if not wait_readable(socket, timeout_ms):
         raise SystemCallError("recvmsg", ETIMEDOUT)
-    count = _checked(lib.shim_receive(socket, buffer, size, fd), "recvmsg")
-    return ffi.buffer(buffer, count)[:], int(fd[0])
+    to, fd_to = ffi.from_buffer(buffer), ffi.from_buffer("int[]", fd)
+    count = _checked(lib.shim_receive(socket, to, size, fd_to), "recvmsg")
+    return bytes(buffer[:count]), number_at(fd)
 
 
 def open_tree(path: str, recursive: bool) -> Fd:
@@ -217,7 +228,7 @@ class Raw:
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
-        self.saved = ffi.new("char[]", 128)
+        self.saved = ffi.from_buffer(bytearray(128))
 
     def __enter__(self) -> Raw:
         if self.fd >= 0 and posix.isatty(self.fd):
@@ -239,9 +250,9 @@ def copy_terminal_size(source: int, target: int) -> bool:
 
 def default_root() -> str:
     """The state root where --root does not say: /run/ocirt, or $XDG_RUNTIME_DIR/ocirt without privileges."""
-    buffer = ffi.new("char[4096]")
-    lib.default_root(buffer, 4096)
-    return str(ffi.string(buffer).decode())
+    buffer = bytearray(4096)
+    lib.default_root(ffi.from_buffer(buffer), len(buffer))
+    return buffer.partition(b"\0")[0].decode()
 
 
 def load_device_program(code: bytes) -> Fd:
@@ -251,9 +262,10 @@ def load_device_program(code: bytes) -> Fd:
 
 def device_programs(cgroup: Fd) -> list[int]:
     """The ids of the device programs of this very cgroup (BPF_PROG_QUERY of bpf(2)); it can have 64."""
-    ids = ffi.new("uint32_t[64]")
-    count = _checked(lib.shim_bpf_query_device(cgroup.number, ids, 64), "list the device programs of the cgroup")
-    return [int(number) for number in ids[0:count]]
+    ids = bytearray(64 * INT.size)
+    to = ffi.from_buffer("uint32_t[]", ids)
+    count = _checked(lib.shim_bpf_query_device(cgroup.number, to, 64), "list the device programs of the cgroup")
+    return [number_at(ids, index * INT.size) for index in range(count)]
 
 
 def open_program(number: int) -> Fd:
