@@ -5,6 +5,7 @@
     ocirt/linux/_systemd.py    cffi, from there too
     ocirt/_bin/ocirt-init      static, from ocirt/spawn/init/
     ocirt                      the launcher, from ocirt/launcher/: a script in a wheel, ocirt/_bin/ocirt in the tree
+                               (OCIRT_FREEZE=0: without an interpreter frozen into it)
     ocirt/COMMIT               what `ocirt --version` says, in wheels and sdists: a checkout has .git
     ocirt/spec/                a copy of spec/, in wheels only: a checkout has spec/ itself
 
@@ -19,6 +20,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from contextlib import suppress
 from glob import glob
 from importlib.util import find_spec
 from typing import ClassVar
@@ -33,6 +35,8 @@ PROGRAM = "ocirt"
 INIT_SOURCES = "ocirt/spawn/init"
 LAUNCHER_SOURCES = "ocirt/launcher"
 WARNINGS = ["-Wall", "-Wextra", "-Werror"]
+# What the module _sha2 in CPython's static library wants since 3.13, and Debian does not install; freeze.c drops it.
+LACKING = "libHacl_Hash_SHA2.a"
 
 
 def log(message: str) -> None:
@@ -44,8 +48,10 @@ def run(*command: str) -> None:
     """Run a build step in the project's directory; its own output tells what went wrong."""
     try:
         subprocess.run(command, cwd=HERE, check=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise SystemExit(f"{shlex.join(command[:3])} …: {error}") from None
+    except subprocess.CalledProcessError as error:
+        raise SystemExit(f"{shlex.join(command[:3])} …: exit status {error.returncode}") from None
+    except OSError as error:
+        raise SystemExit(f"{command[0]}: {error}") from None
 
 
 def compiler() -> list[str]:
@@ -78,7 +84,8 @@ def c_files(directory: str) -> tuple[list[str], list[str]]:
 def compile_program(target: str, directory: str, flags: list[str], libraries: list[str]) -> None:
     """Compile and link all C of a directory (and what `libraries` names) to `target`, unless it is up to date."""
     sources, included = c_files(directory)
-    if not sources or newer(target, [os.path.join(HERE, name) for name in [*sources, *included]]):
+    more = [*(name for name in libraries if name.endswith(".c")), *glob("ocirt/linux/*.h", root_dir=HERE)]
+    if not sources or newer(target, [os.path.join(HERE, name) for name in [*sources, *included, *more]]):
         return
     os.makedirs(os.path.dirname(target), exist_ok=True)
     log(f"compiling {os.path.basename(target)}")
@@ -108,15 +115,55 @@ def python_macros(version: str) -> dict[str, str]:
     }
 
 
-def build_launcher(target: str, version: str, site_packages: str = "") -> None:
-    """The `ocirt` program. site_packages: where the dependencies are, for one that runs in the tree."""
+def static_python() -> list[str]:
+    """What links the interpreter in; nothing where it has no static library. Its own libraries are linked in too."""
+    archive = os.path.join(sysconfig.get_config_var("LIBPL") or "", sysconfig.get_config_var("LIBRARY") or "")
+    if not archive.endswith(".a") or not os.path.exists(archive):
+        return []
+    wanted = [sysconfig.get_config_var(name) or "" for name in ("MODLIBS", "LIBS", "SYSLIBS")]
+    names = list(dict.fromkeys(shlex.split(" ".join(wanted))))
+    libraries = [
+        name if name in {"-lm", "-ldl"} else name.replace("-l", "-l:lib") + ".a" for name in names if name[:2] == "-l"
+    ]
+    if any(os.path.basename(name) == LACKING for name in names):
+        libraries += ["-Wl,--unresolved-symbols=ignore-in-object-files"]
+    return ["-Wl,--whole-archive", archive, "-Wl,--no-whole-archive", *libraries]
+
+
+def launcher_flags(version: str, site_packages: str) -> list[str]:
+    """How the launcher is compiled. site_packages: where the dependencies are, for one that runs in the tree."""
     macros = python_macros(version)
     if site_packages:
         macros["OCIRT_SITE_PACKAGES"] = site_packages
     defines = [f'-D{name}="{value}"' for name, value in macros.items()]
-    include = f"-I{sysconfig.get_path('include')}"
-    flags = ["-std=gnu11", "-O2", *WARNINGS, "-pthread", "-Iocirt", include, *defines]
+    return ["-std=gnu11", "-O2", *WARNINGS, "-pthread", "-Iocirt", f"-I{sysconfig.get_path('include')}", *defines]
+
+
+def build_launcher(target: str, package: str, version: str, site_packages: str = "") -> None:
+    """The `ocirt` program, with the packed modules of `package`."""
+    flags = launcher_flags(version, site_packages)
+    if os.environ.get("OCIRT_FREEZE") != "0" and static_python():
+        try:
+            build_frozen_launcher(target, package, flags)
+            return
+        except SystemExit as error:
+            log(f"the launcher opens libpython at each start, for none could be frozen into it: {error}")
+    with suppress(FileNotFoundError):
+        os.remove(target)  # it may be a newer one that is frozen
     compile_program(target, LAUNCHER_SOURCES, flags, ["ocirt/linux/shim.c", "-ldl"])
+
+
+def build_frozen_launcher(target: str, package: str, flags: list[str]) -> None:
+    """The launcher with an interpreter that has loaded the modules already (freeze.h). Raises SystemExit."""
+    raw = os.path.join(HERE, "build", "frozen", os.path.relpath(target, HERE).replace(os.sep, "-"))
+    os.makedirs(os.path.dirname(raw), exist_ok=True)
+    table = raw + ".c"
+    run(sys.executable, os.path.join(LAUNCHER_SOURCES, "bind.py"), table)
+    shim = [f"ocirt/linux/{name}.c" for name in ("shim", "shim_namespace", "bpf")]
+    fixed = ["-DOCIRT_LINKED", "-fno-pie", "-no-pie", "-rdynamic"]
+    wraps = [f"-Wl,--wrap={name}" for name in ("malloc", "calloc", "realloc", "free")]
+    compile_program(raw, LAUNCHER_SOURCES, [*flags, *fixed], [*shim, table, *wraps, *static_python()])
+    run(sys.executable, os.path.join(LAUNCHER_SOURCES, "freeze.py"), raw, os.path.dirname(package), target)
 
 
 def pack_modules(package: str, *flags: str) -> None:
@@ -178,7 +225,8 @@ class BuildScripts(Command):
     def run(self) -> None:
         target = os.path.abspath(os.path.join(self.build_dir, PROGRAM))
         if not self.editable_mode:
-            build_launcher(target, self.distribution.get_version())
+            package = os.path.abspath(os.path.join(self.get_finalized_command("build").build_lib, "ocirt"))
+            build_launcher(target, package, self.distribution.get_version())
             return
         os.makedirs(self.build_dir, exist_ok=True)
         with open(target, "w", encoding="utf-8") as script:
@@ -212,7 +260,8 @@ def build_in_place(version: str) -> None:
     directory = os.path.join(HERE, "ocirt/_bin")
     build_init(directory)
     pack_modules(os.path.join(HERE, "ocirt"), "--in-tree")
-    build_launcher(os.path.join(directory, PROGRAM), version, sysconfig.get_path("purelib"))
+    package = os.path.join(HERE, "ocirt")
+    build_launcher(os.path.join(directory, PROGRAM), package, version, sysconfig.get_path("purelib"))
 
 
 setup(

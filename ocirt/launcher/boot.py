@@ -4,12 +4,10 @@ Executes the packed modules in their order (pack.py). Whatever else is imported 
 or a person is reading, completes the interpreter first. The launcher gives
     parts          what is packed: pack.py has the format
     pack           the file that it is in, with the attic at its end
-    verb           the verb
-    parent         directory of the package
-    search         directories of extension modules
+    unchanged      function of a directory and sources: whether these are still what they were when they were packed
     complete       function that does what is left of the interpreter's start
-    kept           name and key of the file that the plan of an exec is to be kept in; empty where it is not
     offer          function that gives (socket, doorbell, pid) of an ocirt-init that waits already, or 0
+and calls `start`; or, at build time, `freeze`, and `start` in each process of the frozen program.
 """
 
 from __future__ import annotations
@@ -21,6 +19,7 @@ import builtins
 import marshal
 import posix
 import sys
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,35 +27,40 @@ if TYPE_CHECKING:
     from types import CodeType, FunctionType, ModuleType
     from typing import Any
 
-    Entry = tuple[str, str, Any, int, Sequence[tuple[str, str, str]]]
+    Entry = tuple[str, str, Any, Sequence[tuple[str, str, str]]]
     Later = dict[str, tuple[int, str, int]]
     # What the launcher gives.
-    parts: tuple[CodeType, Sequence[Entry], dict[str, int], Later, int] = (
+    parts: tuple[CodeType, Sequence[Entry], dict[str, int], Later, Sequence[tuple[str, int]], int] = (
         compile("", "", "exec"),
         (),
         {},
         {},
+        (),
         0,
     )
     pack = memoryview(b"")
-    verb: str = ""
-    parent: str = ""
-    search: list[str] = []
-    kept: tuple[bytes, bytes] = (b"", b"")
 
+    def unchanged(directory: str, packed: Sequence[tuple[str, int]]) -> int: ...
     def complete() -> None: ...
     def offer() -> tuple[int, int, int] | int: ...
 
 
 Module = type(sys)
-_, common, own, later, attic_size = parts
+_, common, own, later, sources, attic_size = parts
 attic = pack[len(pack) - attic_size :]
 awake: dict[int, FunctionType] = {}
 spaces: dict[str, dict[str, Any]] = {}
+made: list[tuple[ModuleType, str]] = []
+objects: dict[str, str] = {}  # module → shared object, of those that a frozen program loads when it is started
+parent = ""
+search: Sequence[str] = ()
 
 
-class Stale(Exception):
-    """A source is newer than the pack."""
+class Frozen:
+    """A program is being frozen, or was and is not started yet: `yes`, and the names that it lacks until then."""
+
+    yes = False
+    links: list[tuple[dict[str, Any], str, str, str]] = []  # noqa: RUF012 - one of its kind
 
 
 class Spec:
@@ -80,21 +84,23 @@ class Demanded:
     @staticmethod
     def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> Any:
         """None where the module is not packed or its source is newer: then the next finder looks for the source."""
-        _, kind, mtime = later.get(name, (0, "", 0))
-        if not kind or (mtime and posix.stat(f"{parent}/{name.replace('.', '/')}.py").st_mtime_ns != mtime):
+        _, kind, mtime = (0, "extension", 0) if name in objects else later.get(name, (0, "", 0))
+        if not kind or (mtime and posix.stat(f"{parent}{source(name)}.py").st_mtime_ns != mtime):
             return None
         return _frozen_importlib.ModuleSpec(name, Demanded)  # type: ignore[arg-type]
 
     @staticmethod
     def create_module(spec: Any) -> ModuleType:
         """The module, executed already where it is a shared object."""
+        if spec.name in objects:
+            return load_extension(spec.name, objects[spec.name])
         where, kind, _ = later[spec.name]
         return load_extension(spec.name, fetch(where)) if kind == "extension" else make_module(spec.name, kind)
 
     @staticmethod
     def exec_module(module: ModuleType) -> None:
         """Execute a packed module."""
-        where, kind, _ = later[module.__name__]
+        where, kind, _ = later.get(module.__name__, (0, "extension", 0))
         if kind != "extension":
             exec(fetch(where), module.__dict__)  # noqa: S102 - our own code, packed by our build
 
@@ -137,6 +143,10 @@ class Completer:
             # A codec's error got here, and Python believes its codecs to be there already: complete() asks for one.
             _codecs.register(search_codec)
         complete()
+        time.tzset()  # what it says of the time zone may be that of another machine
+        sys.path += search[1:]
+        for module, kind in made:
+            place(module, kind)
         return sys.meta_path[-1].find_spec(name, path, target)
 
 
@@ -164,67 +174,115 @@ def load_builtin(name: str) -> ModuleType:
 def make_module(name: str, kind: str) -> ModuleType:
     """A module as the import system makes it, not executed yet."""
     module = sys.modules[name] = Module(name)
-    path = f"{parent}/{name.replace('.', '/')}"
     if kind == "package":
-        module.__path__ = [path]
+        module.__path__ = []
         module.__package__ = name
-        path += "/__init__"
     else:
         module.__package__ = name.rpartition(".")[0]
-    module.__file__ = path + ".py"
+    made.append((module, kind))
     return module
 
 
+def place(module: ModuleType, kind: str) -> None:
+    """Say where a module's source is, for the search of others and for tracebacks."""
+    path = parent + source(module.__name__)
+    if kind == "package":
+        module.__path__[:] = [path]
+        path += "/__init__"
+    module.__file__ = path + ".py"
+
+
+def source(name: str) -> str:
+    """The path of a module's source from the package's directory, without what follows in a package."""
+    return "/" + name.replace(".", "/")
+
+
 def load_source(entry: Entry) -> ModuleType:
-    """Execute a packed module. Raises Stale."""
-    name, kind, code, mtime, links = entry
+    """Execute a packed module."""
+    name, kind, code, links = entry
     module = sys.modules[name] if kind == "package" else make_module(name, kind)
-    if mtime and posix.stat(str(module.__file__)).st_mtime_ns != mtime:
-        raise Stale(name)
     names = module.__dict__
-    for bound, source, attribute in links:
-        names[bound] = spaces[source][attribute] if attribute else sys.modules[source]
+    for bound, other, attribute in links:
+        if other in objects:
+            Frozen.links.append((names, bound, other, attribute))
+        else:
+            names[bound] = spaces[other][attribute] if attribute else sys.modules[other]
     exec(code, names)  # noqa: S102 - our own code, packed by our build
     return module
 
 
 def load(entries: Sequence[Entry]) -> None:
     """Load entries in their order, each made known to its package, which may have been begun before them."""
+    entries = [entry for entry in entries if entry[0] not in spaces]
     for entry in entries:
         if entry[1] == "package":
             make_module(*entry[:2])
     for entry in entries:
         name, kind, body = entry[:3]
-        if kind == "extension":
-            module = load_extension(name, body)
-        elif kind == "builtin":
-            module = load_builtin(name)
+        if kind == "builtin" or (kind == "extension" and name in sys.builtin_module_names):
+            announce(name, load_builtin(name))
+        elif kind != "extension":
+            announce(name, load_source(entry))
+        elif Frozen.yes:
+            objects[name] = body  # it is at another address each time
         else:
-            module = load_source(entry)
-        spaces[name] = module.__dict__
-        package, _, short = name.rpartition(".")
-        if package:
-            setattr(sys.modules[package], short, module)
+            announce(name, load_extension(name, body))
 
 
-def boot() -> None:
-    """Load what the verb needs; where that fails, start afresh, in the way of every interpreter."""
+def announce(name: str, module: ModuleType) -> None:
+    """Make a module known to its package, and to those that link to it."""
+    spaces[name] = module.__dict__
+    package, _, short = name.rpartition(".")
+    if package:
+        setattr(sys.modules[package], short, module)
+
+
+def prepare() -> None:
+    """Find packed modules by our own means."""
     sys.meta_path += [Demanded, Completer]
     builtins.module_later = module_later  # type: ignore[attr-defined]
     builtins.function_later = function_later  # type: ignore[attr-defined]
+
+
+def freeze() -> None:
+    """Load all that any verb needs, in the program that is being built."""
+    Frozen.yes = True
+    prepare()
+    load(common)
+    for where in own.values():
+        load(fetch(where))
+
+
+def thaw() -> None:
+    """What `freeze` has left, in the process of a frozen program."""
+    Frozen.yes = False
+    for names, bound, other, attribute in Frozen.links:
+        names[bound] = getattr(sys.modules.get(other) or load_extension(other, objects[other]), attribute)
+
+
+def start(verb: str, directory: str, directories: Sequence[str], kept: tuple[bytes, bytes]) -> bool:
+    """Make ready for a verb. False where that fails: then another interpreter has to be started, whole.
+
+    directory      of the package
+    directories    of extension modules, and of the package and what it depends on
+    kept           name and key of the file that the plan of an exec is to be kept in; empty where it is not
+    """
+    global parent, search
+    parent, search = directory, directories
+    if not unchanged(parent, sources):
+        return False
     try:
-        load(common)
-        load(fetch(own[verb]))
-        sys.modules["ocirt.spawn.parent"].offer = offer  # type: ignore[attr-defined]
-        if verb == "exec":
-            sys.modules["ocirt.container.exec"].kept = kept  # type: ignore[attr-defined]
+        if Frozen.yes:
+            thaw()
+        else:
+            prepare()
+            load(common)
+            load(fetch(own[verb]))
     except Exception:
-        for name in [name for name in sys.modules if name.partition(".")[0] == "ocirt"]:
-            del sys.modules[name]
-        sys.meta_path.remove(Demanded)
-        if Completer in sys.meta_path:
-            sys.meta_path.remove(Completer)
-            complete()
-
-
-boot()
+        return False
+    parent_of_init = sys.modules["ocirt.spawn.parent"]
+    parent_of_init.offer = offer  # type: ignore[attr-defined]
+    place(parent_of_init, "module")  # it looks for a file beside itself
+    if verb == "exec":
+        sys.modules["ocirt.container.exec"].kept = kept  # type: ignore[attr-defined]
+    return True

@@ -3,6 +3,7 @@
  * plan, and the shared objects of the packed modules are opened. Both are only offered: without them all is slower.
  */
 #define _GNU_SOURCE
+#include "freeze.h"
 #include "launcher.h"
 #include "linux/shim.h"
 
@@ -66,9 +67,6 @@ static void *start(void *unused)
 
 void start_init(const char *package_parent)
 {
-	/* fds to keep (sd_listen_fds(3)) change the number of the init's socket */
-	if (getenv("LISTEN_FDS"))
-		return;
 	(void)snprintf(init.program, sizeof(init.program), "%s/ocirt/_bin/ocirt-init", package_parent);
 	init.running = start_thread(&init.thread, start, NULL);
 }
@@ -100,11 +98,11 @@ void discard_init(void)
 
 static void *open_objects(void *argument)
 {
-	static const char *const names[] = { "_cffi_backend" OCIRT_EXT_SUFFIX, "ocirt/linux/_kernel.abi3.so", "_json" OCIRT_EXT_SUFFIX };
+	static const char *const names[] = { "_json" OCIRT_EXT_SUFFIX, "_cffi_backend" OCIRT_EXT_SUFFIX, "ocirt/linux/_kernel.abi3.so" };
 	const char *const *directories = argument;
 	char path[PATH_MAX];
 
-	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+	for (size_t i = 0; i < (is_frozen() ? 1 : sizeof(names) / sizeof(*names)); i++)
 		for (const char *const *directory = directories; *directory; directory++) {
 			(void)snprintf(path, sizeof(path), "%s/%s", *directory, names[i]);
 			if (access(path, R_OK) == 0 && dlopen(path, RTLD_LAZY))

@@ -12,6 +12,9 @@
  */
 _Noreturn void run_python(int argc, char *const argv[], const char *lean, bool early);
 
+/* Whether the container is to get descriptors of the caller's, which also change the number of the init's socket. */
+bool keeps_fds(char *const *arguments);
+
 /* The directory that holds the Python package; ends the program where there is none. */
 void find_package(char *ret_parent);
 

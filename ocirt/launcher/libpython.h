@@ -24,6 +24,7 @@
 	X(PyConfig_InitIsolatedConfig)                                                                                 \
 	X(PyCMethod_New)                                                                                               \
 	X(PyConfig_SetBytesString)                                                                                     \
+	X(PyDict_GetItemString)                                                                                        \
 	X(PyDict_New)                                                                                                  \
 	X(PyDict_SetItemString)                                                                                        \
 	X(PyErr_SetNone)                                                                                               \
@@ -35,16 +36,20 @@
 	X(PyList_New)                                                                                                  \
 	X(PyList_SetItem)                                                                                              \
 	X(PyLong_AsLong)                                                                                               \
+	X(PyLong_AsLongLong)                                                                                               \
 	X(PyLong_FromLong)                                                                                             \
 	X(PyMarshal_ReadObjectFromString)                                                                              \
 	X(PyMemoryView_FromMemory)                                                                                     \
+	X(PyObject_CallFunction)                                                                                       \
 	X(PyObject_CallMethod)                                                                                         \
+	X(PyObject_IsTrue)                                                                                             \
 	X(PyObject_SetArenaAllocator)                                                                                  \
 	X(PyObject_Str)                                                                                                \
 	X(PyPreConfig_InitIsolatedConfig)                                                                              \
 	X(PyStatus_Exception)                                                                                          \
 	X(PySys_GetObject)                                                                                             \
 	X(PyTuple_GetItem)                                                                                             \
+	X(PyTuple_Size)                                                                                             \
 	X(PyUnicode_AsUTF8)                                                                                            \
 	X(PyUnicode_DecodeFSDefault)                                                                                   \
 	X(PyWideStringList_Append)                                                                                     \
@@ -72,16 +77,30 @@ _Noreturn void fail(const char *what, const char *why);
 /* The same, with the words of the exception that was raised. */
 _Noreturn void fail_with_exception(const char *what);
 
-/* Gives CPython's allocator what prepare_memory has reserved; before the interpreter starts. */
-void lend_memory(void);
+/* Gives CPython's allocator what prepare_memory has reserved, or `arenas`; before the interpreter starts. */
+void lend_memory(char *arenas);
+
+/* ---- python.c ---- */
+
+/* Before all else. */
+void preinitialize(void);
+
+/* Half: builtin and frozen modules alone, which is enough for packed code and takes less than half of the time. */
+void initialize(const char *const paths[], bool half);
 
 /* ---- packed.c ---- */
 
 /* The packed modules beside the package (pack.py), in memory; NULL where there are none. */
 const char *map_pack(const char *parent, size_t *ret_size);
 
-/* Hands the pack to its first entry, boot.py. `directories`: of extension modules, to NULL. */
-void boot(const char *pack, size_t size, const char *verb, const char *parent, const char *const directories[]);
+/* Hands the pack to its first entry, boot.py; the names in it. */
+PyObject *boot(const char *pack, size_t size);
+
+/*
+ * Gives a verb its modules. False where the pack was made before a source was changed. `directories`: of extension
+ * modules, to NULL.
+ */
+bool start_modules(PyObject *boot, const char *verb, const char *parent, const char *const directories[]);
 
 /* What Python does when it is started whole; a container that is being made is undone before the end, by SIGTERM too. */
 void handle_signals(void);

@@ -6,6 +6,7 @@
  */
 #define _GNU_SOURCE
 #include "again.h"
+#include "freeze.h"
 #include "launcher.h"
 #include "quick.h"
 
@@ -190,8 +191,10 @@ static bool makes(const char *verb)
 	return strcmp(verb, "create") == 0 || strcmp(verb, "run") == 0 || strcmp(verb, "exec") == 0;
 }
 
-static bool keeps_fds(char *const *arguments)
+bool keeps_fds(char *const *arguments)
 {
+	if (getenv("LISTEN_FDS")) /* sd_listen_fds(3) */
+		return true;
 	for (; *arguments; arguments++)
 		if (strstr(*arguments, "preserve-fds"))
 			return true;
@@ -204,6 +207,10 @@ int main(int argc, char *argv[])
 	const char *lean = NULL;
 	bool early = false;
 
+#ifdef OCIRT_LINKED
+	if (!is_frozen())
+		freeze(argv[1]);
+#endif
 	set_up_descriptors();
 	(void)signal(SIGCHLD, SIG_DFL); /* a caller that ignores it would have the kernel reap what we wait for */
 	if (argc > 1 && parse(argv + 1, &command)) {

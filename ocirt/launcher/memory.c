@@ -6,6 +6,7 @@
  * What relocation itself writes is not touched ahead: that was tried, and waited for the same locks.
  */
 #define _GNU_SOURCE 1
+#include "freeze.h"
 #include "launcher.h"
 #include "libpython.h"
 
@@ -68,6 +69,8 @@ void prepare_memory(void)
 {
 	pthread_t thread;
 
+	if (is_frozen()) /* what it touches is in files' pages already: that was tried, and took longer */
+		return;
 	reserve();
 	if (memory.arenas && start_thread(&thread, touch_all, NULL))
 		(void)pthread_detach(thread);
@@ -95,9 +98,12 @@ static void release(void *unused, void *arena, size_t size)
 		(void)munmap(arena, size);
 }
 
-void lend_memory(void)
+void lend_memory(char *arenas)
 {
 	PyObjectArenaAllocator allocator = { NULL, allocate, release };
+
+	if (arenas)
+		memory.arenas = arenas;
 
 	py.PyObject_SetArenaAllocator(&allocator);
 }

@@ -4,9 +4,10 @@
 
 PARENT holds the package ocirt, SITE-PACKAGES its dependencies. The output is one marshalled tuple, and the attic:
 
-    (code of boot.py, entries of every verb, {verb: place of its own}, {module: (place, kind, mtime)}, attic's size)
+    (code of boot.py, entries of every verb, {verb: place of its own}, {module: (place, kind, mtime)},
+     sources of all entries as (path below PARENT, mtime), attic's size)
 
-    entry: (module, kind, body, source's mtime, links), in the order of import; kind and body are
+    entry: (module, kind, body, links), in the order of import; kind and body are
         "module" | "package"    code object
         "extension"             name of the shared object, relative to a directory of the search path
         "builtin"               nothing
@@ -49,7 +50,7 @@ ON_DEMAND = (
     "ocirt.cgroup.resources", "ocirt.container.errands", "ocirt.linux.seccomp", "ocirt.plan.scheduling",
 )  # fmt: skip
 
-Entry = tuple[str, str, "CodeType | str", int, "tuple[trees.Link, ...]"]
+Entry = tuple[str, str, "CodeType | str", "tuple[trees.Link, ...]"]
 Found = tuple[str, str, "Path | str", int]  # an entry before it is compiled
 
 
@@ -122,6 +123,7 @@ class Packer:
         }
         self.later_names = trees.put_off(self.trees, idle)
         self.later: dict[str, tuple[int, str, int]] = {}
+        self.packed: dict[Path, int] = {}
 
     def tree(self, name: str) -> ast.Module:
         """The tree of a module, without the imports that can wait."""
@@ -130,12 +132,13 @@ class Packer:
 
     def entry(self, found: Found, loaded: set[str]) -> Entry:
         """What to load at once, after `loaded`."""
-        name, kind, path, mtime = found
+        name, kind, path, _ = found
         if not isinstance(path, Path):
-            return (name, kind, path, mtime, ())
+            return (name, kind, path, ())
+        self.packed[path] = found[3]
         linked = trees.Linked(loaded)
         tree = linked.visit(trees.Stubs(self.hot.get(name, set()), self.attic).visit(self.tree(name)))
-        return (name, kind, trees.with_one_stub(trees.compiled(tree, path.name)), mtime, tuple(linked.links))
+        return (name, kind, trees.with_one_stub(trees.compiled(tree, path.name)), tuple(linked.links))
 
     def demand(self, found: Found) -> None:
         """What is loaded when it is asked for."""
@@ -152,11 +155,15 @@ class Packer:
                 continue
             for builtin in self.builtins(name):
                 if builtin not in loaded:
-                    entries.append((builtin, "builtin", "", 0, ()))
+                    entries.append((builtin, "builtin", "", ()))
                 loaded.add(builtin)
             entries.append(self.entry((name, kind, path, mtime), loaded))
             loaded.add(name)
         return tuple(entries)
+
+    def sources(self, parent: str) -> tuple[tuple[str, int], ...]:
+        """What the entries were made of, where that may change."""
+        return tuple((str(path.relative_to(parent)), mtime) for path, mtime in self.packed.items() if mtime)
 
     def builtins(self, name: str) -> list[str]:
         """The builtin modules that a module imports."""
@@ -196,7 +203,7 @@ def main() -> None:
     }
     for found in demanded:
         packer.demand(found)
-    data = marshal.dumps((boot, entries, own, packer.later, len(packer.attic.data)))
+    data = marshal.dumps((boot, entries, own, packer.later, packer.sources(parent), len(packer.attic.data)))
     Path(output + ".new").write_bytes(data + packer.attic.data)
     Path(output + ".new").replace(output)
 

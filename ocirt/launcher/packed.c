@@ -48,6 +48,25 @@ static PyObject *offer(PyObject *self, PyObject *unused)
 	return py.Py_BuildValue("iii", socket, doorbell, pid);
 }
 
+/* unchanged(directory, ((path, mtime), …)): whether the files below it are as old as that. */
+static PyObject *unchanged(PyObject *self, PyObject *arguments)
+{
+	PyObject *sources = py.PyTuple_GetItem(arguments, 1);
+	int directory = open(py.PyUnicode_AsUTF8(py.PyTuple_GetItem(arguments, 0)), O_PATH | O_DIRECTORY | O_CLOEXEC);
+	bool same = directory >= 0;
+
+	(void)self;
+	for (Py_ssize_t i = 0; same && i < py.PyTuple_Size(sources); i++) {
+		PyObject *source = py.PyTuple_GetItem(sources, i);
+		const char *path = py.PyUnicode_AsUTF8(py.PyTuple_GetItem(source, 0));
+		struct stat st;
+		same = fstatat(directory, path, &st, 0) == 0
+		       && st.st_mtim.tv_sec * 1000000000LL + st.st_mtim.tv_nsec == py.PyLong_AsLongLong(py.PyTuple_GetItem(source, 1));
+	}
+	(void)close(directory);
+	return py.PyLong_FromLong(same);
+}
+
 static int raise_interrupt(void *unused)
 {
 	(void)unused;
@@ -118,9 +137,10 @@ static PyObject *kept_name_and_key(void)
 	return name && bytes ? py.Py_BuildValue("(NN)", name, bytes) : NULL;
 }
 
-void boot(const char *pack, size_t size, const char *verb, const char *parent, const char *const directories[])
+PyObject *boot(const char *pack, size_t size)
 {
 	static PyMethodDef completion = { "complete", complete, METH_NOARGS, NULL };
+	static PyMethodDef comparing = { "unchanged", unchanged, METH_VARARGS, NULL };
 	static PyMethodDef offering = { "offer", offer, METH_NOARGS, NULL };
 	PyObject *parts = py.PyMarshal_ReadObjectFromString(pack, (Py_ssize_t)size);
 	PyObject *names = py.PyDict_New();
@@ -131,11 +151,8 @@ void boot(const char *pack, size_t size, const char *verb, const char *parent, c
 		{ "__builtins__", py.PyEval_GetBuiltins() },
 		{ "parts", parts },
 		{ "pack", py.PyMemoryView_FromMemory((char *)pack, (Py_ssize_t)size, PyBUF_READ) },
-		{ "verb", text(verb) },
-		{ "parent", text(parent) },
-		{ "search", search_list(directories) },
 		{ "complete", py.PyCMethod_New(&completion, NULL, NULL, NULL) },
-		{ "kept", kept_name_and_key() },
+		{ "unchanged", py.PyCMethod_New(&comparing, NULL, NULL, NULL) },
 		{ "offer", py.PyCMethod_New(&offering, NULL, NULL, NULL) },
 	};
 
@@ -144,4 +161,16 @@ void boot(const char *pack, size_t size, const char *verb, const char *parent, c
 			fail_with_exception("the packed modules do not load");
 	if (!py.PyEval_EvalCode(py.PyTuple_GetItem(parts, 0), names, names))
 		fail_with_exception("the packed modules do not load");
+	return names;
+}
+
+bool start_modules(PyObject *boot, const char *verb, const char *parent, const char *const directories[])
+{
+	PyObject *start = py.PyDict_GetItemString(boot, "start");
+	PyObject *done = py.PyObject_CallFunction(start, "NNNN", text(verb ? verb : ""), text(parent), search_list(directories),
+						  kept_name_and_key());
+
+	if (!done)
+		fail_with_exception("the packed modules do not load");
+	return py.PyObject_IsTrue(done) == 1;
 }

@@ -6,10 +6,12 @@
  * path is given, so that none is searched for.
  */
 #define _GNU_SOURCE 1
+#include "freeze.h"
 #include "launcher.h"
 #include "libpython.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -78,7 +80,7 @@ static void append_path(PyConfig *config, const char *path)
 }
 
 /* UTF-8 mode makes "locale" mean UTF-8 in all that follows. */
-static void preinitialize(void)
+void preinitialize(void)
 {
 	PyPreConfig config;
 
@@ -88,8 +90,7 @@ static void preinitialize(void)
 	check(py.Py_PreInitialize(&config), "start Python");
 }
 
-/* Half: builtin and frozen modules alone, which is enough for packed code and takes less than half of the time. */
-static void initialize(const char *const paths[], bool half)
+void initialize(const char *const paths[], bool half)
 {
 	static const char *const stdlib[] = { OCIRT_STDLIB, OCIRT_DYNLOAD };
 	PyConfig config;
@@ -113,6 +114,9 @@ static void initialize(const char *const paths[], bool half)
 	config.parse_argv = 0;
 	config.pathconfig_warnings = 0;
 	config._init_main = !half;
+#ifdef OCIRT_LINKED
+	config.use_hash_seed = 1; /* and 0 it is: hashes are in what is frozen */
+#endif
 	/* Ctrl-C must raise KeyboardInterrupt: half a container is to be undone. */
 	config.install_signal_handlers = 1;
 	for (size_t i = 0; i < sizeof(strings) / sizeof(*strings); i++)
@@ -154,7 +158,9 @@ static int call_main(int argc, char *const argv[], bool half)
 	return (int)py.PyLong_AsLong(result);
 }
 
-/* Where there is no shared libpython, or not any more. */
+#define KEPT_MAX 1024 /* more than anybody keeps */
+
+/* Where there is no shared libpython, or not any more; or where the modules that are ready are older than a source. */
 static _Noreturn void exec_python(int argc, char *const argv[], const char *const paths[])
 {
 	static const char code[] =
@@ -175,15 +181,34 @@ static _Noreturn void exec_python(int argc, char *const argv[], const char *cons
 	for (int i = 1; i < argc; i++)
 		arguments[n++] = argv[i];
 	arguments[n] = NULL;
+	for (int fd = 3; keeps_fds(argv) && fd < KEPT_MAX; fd++)
+		(void)fcntl(fd, F_SETFD, 0);
 	(void)execv(OCIRT_PYTHON_EXE, (char *const *)arguments);
 	fail(OCIRT_PYTHON_EXE, strerror(errno));
+}
+
+/* An interpreter, half or whole; where it is half, the function that gives it the modules. */
+static PyObject *begin(const char *lean, const char *parent, const char *const paths[])
+{
+	static const char *const none[] = { NULL };
+	size_t size = 0;
+	const char *pack = NULL;
+
+	if (lean)
+		lend_memory(NULL);
+	preinitialize();
+	if (lean && py.InitializeMain)
+		pack = map_pack(parent, &size);
+	initialize(pack ? none : paths, pack != NULL);
+	py.PyGC_Disable(); /* the process ends before it would pay */
+	return pack ? boot(pack, size) : NULL;
 }
 
 void run_python(int argc, char *const argv[], const char *lean, bool early)
 {
 	char parent[PATH_MAX];
-	const char *directories[5] = { OCIRT_DYNLOAD }, *const *paths = directories + 1, *pack;
-	size_t size = 0;
+	const char *directories[5] = { OCIRT_DYNLOAD }, *const *paths = directories + 1;
+	PyObject *start;
 	int code;
 
 	extra_paths(parent, directories + 1);
@@ -193,17 +218,14 @@ void run_python(int argc, char *const argv[], const char *lean, bool early)
 		discard_init();
 		exec_python(argc, argv, paths);
 	}
-	if (lean) {
-		lend_memory();
+	if (lean)
 		open_extensions(directories);
+	start = is_frozen() ? thaw() : begin(lean, parent, paths);
+	if (start && !start_modules(start, lean, parent, directories)) {
+		discard_init();
+		exec_python(argc, argv, paths);
 	}
-	preinitialize();
-	pack = lean && py.InitializeMain ? map_pack(parent, &size) : NULL;
-	initialize(paths, pack != NULL);
-	py.PyGC_Disable(); /* the process ends before it would pay */
-	if (pack)
-		boot(pack, size, lean, parent, directories);
-	code = call_main(argc, argv, pack != NULL);
+	code = call_main(argc, argv, start != NULL);
 	discard_init();
 	_exit(code); /* no finalization: the kernel frees faster */
 }

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from ocirt.container import quick, state
+from tests.integration.support import INTERPRETER
 from tests.unit.container.conftest import is_zombie, wait_until
 
 Make = Callable[..., state.State]
@@ -57,12 +58,12 @@ def test_state_start_kill_and_delete_start_no_interpreter(
     ):
         done, calls = traced("--root", root, *arguments)
         assert (done.returncode, done.stderr) == (0, ""), arguments
-        assert "python" not in calls, arguments
+        assert INTERPRETER not in calls, arguments
     wait_until(lambda: is_zombie(made.pid))
     for arguments in (["delete", "web"], ["delete", "--force", "web"]):
         done, calls = traced("--root", root, *arguments)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), arguments
-        assert "python" not in calls, arguments
+        assert INTERPRETER not in calls, arguments
     assert os.listdir(root) == []
 
 
@@ -80,7 +81,7 @@ def test_engines_ways_of_writing_global_options_stay_quick(
     make("web", pid=sleeper())
     done, calls = traced(*[option.replace("ROOT", root) for option in options], "state", "web")
     assert json.loads(done.stdout) == state.public(root, "web")
-    assert "python" not in calls
+    assert INTERPRETER not in calls
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 Json = dict[str, Any]
+# What every command that starts an interpreter opens, and no other does.
+INTERPRETER = "/_json."
 TIMEOUT = 30.0
 
 NAMESPACES = ("pid", "mount", "ipc", "uts", "network")

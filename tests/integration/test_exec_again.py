@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.support import Container, Runtime, wait_for
+from tests.integration.support import INTERPRETER, Container, Runtime, wait_for
 from tests.integration.views import MakeBundle, user_namespace
 
 PR_CAPBSET_DROP, CAP_KILL = 24, 5
@@ -38,7 +38,7 @@ def needs_python(container: Container, *words: str, flags: tuple[str, ...] = ())
         [*command, container.id, *words], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False, timeout=30
     )
     assert done.returncode == 0
-    return "libpython" in log.read_text(errors="replace")
+    return INTERPRETER in log.read_text(errors="replace")
 
 
 def process_file(container: Container, name: str, **members: Any) -> str:

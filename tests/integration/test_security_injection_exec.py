@@ -7,7 +7,7 @@ import pytest
 
 from tests.integration.injection import Attempts, Fault, Outcome, TracedExec, guarded_bundle
 from tests.integration.leftovers import children, reap
-from tests.integration.support import Container, Runtime, wait_for
+from tests.integration.support import INTERPRETER, Container, Runtime, wait_for
 from tests.integration.views import MakeBundle
 
 # Of the runtime and of both stages of the init
@@ -56,7 +56,7 @@ def attempt(request: pytest.FixtureRequest, guarded: Container) -> Attempts:
     if request.param not in undisturbed:
         undisturbed[request.param] = once()
         assert undisturbed[request.param].seen, undisturbed[request.param].words
-        assert ("libpython" in undisturbed[request.param].trace) is (request.param == "compiled")
+        assert (INTERPRETER in undisturbed[request.param].trace) is (request.param == "compiled")
     return Attempts(once, undisturbed[request.param], BEGIN)
 
 

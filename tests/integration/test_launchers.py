@@ -1,0 +1,101 @@
+"""The other ways in which the launcher gets its interpreter: libpython opened at each start, and Python executed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.integration.support import Runtime
+from tests.integration.views import MakeBundle
+
+PACKAGE = ("ocirt", "spec", "setup.py", "pyproject.toml", "README.md", "LICENSE")
+# The message that a source is changed in, for the test of whether the change is seen.
+MESSAGE = "container does not exist"
+
+
+def copied(project: Path, where: Path) -> Path:
+    """A tree that is built, all files as old as they are."""
+    for name in PACKAGE:
+        if (project / name).is_dir():
+            shutil.copytree(project / name, where / name, ignore=shutil.ignore_patterns("__pycache__"))
+        elif (project / name).exists():
+            shutil.copy2(project / name, where / name)
+    return where / "ocirt/_bin/ocirt"
+
+
+@pytest.fixture(scope="module")
+def late(project: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A program without an interpreter, which opens libpython."""
+    if not shutil.which("gcc"):
+        pytest.skip("needs a C compiler")
+    where = tmp_path_factory.mktemp("late")
+    program = copied(project, where)
+    build = [sys.executable, "-W", "ignore", "setup.py", "--quiet", "build_ext", "--inplace"]
+    subprocess.run(build, cwd=where, env={**os.environ, "OCIRT_FREEZE": "0"}, check=True, timeout=300)
+    needed = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
+    assert "libm.so" not in needed, "an interpreter is linked in"
+    return str(program)
+
+
+@pytest.fixture(scope="module")
+def stale(project: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A program older than one of its sources, which executes Python."""
+    where = tmp_path_factory.mktemp("stale")
+    program = copied(project, where)
+    source = where / "ocirt/errors.py"
+    text = source.read_text()
+    assert MESSAGE in text
+    source.write_text(text.replace(MESSAGE, "container is nowhere"))
+    return str(program)
+
+
+@pytest.fixture(params=["late", "stale"])
+def other(request: pytest.FixtureRequest, runtime: Runtime) -> Runtime:
+    """The runtime, by another program."""
+    runtime.program = request.getfixturevalue(request.param)
+    return runtime
+
+
+def test_a_container_lives_and_is_entered(other: Runtime, make_bundle: MakeBundle) -> None:
+    container = other.create(make_bundle(args=["sleep", "600"]))
+    assert container.state()["status"] == "created"
+    container.start()
+    done = container.exec("sh", "-c", "echo in; exit 3", check=False)
+    assert (done.code, done.stdout) == (3, "in\n")
+    assert container.exec("cat", "/proc/1/comm").stdout == "sleep\n"
+    container.delete("--force")
+
+
+def test_run_gives_the_exit_code_and_takes_descriptors(other: Runtime, make_bundle: MakeBundle) -> None:
+    reader, writer = os.pipe()
+    os.write(writer, b"through\n")
+    os.close(writer)
+    try:
+        bundle = make_bundle(args=["sh", "-c", "cat <&3; exit 7"])
+        done = other.run(
+            "run", "--preserve-fds", "1", "--bundle", str(bundle.path), other.new_id(), check=False,
+            preexec_fn=lambda: os.dup2(reader, 3), close_fds=False,
+        )  # fmt: skip
+    finally:
+        os.close(reader)
+    assert (done.code, done.stdout) == (7, "through\n")
+
+
+def test_errors_are_told(other: Runtime, make_bundle: MakeBundle) -> None:
+    bundle = make_bundle(process={"cwd": 7})
+    done = other.run("create", "--bundle", str(bundle.path), other.new_id(), check=False)
+    assert (done.code, done.stdout) == (1, "")
+    assert "/process/cwd" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_changed_source_counts(stale: str, runtime: Runtime) -> None:
+    runtime.program = stale
+    done = runtime.run("list", "--format", "table")
+    assert done.stdout.startswith("ID ")
+    assert "container is nowhere" in runtime.run("resume", "none", check=False).stderr
