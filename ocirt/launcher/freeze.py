@@ -23,24 +23,49 @@ ENTRY = struct.Struct("<2Q")  # of the dynamic section
 LOAD, DYNAMIC = 1, 2
 WRITABLE = 2
 INIT_ARRAY_SIZE = 27
+HIGH = 1 << 32
 
 
 HEAD = struct.Struct("<7Q")  # write_data of freeze.c
 
 
-def data_of(program: str, parent: str) -> tuple[int, bytes]:
-    """Where the program's data begin, and what they are. Raises CalledProcessError; SystemExit for a stray pointer."""
+class Dump(NamedTuple):
+    """What the program has written of itself."""
+
+    start: int
+    data: bytes
+    thread: int
+    set_anew: tuple[int, ...]
+    maps: bytes
+
+
+def dump(program: str, parent: str) -> Dump:
+    """Run the program. Raises CalledProcessError, SystemExit."""
     # Without an environment: what is the build's own has no place in the program.
     done = subprocess.run([program, parent], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, env={}, check=True)
     start, end, thread, *set_anew = HEAD.unpack_from(done.stdout)
     begin = HEAD.size + 8 + struct.unpack_from("<Q", done.stdout, HEAD.size)[0]
-    maps, data = done.stdout[HEAD.size + 8 : begin], done.stdout[begin:]
+    data = done.stdout[begin:]
     if len(data) != end - start:
         raise SystemExit(f"{len(data)} bytes of data in place of {end - start}")
-    for place, value in pointers(data, start, elsewhere(maps, start, end)):
-        if value != thread and place not in set_anew:
+    return Dump(start, data, thread, tuple(set_anew), done.stdout[HEAD.size + 8 : begin])
+
+
+def data_of(program: str, parent: str) -> tuple[int, bytes]:
+    """Where the program's data begin, and what they are. Raises CalledProcessError; SystemExit for a stray pointer."""
+    one, other = dump(program, parent), dump(program, parent)
+    again = strays(other)
+    for place, value in strays(one).items():
+        # The heap is low, among what is code as well: but code is the same the next time.
+        if place in again and (value >= HIGH or value != again[place]):
             raise SystemExit(f"at {place:#x} is a pointer to what is elsewhere each time, {value:#x}")
-    return start, data.rstrip(b"\0")
+    return one.start, one.data.rstrip(b"\0")
+
+
+def strays(found: Dump) -> dict[int, int]:
+    """What looks like pointers to what the program is not, by place; but for what is set in each process."""
+    pairs = pointers(found.data, found.start, elsewhere(found.maps, found.start, found.start + len(found.data)))
+    return {place: value for place, value in pairs if value != found.thread and place not in found.set_anew}
 
 
 def elsewhere(maps: bytes, start: int, end: int) -> list[range]:

@@ -23,8 +23,30 @@ START, END = 0x423004, 0x600000
 
 
 def strays(*words: int) -> list[tuple[int, int]]:
-    data = bytes(4) + struct.pack(f"<{len(words)}Q", *words)
-    return list(freeze.pointers(data, START, freeze.elsewhere(MAPS, START, END)))
+    return list(freeze.pointers(data(*words), START, freeze.elsewhere(MAPS, START, END)))
+
+
+def data(*words: int) -> bytes:
+    return (bytes(4) + struct.pack(f"<{len(words)}Q", *words)).ljust(END - START, b"\0")
+
+
+def verdict(monkeypatch: pytest.MonkeyPatch, one: int, other: int) -> str:
+    """What is said of a program that has these words at the same place in two runs."""
+    dumps = iter(freeze.Dump(START, data(word), 0x7F9700000040, (), MAPS) for word in (one, other))
+    monkeypatch.setattr(freeze, "dump", lambda *_: next(dumps))
+    try:
+        freeze.data_of("program", "parent")
+    except SystemExit as error:
+        return str(error)
+    return ""
+
+
+def test_a_pointer_is_refused_and_what_only_looks_like_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "0x423008 is a pointer" in verdict(monkeypatch, 0x7F9700000000, 0x7F9700000000)  # no randomization
+    assert "0x423008 is a pointer" in verdict(monkeypatch, 0x0CA63010, 0x0CA64010)
+    assert verdict(monkeypatch, 0x0CA63010, 0x0CA63010) == ""  # code: the heap has moved, this has not
+    assert verdict(monkeypatch, 0x0CA63010, 7) == ""
+    assert verdict(monkeypatch, 0x7F9700000040, 0x7F9700000040) == ""  # the thread's
 
 
 def test_pointers_to_libraries_the_heap_and_the_stack_are_found() -> None:
