@@ -137,7 +137,7 @@ class Birth:
 
     def compile(self) -> None:
         """Compile the rest. Raises UnsupportedError, ConfigError."""
-        self.plan: Plan = self.compilation.finish(*seccomp_program(self.config, self.directory.number))
+        self.plan: Plan = self.compilation.finish(*seccomp_program(self.config, self.root, self.directory.number))
         self.entering = self.entering[: len(self.plan.tasks)]  # all or none
 
     def connect_console(self, foreground: bool = False) -> calls.Fd:

@@ -197,22 +197,30 @@ def inherited(count: int) -> list[int]:
     return kept
 
 
-def seccomp_program(config: dict[str, Any], directory: int = -1) -> tuple[bytes | None, int]:
+def seccomp_program(config: dict[str, Any], root: str = "", directory: int = -1) -> tuple[bytes | None, int]:
     """The BPF program of linux.seccomp and the flags to load it with; (None, 0) where there is none.
 
-    Kept in the state directory, where one is given: libseccomp takes 10 ms and more for an engine's profile.
+    Kept in the state root, where one is given, for other containers, and in the state directory for this one.
     """
     profile = (config.get("linux") or {}).get("seccomp")
     if not profile:
         return None, 0
-    from ocirt.linux import seccomp
-
-    program, flags = seccomp.compile(profile), seccomp.flags(profile)
+    program, flags = _compiled(root, profile)
     if directory >= 0:
         from ocirt.container import state
 
         state.write_file(directory, SECCOMP_FILE, flags.to_bytes(8, "little") + program)
     return program, flags
+
+
+def _compiled(root: str, profile: dict[str, Any]) -> tuple[bytes, int]:
+    if root:
+        from ocirt.container import profiles
+
+        return profiles.compiled(root, profile)
+    from ocirt.linux import seccomp
+
+    return seccomp.compile(profile), seccomp.flags(profile)
 
 
 def kept_program(config: dict[str, Any], directory: str) -> tuple[bytes | None, int]:

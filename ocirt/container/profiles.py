@@ -1,0 +1,144 @@
+"""Compiled seccomp profiles, kept across the containers of a state root: engines give all of theirs the same.
+
+libseccomp takes 20 ms for an engine's profile, several times what the whole rest of `create` takes. What it made is in
+<root>/@seccomp, which is no container's id, with the whole profile beside it: that must be the same, and the library
+still the same file. A directory or a file that others could have written counts for nothing, and whatever goes wrong
+here only means to compile again.
+"""
+
+from __future__ import annotations
+
+import marshal
+import posix
+from _struct import Struct
+from fcntl import LOCK_EX, LOCK_NB, flock
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+DIRECTORY = "@seccomp"
+PLACES = 16  # a profile has one of these, and takes it from the one before
+FORMAT = 1
+HEAD = Struct("<QQQQ")  # FORMAT, size of the profile, of what tells the library, flags for seccomp(2)
+LIMIT = 1 << 20  # bytes; an engine's profile has 20 kB
+OPEN_DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
+OPEN_READ = posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC
+OPEN_NEW = posix.O_WRONLY | posix.O_CREAT | posix.O_NOFOLLOW | posix.O_CLOEXEC
+OTHERS_WRITE = 0o022
+
+
+def compiled(root: str, profile: dict[str, Any]) -> tuple[bytes, int]:
+    """The BPF program of linux.seccomp and the flags to load it with. Raises UnsupportedError, as seccomp.compile."""
+    key = marshal.dumps(profile, 2)  # of this version: equal values are equal bytes
+    found = _read(root, key)
+    if found:
+        return found
+    from ocirt.linux import seccomp
+
+    program, flags = seccomp.compile(profile), seccomp.flags(profile)
+    library = _library()
+    if library and len(key) + len(program) < LIMIT // 2:
+        _keep(root, key, HEAD.pack(FORMAT, len(key), len(library), flags) + key + library + program)
+    return program, flags
+
+
+def _place(key: bytes) -> str:
+    return str(sum(key) % PLACES)
+
+
+def _read(root: str, key: bytes) -> tuple[bytes, int] | None:
+    """What is kept for this very profile, made by this very library."""
+    try:
+        data = _data(root, _place(key))
+    except (OSError, ValueError):
+        return None
+    if len(data) < HEAD.size:
+        return None
+    version, size, library_size, flags = HEAD.unpack_from(data)
+    library = HEAD.size + size
+    program = library + library_size
+    same = version == FORMAT and data[HEAD.size : library] == key and _is_signed(data[library:program])
+    return (data[program:], flags) if same else None
+
+
+def _data(root: str, place: str) -> bytes:
+    """What is at a place. Raises OSError, ValueError."""
+    directory = _open(f"{root}/{DIRECTORY}", OPEN_DIRECTORY)
+    try:
+        file = _open(place, OPEN_READ, directory)
+    finally:
+        posix.close(directory)
+    try:
+        return posix.read(file, min(posix.fstat(file).st_size, LIMIT))
+    finally:
+        posix.close(file)
+
+
+def _open(path: str, flags: int, directory: int | None = None) -> int:
+    """What nobody else could have written. Raises OSError, ValueError."""
+    fd = posix.open(path, flags, 0o600, dir_fd=directory)
+    status = posix.fstat(fd)
+    if status.st_uid == posix.geteuid() and not status.st_mode & OTHERS_WRITE:
+        return fd
+    posix.close(fd)
+    raise ValueError(path)
+
+
+def _keep(root: str, key: bytes, data: bytes) -> None:
+    """Written to the end before it gets its name, by one at a time."""
+    path, place = f"{root}/{DIRECTORY}", _place(key)
+    try:
+        try:
+            posix.mkdir(path, 0o700)
+        except FileExistsError:
+            pass
+        directory = _open(path, OPEN_DIRECTORY)
+        try:
+            _write(directory, place, data)
+        finally:
+            posix.close(directory)
+    except (OSError, ValueError):
+        pass
+
+
+def _write(directory: int, place: str, data: bytes) -> None:
+    new = f"{place}.new"
+    file = _open(new, OPEN_NEW, directory)
+    try:
+        flock(file, LOCK_EX | LOCK_NB)
+        posix.ftruncate(file, 0)
+        while data:
+            data = data[posix.write(file, data) :]
+        posix.rename(new, place, src_dir_fd=directory, dst_dir_fd=directory)
+    finally:
+        posix.close(file)
+
+
+def _library() -> bytes:
+    """The libseccomp that is loaded here, as `_sign` has it; empty where it is no file."""
+    fd, maps = posix.open("/proc/self/maps", posix.O_RDONLY | posix.O_CLOEXEC), b""
+    try:
+        while block := posix.read(fd, LIMIT):
+            maps += block
+    finally:
+        posix.close(fd)
+    for line in maps.split(b"\n"):
+        path = line[line.find(b"/") :]
+        if b"/libseccomp.so" in path:
+            return _sign(path)
+    return b""
+
+
+def _sign(path: bytes) -> bytes:
+    """What tells one file from another that has its name; empty where there is none."""
+    try:
+        status = posix.stat(path)
+    except OSError:
+        return b""
+    return b"%s\n%d %d %d" % (path, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def _is_signed(sign: bytes) -> bool:
+    """Whether the library is still that one."""
+    return sign != b"" and sign == _sign(sign.partition(b"\n")[0])
