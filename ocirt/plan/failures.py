@@ -112,6 +112,7 @@ ACTIONS: dict[str, Callable[..., str]] = {
     "mount_attr": lambda target, *a: f"make the mount on {target} {_change(*a)}",
     "readonly": lambda path: f"make {path} read-only",
     "mask": lambda path, *_: f"mask {path}",
+    "label": lambda path, text: f'label {path} "{text}"',
     "console": lambda *_: "set up the terminal",
     "stdio_owner": lambda uid: f"give stdio to user {uid}",
     "keyring": lambda name, _: f'make session keyring "{name}"',

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from errno import EPERM
+from errno import EOPNOTSUPP, EPERM, EROFS
 
 from ocirt.errors import ConfigError, Problem, UnsupportedError
 from ocirt.linux.consts import (
@@ -35,7 +35,9 @@ DATA_MAX = 4095
 REAL_DIRECTORIES = {"/proc", "/sys"}
 
 # Filesystems that take an SELinux context; the kernel labels the others itself, or they are shared with the host.
-LABELLED = {"tmpfs", "devpts", "overlay", "mqueue", "ramfs"}
+LABELLED = {"tmpfs", "devpts", "overlay", "ramfs"}
+# Those that the kernel has made already when they are mounted: only their root gets a label.
+LABELLED_LATER = {"mqueue"}
 LABEL_OPTION = "run.oci.mount_context_type"
 
 
@@ -158,6 +160,9 @@ def filesystem(c: Context, mount: Mount) -> list[Op]:
     if mount.fstype == "sysfs" and "user" in c.namespaces:
         # The kernel lets the network namespace's owner alone mount a sysfs; the host's, read-only, is what is left.
         return ops.fallback(made[0], (EPERM,), [host_sys(mount)])
+    wanted = c.linux.get("mountLabel")
+    if wanted and mount.fstype in LABELLED_LATER:
+        made.append(ops.ignoring(ops.label("/linux/mountLabel", mount.target, wanted), EOPNOTSUPP, EROFS))
     if mount.options.single & MOUNT_ATTR_RDONLY and late(mount):
         c.late_readonly.append((mount.target, mount.pointer))
     return made

@@ -252,6 +252,11 @@ def readonly(pointer: str, path: str) -> Op:
     return ("readonly", pointer, 0, (path,))
 
 
+def label(pointer: str, path: str, text: str) -> Op:
+    """Give a directory a label of SELinux."""
+    return ("label", pointer, 0, (path, text))
+
+
 def mask(pointer: str, path: str, null: int, empty: int) -> Op:
     """Hide a path: a file behind the slot `null`, a directory behind the slot `empty`."""
     return ("mask", pointer, 0, (path, null, empty))

@@ -176,6 +176,7 @@ TABLE: dict[str, Words] = {
     "mount_attr": lambda target, *a: change(f"the mount on {target}", *a),
     "readonly": lambda path: f"make {path} read-only",
     "mask": lambda path, *_: f"hide {path}",
+    "label": lambda path, text: f'label {path} "{text}"',
     "console": console,
     "stdio_owner": lambda uid: f"give pipes on stdio to user {uid}",
     "keyring": lambda name, _: f"join a new session keyring {name}",

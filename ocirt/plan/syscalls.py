@@ -195,6 +195,7 @@ TABLE: dict[str, Callable[..., list[str]]] = {
         *_setattr(consts.MOUNT_ATTR_RDONLY, 0, 0, 1),
         "move_mount(fd, target)",
     ],
+    "label": lambda path, text: [_resolve(path), f'fsetxattr(fd, "security.selinux", "{text}")'],
     "mask": lambda path, *_: [_resolve(path), "open_tree(fd, OPEN_TREE_CLONE)", "move_mount(fd, target)"],
     "console": console,
     "stdio_owner": lambda uid: ["fstat(0..2)", f"fchown(0..2, {uid})"],

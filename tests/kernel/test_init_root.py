@@ -133,6 +133,21 @@ def test_readonly_paths_are_read_only_with_all_below(root: Path) -> None:
     assert (root / "etc/x").exists()
 
 
+def test_a_directory_gets_a_label(root: Path) -> None:
+    """The kernel keeps it with the file, whether or not a policy is loaded."""
+    label = "system_u:object_r:tmp_t:s0:c1,c2"
+    try:
+        inside(root, "true", op("label", "/etc", label)).ok()
+        assert os.getxattr(root / "etc", "security.selinux") == label.encode() + b"\0"
+    finally:
+        os.removexattr(root / "etc", "security.selinux")
+
+
+def test_only_an_existing_directory_gets_a_label(root: Path) -> None:
+    refused(inside(root, "true", op("label", "/none", "a:b:c:d")), errno.ENOENT, "TARGET")
+    refused(inside(root, "true", op("label", "/bin/busybox", "a:b:c:d")), errno.ENOTDIR, "TARGET")
+
+
 def test_masks_hide_files_and_directories(root: Path) -> None:
     (root / "etc/secret").write_text("SECRET")
     (root / "data").mkdir()

@@ -27,6 +27,20 @@ int op_mkdir(struct init *init, const uint64_t *args)
 	return fail(init, r < 0 ? r : 0, DETAIL_TARGET);
 }
 
+/* path of a directory, label: as libselinux writes it, with its NUL */
+int op_label(struct init *init, const uint64_t *args)
+{
+	const char *label = arg_string(args, 1);
+	_cleanup_close_ int fd = open_below(slot_fd(init, SLOT_ROOT), arg_string(args, 0), O_RDONLY | O_DIRECTORY, RESOLVE_IN_ROOT);
+	size_t size = 1;
+
+	if (fd < 0)
+		return fail(init, fd, DETAIL_TARGET);
+	while (label[size - 1])
+		size++;
+	return (int)sys(SYS_fsetxattr, fd, "security.selinux", label, size, 0);
+}
+
 /* path, mode with type, device, uid, gid */
 int op_mknod(struct init *init, const uint64_t *args)
 {
