@@ -21,6 +21,9 @@ from tests.guest import machine
 def main() -> int:
     parser = argparse.ArgumentParser("python -m tests.guest", description=str(__doc__).split("\n")[0])
     parser.add_argument("--user", action="store_true", help="as the ordinary user, not as root")
+    parser.add_argument(
+        "--boot", choices=machine.BOOTS, default="v2", help="how systemd mounts the cgroups, or SELinux (v2)"
+    )
     parser.add_argument("--seconds", type=float, default=600.0, help="what it may take once booted (600)")
     parser.add_argument("command")
     options = parser.parse_args()
@@ -31,7 +34,7 @@ def main() -> int:
         sys.stdout.buffer.flush()
 
     try:
-        return machine.run(job, show, options.seconds)
+        return machine.run(job, show, options.seconds, options.boot)
     except machine.Unavailable as reason:
         print(f"no guest: {reason}", file=sys.stderr)
         return 69

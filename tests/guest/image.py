@@ -25,7 +25,8 @@ KERNELS = {"x86_64": "linux-image-cloud-amd64"}
 
 PACKAGES = [
     # A machine with root's and a user's systemd.
-    *("systemd-sysv", "dbus", "dbus-user-session", "libpam-systemd", "apparmor", "kmod", "uidmap"),
+    *("systemd-sysv", "dbus", "dbus-user-session", "libpam-systemd", "kmod", "uidmap"),
+    *("apparmor", "selinux-policy-default"),
     *("iproute2", "procps", "util-linux"),
     # What ocirt was built against, and asks for at run time.
     *("python3", "libseccomp2", "libsystemd0", "criu"),

@@ -28,6 +28,13 @@ MACHINE = (
     "-machine q35 -accel tcg,thread=multi -cpu max -smp 2 -m 2048 "
     "-nodefaults -no-user-config -no-reboot -display none -nic none -device virtio-rng -device virtio-serial"
 )
+# What the kernel and systemd 252 are told: how to mount the cgroups (v2, or what is named), or another security module.
+BOOTS = {
+    "v2": "",
+    "hybrid": " systemd.unified_cgroup_hierarchy=0",
+    "v1": " systemd.unified_cgroup_hierarchy=0 systemd.legacy_systemd_cgroup_controller=1",
+    "selinux": " security=selinux selinux=1",
+}
 CMDLINE = "root=/dev/vda rw console=ttyS0 quiet panic=-1 mitigations=off fsck.mode=skip"
 
 
@@ -35,11 +42,12 @@ class Late(Exception):
     """The guest, or the job in it, took too long or died; the text says which, and where the log is."""
 
 
-def run(job: str, output: Callable[[bytes], object], seconds: float = 600.0) -> int:
+def run(job: str, output: Callable[[bytes], object], seconds: float = 600.0, boot: str = "v2") -> int:
     """Run a shell script as root in a fresh guest, in the checkout; its exit status.
 
     output    is given what the job writes, as it comes
     seconds   what the job may take, the boot not counted
+    boot      one of BOOTS
     Raises Unavailable where this machine can have no guest, Broken where it is made but does not boot, and Late.
     """
     if shutil.which(QEMU) is None:
@@ -48,7 +56,7 @@ def run(job: str, output: Callable[[bytes], object], seconds: float = 600.0) -> 
     with tempfile.TemporaryDirectory(prefix="ocirt-guest-") as temporary:
         scratch = Path(temporary)
         job_disk(scratch, job)
-        return converse(booted, scratch, output, seconds)
+        return converse(command(booted, scratch, BOOTS[boot]), scratch, output, seconds)
 
 
 def job_disk(scratch: Path, job: str) -> None:
@@ -63,15 +71,14 @@ def job_disk(scratch: Path, job: str) -> None:
     shutil.rmtree(tree)
 
 
-def converse(booted: Image, scratch: Path, output: Callable[[bytes], object], seconds: float) -> int:
+def converse(emulator: list[str], scratch: Path, output: Callable[[bytes], object], seconds: float) -> int:
     """Start the machine and listen to its two ports until it is off."""
     ports = {name: socket.socketpair() for name in ("output", "status")}
-    fds = {name: pair[1].fileno() for name, pair in ports.items()}
+    words = [*emulator, *(word for name, pair in ports.items() for word in port(name, pair[1].fileno()))]
+    fds = [pair[1].fileno() for pair in ports.values()]
     log = scratch / "console.log"
     with log.open("wb") as errors:
-        process = subprocess.Popen(
-            command(booted, scratch, fds), pass_fds=fds.values(), stdin=subprocess.DEVNULL, stdout=errors, stderr=errors
-        )
+        process = subprocess.Popen(words, pass_fds=fds, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors)
     for pair in ports.values():
         pair[1].close()
     status = b""
@@ -99,17 +106,19 @@ def converse(booted: Image, scratch: Path, output: Callable[[bytes], object], se
             pair[0].close()
 
 
-def command(booted: Image, scratch: Path, fds: dict[str, int]) -> list[str]:
+def port(name: str, fd: int) -> list[str]:
+    """The emulator's words for a serial port of the guest that is a socket of ours."""
+    return ["-chardev", f"socket,id={name},fd={fd}", "-device", f"virtserialport,chardev={name},name=ocirt.{name}"]
+
+
+def command(booted: Image, scratch: Path, more: str) -> list[str]:
     """The emulator's: it dies with us, and writes nothing into the image."""
     disks = [f"file={disk},format=raw,if=virtio,snapshot=on" for disk in (booted.disk, scratch / "job.img")]
     words = ["setpriv", "--pdeathsig", "KILL", QEMU, *MACHINE.split()]
-    words += ["-kernel", str(booted.kernel), "-initrd", str(booted.initrd), "-append", CMDLINE]
+    words += ["-kernel", str(booted.kernel), "-initrd", str(booted.initrd), "-append", CMDLINE + more]
     words += ["-serial", "chardev:console", "-chardev", f"file,id=console,append=on,path={scratch / 'console.log'}"]
     for disk in disks:
         words += ["-drive", disk]
-    for name, fd in fds.items():
-        words += ["-chardev", f"socket,id={name},fd={fd}"]
-        words += ["-device", f"virtserialport,chardev={name},name=ocirt.{name}"]
     return words
 
 

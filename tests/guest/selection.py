@@ -14,6 +14,13 @@ class Run(NamedTuple):
     user: str  # root, or user: the ordinary one
     tests: list[str]  # files, or tests of a file
     without: tuple[str, ...] = ()  # parts of names of tests that the host shows as well
+    only: tuple[str, ...] = ()  # parts of names of the tests that run, one of them in each
+    boot: str = "v2"  # of machine.BOOTS; each is a guest of its own
+
+    @property
+    def where(self) -> str:
+        """What stands before the names of its tests."""
+        return self.user if self.boot == "v2" else f"{self.user}-{self.boot}"
 
 
 INTEGRATION = "tests/integration"
@@ -34,7 +41,7 @@ RUNS = [
             ),
             f"{INTEGRATION}/test_device_rules.py::test_the_rules_are_set_in_a_cgroup_that_was_there_before",
         ],
-        # The layouts that the guest lacks; update of what test_update.py has a flag for; what is only parsed.
+        # The layouts that this guest lacks; update of what test_update.py has a flag for; what is only parsed.
         (
             *("[all]", "[v1", "-v1]", "fails_half_way_leaves_only"),
             *(f"update_sets_the_limit[/{name}" for name in ("pids", "memory", "cpu", "network", "rdma")),
@@ -73,5 +80,16 @@ RUNS = [
             "tests/engines/test_systemd_cgroups.py",
         ],
         ("devices_are_denied", "containerd", "kubernetes"),  # root's
+    ),
+    Run("root", [f"{INTEGRATION}/test_selinux.py"], boot="selinux"),
+    # systemd where the controllers are v1's; limits of controllers that no v1 hierarchy of the host has.
+    *(
+        Run(
+            "root",
+            [f"{INTEGRATION}/test_real_systemd.py", f"{INTEGRATION}/test_limits.py", f"{INTEGRATION}/test_update.py"],
+            only=("real_systemd", "hugepage", "rdma"),
+            boot=boot,
+        )
+        for boot in ("v1", "hybrid")
     ),
 ]

@@ -32,7 +32,7 @@ def forget_log(failure: Exception) -> None:
 
 def converse(scratch: Path) -> int:
     booted = image.Image(scratch / "disk.img", scratch / "vmlinuz", scratch / "initrd.img")
-    return machine.converse(booted, scratch, lambda _: None, 1.0)
+    return machine.converse(machine.command(booted, scratch, ""), scratch, lambda _: None, 1.0)
 
 
 def test_a_machine_that_does_not_boot_is_broken_and_its_last_words_are_told(emulator: Path, tmp_path: Path) -> None:

@@ -11,12 +11,13 @@ import pytest
 
 from ocirt.cgroup import systemd
 from tests.integration.support import Bundle, Json, Runtime, merged, wait_for
-from tests.integration.systemctl import ROOTLESS, cgroup_of, loaded, shown, systemctl
+from tests.integration.systemctl import ROOTLESS, loaded, shown, systemctl
 from tests.integration.views import MakeBundle
 
 pytestmark = pytest.mark.anybody
 
 MIB = 1 << 20
+V2 = Path("/sys/fs/cgroup/cgroup.controllers").exists()
 RESOURCES: Json = {
     "pids": {"limit": 55},
     "memory": {"limit": 64 * MIB, "swap": 80 * MIB},
@@ -69,8 +70,7 @@ def test_systemctl_shows_the_scope_while_the_container_runs_and_nothing_after(
         "DefaultDependencies": "no",
         "CollectMode": "inactive-or-failed",
         "TasksMax": "55",
-        "MemoryMax": str(64 * MIB),
-        "MemorySwapMax": str(16 * MIB),
+        **({"MemoryMax": str(64 * MIB), "MemorySwapMax": str(16 * MIB)} if V2 else {"MemoryLimit": str(64 * MIB)}),
         "CPUQuotaPerSecUSec": "160ms",  # rounded up to a percentage
         "CPUQuotaPeriodUSec": "100ms",
         "TimeoutStopUSec": "7s",
@@ -78,15 +78,20 @@ def test_systemctl_shows_the_scope_while_the_container_runs_and_nothing_after(
     assert shown(unit, *properties) == properties
     where = shown(unit, "ControlGroup")["ControlGroup"]
     assert where.endswith("/ocirttest.slice/ocirttest-sub.slice/ocirt-test-one.scope")
-    assert container.proc("cgroup") == f"0::{where}\n"
-    home = Path(f"/sys/fs/cgroup{where}")
-    assert (home / "pids.max").read_text() == "55\n"
-    assert (home / "memory.swap.max").read_text() == f"{16 * MIB}\n"
-    if "cpu" in (home / "cgroup.controllers").read_text().split():
-        assert (home / "cpu.max").read_text() == "15500 100000\n"
+    homes = container.cgroups()
+    assert all(str(home).endswith(where) for home in homes)
+    assert container.cgroup_file("pids.max") == "55\n"
+    if V2:
+        assert container.proc("cgroup") == f"0::{where}\n"
+        assert container.cgroup_file("memory.swap.max") == f"{16 * MIB}\n"
+        if "cpu" in container.cgroup_file("cgroup.controllers").split():
+            assert container.cgroup_file("cpu.max") == "15500 100000\n"
+    else:
+        assert container.cgroup_file("memory.memsw.limit_in_bytes") == f"{80 * MIB}\n"
+        assert container.cgroup_file("cpu.cfs_quota_us") == "15500\n"
     container.stop()
     assert not loaded(unit)
-    assert not home.exists()
+    assert not [home for home in homes if home.exists()]
 
 
 def test_an_update_holds_though_systemd_reads_its_units_anew(runtime: Runtime, make_bundle: MakeBundle) -> None:
@@ -94,11 +99,11 @@ def test_an_update_holds_though_systemd_reads_its_units_anew(runtime: Runtime, m
     container = runtime.start(bundle, "--systemd-cgroup")
     runtime.run("update", "--pids-limit", "33", "--memory", str(32 * MIB), container.id, check=True)
     unit = "ocirt-test-two.scope"
-    assert shown(unit, "TasksMax", "MemoryMax") == {"TasksMax": "33", "MemoryMax": str(32 * MIB)}
+    memory = "MemoryMax" if V2 else "MemoryLimit"
+    assert shown(unit, "TasksMax", memory) == {"TasksMax": "33", memory: str(32 * MIB)}
     systemctl("daemon-reload")
-    home = cgroup_of(unit)
-    assert (home / "pids.max").read_text() == "33\n"
-    assert (home / "memory.max").read_text() == f"{32 * MIB}\n"
+    assert container.cgroup_file("pids.max") == "33\n"
+    assert container.cgroup_file("memory.max" if V2 else "memory.limit_in_bytes") == f"{32 * MIB}\n"
     container.stop()
 
 
