@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 DIRECTORY = "@seccomp"
 PLACES = 16  # a profile has one of these, and takes it from the one before
-FORMAT = 1
-HEAD = Struct("<QQQQ")  # FORMAT, size of the profile, of what tells the library, flags for seccomp(2)
+FORMAT = 1  # of the file; and of what a profile is compiled to: a change of that is another format (a test knows)
+HEAD = Struct("<QQQQQ")  # FORMAT, sizes of the profile, of what tells the library, of the program; flags for seccomp(2)
 LIMIT = 1 << 20  # bytes; an engine's profile has 20 kB
 OPEN_DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
 OPEN_READ = posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC
@@ -30,16 +30,18 @@ OTHERS_WRITE = 0o022
 
 def compiled(root: str, profile: dict[str, Any]) -> tuple[bytes, int]:
     """The BPF program of linux.seccomp and the flags to load it with. Raises UnsupportedError, as seccomp.compile."""
-    key = marshal.dumps(profile, 2)  # of this version: equal values are equal bytes
-    found = _read(root, key)
+    try:
+        key = marshal.dumps(profile, 2)  # of this version: equal values are equal bytes
+    except ValueError:  # nested too deep
+        key = b""
+    found = _read(root, key) if key else None
     if found:
         return found
     from ocirt.linux import seccomp
 
     program, flags = seccomp.compile(profile), seccomp.flags(profile)
-    library = _library()
-    if library and len(key) + len(program) < LIMIT // 2:
-        _keep(root, key, HEAD.pack(FORMAT, len(key), len(library), flags) + key + library + program)
+    if key and len(key) + len(program) < LIMIT // 2:
+        _keep(root, key, program, flags)
     return program, flags
 
 
@@ -55,10 +57,11 @@ def _read(root: str, key: bytes) -> tuple[bytes, int] | None:
         return None
     if len(data) < HEAD.size:
         return None
-    version, size, library_size, flags = HEAD.unpack_from(data)
+    version, size, library_size, program_size, flags = HEAD.unpack_from(data)
     library = HEAD.size + size
     program = library + library_size
-    same = version == FORMAT and data[HEAD.size : library] == key and _is_signed(data[library:program])
+    whole = version == FORMAT and len(data) == program + program_size
+    same = whole and data[HEAD.size : library] == key and _is_signed(data[library:program])
     return (data[program:], flags) if same else None
 
 
@@ -85,10 +88,14 @@ def _open(path: str, flags: int, directory: int | None = None) -> int:
     raise ValueError(path)
 
 
-def _keep(root: str, key: bytes, data: bytes) -> None:
+def _keep(root: str, key: bytes, program: bytes, flags: int) -> None:
     """Written to the end before it gets its name, by one at a time."""
     path, place = f"{root}/{DIRECTORY}", _place(key)
     try:
+        library = _library()
+        if not library:
+            return
+        data = HEAD.pack(FORMAT, len(key), len(library), len(program), flags) + key + library + program
         try:
             posix.mkdir(path, 0o700)
         except FileExistsError:
@@ -107,6 +114,8 @@ def _write(directory: int, place: str, data: bytes) -> None:
     file = _open(new, OPEN_NEW, directory)
     try:
         flock(file, LOCK_EX | LOCK_NB)
+        if not _is_named(new, directory, file):
+            return  # who had the lock has given it its name meanwhile
         posix.ftruncate(file, 0)
         while data:
             data = data[posix.write(file, data) :]
@@ -115,8 +124,13 @@ def _write(directory: int, place: str, data: bytes) -> None:
         posix.close(file)
 
 
+def _is_named(name: str, directory: int, file: int) -> bool:
+    """Whether the name is still that of the open file. Raises OSError."""
+    return posix.stat(name, dir_fd=directory).st_ino == posix.fstat(file).st_ino
+
+
 def _library() -> bytes:
-    """The libseccomp that is loaded here, as `_sign` has it; empty where it is no file."""
+    """The libseccomp that is loaded here, as `_sign` has it; empty where it is no file. Raises OSError."""
     fd, maps = posix.open("/proc/self/maps", posix.O_RDONLY | posix.O_CLOEXEC), b""
     try:
         while block := posix.read(fd, LIMIT):

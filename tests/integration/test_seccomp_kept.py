@@ -37,12 +37,13 @@ def kept(runtime: Runtime) -> Path:
     return file
 
 
-def replace_program(file: Path, more: bytes = b"") -> None:
+def replace_program(file: Path) -> None:
     """Have the file allow everything, its owner and mode as they are."""
     data = file.read_bytes()
-    _, size, library, _ = struct.unpack_from("<4Q", data)
+    _, size, library, _, flags = struct.unpack_from("<5Q", data)
     with file.open("wb") as opened:
-        opened.write(data[: 32 + size + library] + ALLOW_ALL + more)
+        head = struct.pack("<5Q", 1, size, library, len(ALLOW_ALL), flags)
+        opened.write(head + data[40 : 40 + size + library] + ALLOW_ALL)
 
 
 def test_the_second_container_has_it_without_libseccomp(
@@ -85,11 +86,16 @@ def shorter(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:20])
 
 
+def cut_off(file: Path) -> None:
+    """As by a writer that was killed."""
+    file.write_bytes(file.read_bytes()[:-1])
+
+
 def other_library(file: Path) -> None:
     """As after an upgrade: the file of the library has changed."""
     data = bytearray(file.read_bytes())
-    _, size, library, _ = struct.unpack_from("<4Q", data)
-    data[32 + size + library - 1] ^= 1
+    _, size, library, *_ = struct.unpack_from("<5Q", data)
+    data[40 + size + library - 1] ^= 1
     file.write_bytes(data)
 
 
@@ -127,8 +133,8 @@ def fifo(file: Path) -> None:
 
 
 CHANGES = [
-    longer, shorter, other_library, writable, directory_writable, somebody_elses, directory_somebody_elses, link,
-    directory_link, fifo,
+    longer, shorter, cut_off, other_library, writable, directory_writable, somebody_elses, directory_somebody_elses,
+    link, directory_link, fifo,
 ]  # fmt: skip
 
 
