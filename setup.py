@@ -153,16 +153,37 @@ def build_launcher(target: str, package: str, version: str, site_packages: str =
     compile_program(target, LAUNCHER_SOURCES, flags, ["ocirt/linux/shim.c", "-ldl"])
 
 
+def forget_if_changed(target: str, command: list[str]) -> None:
+    """Remove what another command made, or the same of other libraries: an update's may be older than what is built."""
+    archives = [word.removeprefix("-l:") for word in command if word.endswith(".a")]
+    found = [subprocess.check_output([*compiler(), f"-print-file-name={name}"], text=True).strip() for name in archives]
+    files = [f"{path} {os.stat(path).st_ino} {os.stat(path).st_size} {os.stat(path).st_mtime_ns}" for path in found]
+    stamp, text = target + ".made-by", "\n".join([*command, *files, ""])
+    try:
+        with open(stamp, encoding="utf-8") as file:
+            same = file.read() == text
+    except OSError:
+        same = False
+    if not same:
+        with suppress(FileNotFoundError):
+            os.remove(target)
+        with open(stamp, "w", encoding="utf-8") as file:
+            file.write(text)
+
+
 def build_frozen_launcher(target: str, package: str, flags: list[str]) -> None:
     """The launcher with an interpreter that has loaded the modules already (freeze.h). Raises SystemExit."""
     raw = os.path.join(HERE, "build", "frozen", os.path.relpath(target, HERE).replace(os.sep, "-"))
-    os.makedirs(os.path.dirname(raw), exist_ok=True)
+    for path in (raw, target):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
     table = raw + ".c"
     run(sys.executable, os.path.join(LAUNCHER_SOURCES, "bind.py"), table)
     shim = [f"ocirt/linux/{name}.c" for name in ("shim", "shim_namespace", "bpf")]
     fixed = ["-DOCIRT_LINKED", "-fno-pie", "-no-pie", "-rdynamic"]
     wraps = [f"-Wl,--wrap={name}" for name in ("malloc", "calloc", "realloc", "free")]
-    compile_program(raw, LAUNCHER_SOURCES, [*flags, *fixed], [*shim, table, *wraps, *static_python()])
+    libraries = [*shim, table, *wraps, *static_python()]
+    forget_if_changed(raw, [*compiler(), *flags, *fixed, *libraries])
+    compile_program(raw, LAUNCHER_SOURCES, [*flags, *fixed], libraries)
     run(sys.executable, os.path.join(LAUNCHER_SOURCES, "freeze.py"), raw, os.path.dirname(package), target)
 
 

@@ -149,7 +149,7 @@ class Birth:
     # -- side effects --------------------------------------------------------------------------------------------------
 
     def __enter__(self) -> Birth:
-        self.directory = calls.Fd(state.claim(self.root, self.container_id))
+        state.claim_into(self.directory, self.root, self.container_id)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:

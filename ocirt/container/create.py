@@ -5,6 +5,7 @@ from __future__ import annotations
 from ocirt.container.birth import Birth
 from ocirt.container.prepare import Named, Options
 from ocirt.linux._kernel import lib
+from ocirt.spawn import parent
 
 __all__ = ["Options", "create"]
 
@@ -22,4 +23,5 @@ def create(root: str, container_id: str, bundle: str, *, options: Options) -> No
         birth.connect_console()
         birth.bring_up(lib.SYNC_CREATED)
         birth.settle()
+        parent.complete()
         birth.init.go(lib.SYNC_CREATED)

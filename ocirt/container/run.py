@@ -7,6 +7,7 @@ from ocirt.container.birth import Birth
 from ocirt.container.prepare import Named
 from ocirt.linux import calls
 from ocirt.linux._kernel import lib
+from ocirt.spawn import parent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ def bring_to_life(birth: Birth, console: ModuleType | None) -> Relay | None:
         birth.init.go(lib.SYNC_START)
         birth.init.executed()
         poststart(birth)
+        if not console:
+            parent.complete()
         return relay
 
 

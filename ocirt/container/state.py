@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 __all__ = [
-    "State", "claim", "document", "keep", "living", "lock", "public", "read", "read_at", "read_file", "remove", "sweep",
-    "write", "write_file",
+    "State", "claim", "claim_into", "document", "keep", "living", "lock", "public", "read", "read_at", "read_file",
+    "remove", "sweep", "write", "write_file",
 ]  # fmt: skip
 
 KEPT = 64  # plans of exec in one directory
@@ -45,9 +45,10 @@ OPEN_ROOT = posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC
 OPEN_NEW = posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_NOFOLLOW | posix.O_CLOEXEC
 
 
-def claim(root: str, container_id: str) -> int:
+def claim(root: str, container_id: str, into: Fd | None = None) -> int:
     """Take the id: the fd of its new directory, locked, still empty and marked. Makes the root where it is missing.
 
+    `into` has the fd before this returns: whoever is interrupted then finds it there.
     Raises ContainerExists, InvalidID, SystemCallError, ContainerError for a root that is not ours alone.
     """
     check_id(container_id)
@@ -58,6 +59,8 @@ def claim(root: str, container_id: str) -> int:
             made = _mkdir(container_id, MARK, directory.number)
             fd = posix.open(container_id, OPEN_DIRECTORY, dir_fd=directory.number)
         if _take(fd):
+            if into:
+                into.number = fd
             return fd
     except OSError as error:
         _give_up(path if made else "", fd)
@@ -70,6 +73,16 @@ def claim(root: str, container_id: str) -> int:
         raise
     posix.close(fd)
     raise ContainerExists(container_id)
+
+
+def claim_into(directory: Fd, root: str, container_id: str) -> None:
+    """`claim`, whose fd is in `directory` before anything can come between; interrupted, nothing is left."""
+    try:
+        claim(root, container_id, directory)
+    except KeyboardInterrupt:
+        directory.close()
+        sweep(root, container_id)
+        raise
 
 
 def write(directory: int, state: State) -> None:

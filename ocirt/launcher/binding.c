@@ -4,19 +4,34 @@
 
 #include <string.h>
 
+/* One of `const int *`. */
+static bool take_int(int *ret_number, PyObject *given)
+{
+	long number = PyLong_AsLong(given);
+
+	if (number != (int)number)
+		PyErr_SetString(PyExc_OverflowError, "the number is too large");
+	*ret_number = (int)number;
+	return !PyErr_Occurred();
+}
+
 /* A list or tuple of numbers, as `const int *`. */
 static bool take_list(struct argument *argument, PyObject *given)
 {
 	PyObject *items = PySequence_Fast(given, "a list of numbers is wanted");
-	Py_ssize_t count = items ? PySequence_Fast_GET_SIZE(items) : -1;
+	Py_ssize_t count = items ? PySequence_Fast_GET_SIZE(items) : 0;
+	bool good = items != NULL;
 
-	if (count > LIST_MAX)
-		PyErr_SetString(PyExc_OverflowError, "the list is too long");
-	for (Py_ssize_t i = 0; i < count && count <= LIST_MAX; i++)
-		argument->list[i] = (int)PyLong_AsLong(PySequence_Fast_GET_ITEM(items, i));
+	argument->list = PyMem_Calloc((size_t)count + 1, sizeof(int));
+	if (!argument->list) {
+		(void)PyErr_NoMemory();
+		good = false;
+	}
+	for (Py_ssize_t i = 0; good && i < count; i++)
+		good = take_int(argument->list + i, PySequence_Fast_GET_ITEM(items, i));
 	Py_XDECREF(items);
 	argument->data = argument->list;
-	return !PyErr_Occurred();
+	return good;
 }
 
 /* A number, negative ones as their two's complement. */
@@ -37,6 +52,7 @@ static bool take_memory(struct argument *argument, PyObject *given, int flags)
 static bool take(struct argument *argument, char kind, PyObject *given)
 {
 	argument->view.obj = NULL;
+	argument->list = NULL;
 	switch (kind) {
 	case 'i': return take_number(argument, given);
 	case 'v': return take_list(argument, given);
@@ -55,7 +71,7 @@ bool take_arguments(struct argument *ret_arguments, const char *kinds, PyObject 
 	}
 	for (size_t i = 0; i < wanted; i++)
 		if (!take(ret_arguments + i, kinds[i], given[i])) {
-			release_arguments(ret_arguments, i);
+			release_arguments(ret_arguments, i + 1);
 			return false;
 		}
 	return true;
@@ -63,8 +79,10 @@ bool take_arguments(struct argument *ret_arguments, const char *kinds, PyObject 
 
 void release_arguments(struct argument *arguments, size_t count)
 {
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < count; i++) {
 		PyBuffer_Release(&arguments[i].view); /* nothing where there is no object */
+		PyMem_Free(arguments[i].list);
+	}
 }
 
 /* ffi.from_buffer([type, ]buffer), ffi.string(text): here a buffer is what a function takes. */

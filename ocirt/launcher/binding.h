@@ -7,13 +7,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define LIST_MAX 256 /* more than the descriptors that a message can have */
-
 struct argument {
 	uint64_t number;
 	void *data;
 	Py_buffer view; /* `obj` is NULL where there is nothing to release */
-	int list[LIST_MAX];
+	int *list;      /* ours; NULL where there is none */
 };
 
 struct constant {

@@ -6,6 +6,7 @@ or a person is reading, completes the interpreter first. The launcher gives
     pack           the file that it is in, with the attic at its end
     unchanged      function of a directory and sources: whether these are still what they were when they were packed
     complete       function that does what is left of the interpreter's start
+    hold           function after which no signal interrupts any more
     offer          function that gives (socket, doorbell, pid) of an ocirt-init that waits already, or 0
 and calls `start`; or, at build time, `freeze`, and `start` in each process of the frozen program.
 """
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
     def unchanged(directory: str, packed: Sequence[tuple[str, int]]) -> int: ...
     def complete() -> None: ...
+    def hold() -> int: ...
     def offer() -> tuple[int, int, int] | int: ...
 
 
@@ -281,7 +283,7 @@ def start(verb: str, directory: str, directories: Sequence[str], kept: tuple[byt
     except Exception:
         return False
     parent_of_init = sys.modules["ocirt.spawn.parent"]
-    parent_of_init.offer = offer  # type: ignore[attr-defined]
+    parent_of_init.offer, parent_of_init.hold = offer, hold  # type: ignore[attr-defined]
     place(parent_of_init, "module")  # it looks for a file beside itself
     if verb == "exec":
         sys.modules["ocirt.container.exec"].kept = kept  # type: ignore[attr-defined]

@@ -58,11 +58,15 @@ static void take_environment(void)
 
 PyObject *thaw(void)
 {
+	pthread_key_t key, taken = 0;
+
 	/* Those before them a constructor may have taken, in the process that was frozen and not in this one. */
-	for (pthread_key_t key = 0; key + 1 < frozen.end;)
-		if ((key = next_key()) >= frozen.end)
-			fail("start Python", "the frozen interpreter does not fit this C library");
-	(void)pthread_setspecific(frozen.key, frozen.thread);
+	do {
+		key = next_key();
+		taken += key >= frozen.key;
+	} while (key + 1 < frozen.end);
+	if (key >= frozen.end || taken != frozen.end - frozen.key || pthread_setspecific(frozen.key, frozen.thread) != 0)
+		return NULL; /* a preloaded library has one of them */
 	frozen.thread->thread_id = PyThread_get_thread_ident();
 	PyEval_RestoreThread(frozen.thread);
 	PyOS_BeforeFork();
@@ -148,7 +152,7 @@ static void make_interpreter(void)
 {
 	static const char *const none[] = { NULL };
 
-	lend_memory(own_arenas(1UL << 20));
+	lend_memory(own_arenas());
 	drop_module("_sha2");
 	if (PyImport_AppendInittab("ocirt.linux._kernel", PyInit_kernel) < 0)
 		fail("start Python", strerror(ENOMEM));
@@ -161,7 +165,7 @@ static void make_interpreter(void)
 	(void)pthread_key_delete(frozen.end);
 }
 
-/* What is of this process, and set in each: so the program is the same each time that it is made. */
+/* What is of this process alone, and set in each. */
 static void leave_interpreter(void)
 {
 	frozen.thread = PyEval_SaveThread();
@@ -172,7 +176,7 @@ static void leave_interpreter(void)
 #endif
 }
 
-void freeze(const char *parent)
+static _Noreturn void freeze(const char *parent)
 {
 	char *pack;
 	size_t size;
@@ -189,5 +193,14 @@ void freeze(const char *parent)
 	frozen.ready = true;
 	write_data();
 	_exit(EXIT_SUCCESS);
+}
+
+void need_frozen(int argc, char *const argv[])
+{
+	if (frozen.ready)
+		return;
+	if (argc == 3 && strcmp(argv[1], "--freeze") == 0)
+		freeze(argv[2]);
+	fail("the program has lost its frozen data", "it has to be built anew");
 }
 #endif

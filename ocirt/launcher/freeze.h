@@ -12,6 +12,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* CPython's arenas since 3.10; one that is aligned to itself takes one entry of the tree that finds it. */
+#define ARENA (1UL << 20)
+#define ARENAS 3UL
+
 #ifndef OCIRT_LINKED
 static inline bool is_frozen(void)
 {
@@ -22,6 +26,12 @@ static inline struct _object *thaw(void)
 {
 	return NULL;
 }
+
+static inline void need_frozen(int argc, char *const argv[])
+{
+	(void)argc;
+	(void)argv;
+}
 #else
 
 /* ---- freeze.c ---- */
@@ -29,11 +39,14 @@ static inline struct _object *thaw(void)
 /* True in a program with a frozen interpreter. */
 bool is_frozen(void);
 
-/* The names in boot.py, in the interpreter that was frozen, which is this thread's from now on. */
+/* The names in boot.py, in the interpreter that was frozen, which is this thread's from now on; NULL where it can't be. */
 struct _object *thaw(void);
 
-/* Freezes, and writes the program's data to stdout. `parent`: the directory of the package that has the pack. */
-_Noreturn void freeze(const char *parent);
+/*
+ * In a program that is to be frozen, or has lost what was: ends it. With --freeze DIRECTORY, of the package that has the
+ * pack, an interpreter is frozen and the program's data are written to stdout.
+ */
+void need_frozen(int argc, char *const argv[]);
 
 /* ---- heap.c ---- */
 
@@ -41,8 +54,8 @@ _Noreturn void freeze(const char *parent);
 void begin_own_heap(void);
 void end_own_heap(void);
 
-/* Where CPython's arenas are in a program that can be frozen. */
-char *own_arenas(size_t size);
+/* Where CPython's arenas are in a program that can be frozen, aligned. */
+char *own_arenas(void);
 #endif
 
 #endif

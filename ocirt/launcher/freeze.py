@@ -24,6 +24,7 @@ LOAD, DYNAMIC = 1, 2
 WRITABLE = 2
 INIT_ARRAY_SIZE = 27
 HIGH = 1 << 32
+PROGBITS, NOBITS, TLS = 1, 8, 0x400
 
 
 HEAD = struct.Struct("<7Q")  # write_data of freeze.c
@@ -42,7 +43,9 @@ class Dump(NamedTuple):
 def dump(program: str, parent: str) -> Dump:
     """Run the program. Raises CalledProcessError, SystemExit."""
     # Without an environment: what is the build's own has no place in the program.
-    done = subprocess.run([program, parent], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, env={}, check=True)
+    done = subprocess.run(
+        [program, "--freeze", parent], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, env={}, check=True
+    )
     start, end, thread, *set_anew = HEAD.unpack_from(done.stdout)
     begin = HEAD.size + 8 + struct.unpack_from("<Q", done.stdout, HEAD.size)[0]
     data = done.stdout[begin:]
@@ -59,7 +62,21 @@ def data_of(program: str, parent: str) -> tuple[int, bytes]:
         # The heap is low, among what is code as well: but code is the same the next time.
         if place in again and (value >= HIGH or value != again[place]):
             raise SystemExit(f"at {place:#x} is a pointer to what is elsewhere each time, {value:#x}")
-    return one.start, one.data.rstrip(b"\0")
+    return one.start, cleared(one)
+
+
+def cleared(found: Dump) -> bytes:
+    """The data without what is set in each process."""
+    data = bytearray(found.data)
+    places = {place for place in found.set_anew if found.start <= place < found.start + len(data)}
+    thread = struct.pack("<Q", found.thread)
+    at = data.find(thread)
+    while at >= 0:
+        places.add(found.start + at)
+        at = data.find(thread, at + 8)
+    for place in places:
+        data[place - found.start : place - found.start + 8] = bytes(8)
+    return bytes(data)
 
 
 def strays(found: Dump) -> dict[int, int]:
@@ -153,11 +170,13 @@ class Program:
         raise SystemExit("no segment of data")
 
     def move_sections(self, addresses: range, place: int) -> None:
-        """For debuggers: where in the file the sections are now."""
+        """Where in the file the sections are now, for strip(1) and debuggers; all of them have their bytes there."""
         for at in self.sections:
             values = list(SECTION.unpack_from(self.image, at))
             if values[3] in addresses:
                 values[4] = place + values[3] - addresses.start
+                if values[1] == NOBITS and not values[2] & TLS:
+                    values[1] = PROGBITS
                 SECTION.pack_into(self.image, at, *values)
 
 

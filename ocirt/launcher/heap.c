@@ -13,7 +13,6 @@
 #include <string.h>
 
 #define HEAP_SIZE (3UL << 20)
-#define ARENAS_SIZE (4UL << 20)
 #define GRAIN 16UL
 #define SIZES 1024UL /* free lists, by grains */
 
@@ -31,7 +30,7 @@ static struct block *freed[SIZES];
 static size_t used;
 static bool making;
 static _Alignas(GRAIN) char heap[HEAP_SIZE];
-static char arenas[ARENAS_SIZE];
+static char arenas[(ARENAS + 1) * ARENA];
 
 void begin_own_heap(void)
 {
@@ -43,10 +42,9 @@ void end_own_heap(void)
 	making = false;
 }
 
-/* Aligned to `size`, which is a power of two. */
-char *own_arenas(size_t size)
+char *own_arenas(void)
 {
-	return (char *)(((uintptr_t)arenas + size - 1) & ~(size - 1));
+	return (char *)(((uintptr_t)arenas + ARENA - 1) & ~(ARENA - 1));
 }
 
 static bool is_own(const void *data)

@@ -17,15 +17,16 @@ _Noreturn void fail(const char *what, const char *why)
 /* The package reports its own errors; what is left is one that cannot be loaded at all. */
 _Noreturn void fail_with_exception(const char *what)
 {
-	PyObject *text, *value;
+	PyObject *text, *value, *type;
 
 #if PY_VERSION_HEX >= 0x030c0000
 	value = py.PyErr_GetRaisedException();
+	type = value ? (PyObject *)Py_TYPE(value) : NULL;
 #else
-	PyObject *type, *traceback;
-	py.PyErr_Fetch(&type, &value, &traceback);
+	PyObject *traceback;
+	py.PyErr_Fetch(&type, &value, &traceback); /* no value: one that was set from C and that no Python has seen */
 #endif
-	if (value && (PyObject *)Py_TYPE(value) == *py.PyExc_KeyboardInterrupt) {
+	if (type == *py.PyExc_KeyboardInterrupt) {
 		(void)dprintf(STDERR_FILENO, "ocirt: interrupted\n");
 		_exit(EXIT_FAILURE);
 	}

@@ -207,10 +207,7 @@ int main(int argc, char *argv[])
 	const char *lean = NULL;
 	bool early = false;
 
-#ifdef OCIRT_LINKED
-	if (!is_frozen())
-		freeze(argv[1]);
-#endif
+	need_frozen(argc, argv);
 	set_up_descriptors();
 	(void)signal(SIGCHLD, SIG_DFL); /* a caller that ignores it would have the kernel reap what we wait for */
 	if (argc > 1 && parse(argv + 1, &command)) {

@@ -11,13 +11,11 @@
 #include "libpython.h"
 
 #include <malloc.h>
+#include <stdlib.h>
 #include <stdint.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* CPython's since 3.10; one that is aligned to itself takes one entry of the tree that finds it. */
-#define ARENA (1UL << 20)
-#define ARENAS 3UL
 #define STEP (32 * 4096UL)
 /* What a `create` is known to use: less would leave faults, more would be cleared for nothing. */
 #define ARENAS_USED (320 * 4096UL)
@@ -81,6 +79,8 @@ static void *allocate(void *unused, size_t size)
 	void *arena;
 
 	(void)unused;
+	if (size != ARENA) /* of the stack of frames */
+		return calloc(1, size);
 	if (memory.arenas && memory.taken + size <= ARENAS * ARENA) {
 		memory.taken += size;
 		return memory.arenas + memory.taken - size;
@@ -94,7 +94,9 @@ static void release(void *unused, void *arena, size_t size)
 	bool ours = memory.arenas && (char *)arena >= memory.arenas && (char *)arena < memory.arenas + ARENAS * ARENA;
 
 	(void)unused;
-	if (!ours) /* the thread may not be done with ours */
+	if (size != ARENA)
+		free(arena);
+	else if (!ours) /* the thread may not be done with ours */
 		(void)munmap(arena, size);
 }
 

@@ -139,12 +139,12 @@ class Packer:
         self.packed[path] = found[3]
         linked = trees.Linked(loaded)
         tree = linked.visit(trees.Stubs(self.hot.get(name, set()), self.attic).visit(self.tree(name)))
-        return (name, kind, trees.with_one_stub(trees.compiled(tree, path.name)), tuple(linked.links))
+        return (name, kind, trees.with_one_stub(trees.compiled(tree, name)), tuple(linked.links))
 
     def demand(self, found: Found) -> None:
         """What is loaded when it is asked for."""
         name, kind, path, mtime = found
-        body = trees.compiled(self.trees[name], path.name) if isinstance(path, Path) else path
+        body = trees.compiled(self.trees[name], name) if isinstance(path, Path) else path
         self.later[name] = (self.attic.put(body), kind, mtime)
 
     def entries(self, found: list[Found], loaded: set[str]) -> tuple[Entry, ...]:
@@ -194,7 +194,7 @@ def main() -> None:
     demanded = [found for found in recorder.take(ON_DEMAND) if found[0].startswith("ocirt.")]
     packer = Packer([found for every in verbs.values() for found in every], read_hot(here / "hot.txt"))
     packer.trees |= trees_of(demanded)
-    boot = trees.compiled(trees.lean_tree(here / "boot.py"), "boot.py")
+    boot = trees.compiled(trees.lean_tree(here / "boot.py"), "boot")
     entries = packer.entries(common, set())
     in_all = {name for name, *_ in entries}
     # Each in a piece of its own: a verb does not unmarshal what another needs.

@@ -48,6 +48,20 @@ static PyObject *offer(PyObject *self, PyObject *unused)
 	return py.Py_BuildValue("iii", socket, doorbell, pid);
 }
 
+/* From now on nobody interrupts: what was made is the caller's, and to be told of. What has come before still does. */
+static PyObject *hold(PyObject *self, PyObject *unused)
+{
+	sigset_t blocked;
+
+	(void)self;
+	(void)unused;
+	(void)sigemptyset(&blocked);
+	for (size_t i = 0; i < sizeof(interrupting) / sizeof(*interrupting); i++)
+		(void)sigaddset(&blocked, interrupting[i]);
+	(void)pthread_sigmask(SIG_BLOCK, &blocked, NULL);
+	return py.PyLong_FromLong(0);
+}
+
 /* unchanged(directory, ((path, mtime), …)): whether the files below it are as old as that. */
 static PyObject *unchanged(PyObject *self, PyObject *arguments)
 {
@@ -141,6 +155,7 @@ PyObject *boot(const char *pack, size_t size)
 {
 	static PyMethodDef completion = { "complete", complete, METH_NOARGS, NULL };
 	static PyMethodDef comparing = { "unchanged", unchanged, METH_VARARGS, NULL };
+	static PyMethodDef holding = { "hold", hold, METH_NOARGS, NULL };
 	static PyMethodDef offering = { "offer", offer, METH_NOARGS, NULL };
 	PyObject *parts = py.PyMarshal_ReadObjectFromString(pack, (Py_ssize_t)size);
 	PyObject *names = py.PyDict_New();
@@ -153,6 +168,7 @@ PyObject *boot(const char *pack, size_t size)
 		{ "pack", py.PyMemoryView_FromMemory((char *)pack, (Py_ssize_t)size, PyBUF_READ) },
 		{ "complete", py.PyCMethod_New(&completion, NULL, NULL, NULL) },
 		{ "unchanged", py.PyCMethod_New(&comparing, NULL, NULL, NULL) },
+		{ "hold", py.PyCMethod_New(&holding, NULL, NULL, NULL) },
 		{ "offer", py.PyCMethod_New(&offering, NULL, NULL, NULL) },
 	};
 

@@ -221,11 +221,14 @@ void run_python(int argc, char *const argv[], const char *lean, bool early)
 	if (lean)
 		open_extensions(directories);
 	start = is_frozen() ? thaw() : begin(lean, parent, paths);
-	if (start && !start_modules(start, lean, parent, directories)) {
+	if (start ? !start_modules(start, lean, parent, directories) : is_frozen()) {
 		discard_init();
 		exec_python(argc, argv, paths);
 	}
-	code = call_main(argc, argv, start != NULL);
+	/* Of the others some wait, in calls that only a whole interpreter's signals end. */
+	if (start && !lean && !py.PyImport_ImportModule("signal"))
+		fail_with_exception("start Python");
+	code = call_main(argc, argv, start && lean);
 	discard_init();
 	_exit(code); /* no finalization: the kernel frees faster */
 }

@@ -53,8 +53,11 @@ def lean_tree(path: Path) -> ast.Module:
 
 
 def compiled(tree: ast.Module, name: str) -> CodeType:
-    """The code of a module, without docstrings and assertions."""
-    return compile(ast.fix_missing_locations(tree), name, "exec", optimize=2, dont_inherit=True)
+    """The code of a module, without docstrings and assertions.
+
+    Its file is none: a traceback would quote one of that name in the working directory.
+    """
+    return compile(ast.fix_missing_locations(tree), f"<{name}>", "exec", optimize=2, dont_inherit=True)
 
 
 def inner_code(code: CodeType) -> CodeType:

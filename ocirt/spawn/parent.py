@@ -31,6 +31,8 @@ PROGRAM = "_bin/ocirt-init"
 # Set by the launcher (boot.py), which starts an init while the interpreter starts: (socket, doorbell, pid),
 # or 0 for none.
 offer: Callable[[], tuple[int, int, int] | int] | None = None
+# After which no signal interrupts any more: the launcher's, for a container that is complete and the caller's.
+hold: Callable[[], object] | None = None
 
 
 def program_path() -> str:
@@ -190,6 +192,12 @@ class Init:
                     pass
         self.first = self.pid = 0
         return status
+
+
+def complete() -> None:
+    """There is a container, which a signal from now on must not make an error of; one that came before still does."""
+    if hold:
+        hold()
 
 
 def spawn(state_dir: str, preserve: int = 0, keep: Sequence[int] = ()) -> Init:

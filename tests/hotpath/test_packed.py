@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -112,6 +113,24 @@ def test_an_error_completes_the_interpreter_and_is_told(traced: Traced, bundle: 
     assert "config.json:1: /root: " in text
     assert "Traceback" not in text
     assert any("encodings" in call for call in calls)
+
+
+def test_a_signal_before_the_first_line_of_python_is_told_too(bundle: Path) -> None:
+    """Once it is caught: at each of the calls that say so, of which the others end the process."""
+    command = [LAUNCHER, "--root", bundle / "root", "create", "--bundle", bundle, "packed"]
+    for number in range(1, 12):
+        inject = ["-e", "trace=rt_sigaction", "-e", f"inject=rt_sigaction:signal=SIGINT:when={number}"]
+        with (bundle / "out").open("wb") as out:  # no pipe: a created container keeps what it inherits
+            done = subprocess.run(
+                ["strace", "-o", bundle / "log", *inject, *command],
+                stdin=subprocess.DEVNULL, stdout=out, stderr=out, timeout=60, check=False,
+            )  # fmt: skip
+        if "--- SIGINT" not in (bundle / "log").read_text():
+            break
+        said = (done.returncode, (bundle / "out").read_text())
+        assert said in {(1, "ocirt: interrupted\n"), (-signal.SIGINT, "")}, number
+    assert number > 6
+    subprocess.run([LAUNCHER, "--root", bundle / "root", "delete", "packed", "--force"], check=True)
 
 
 def test_the_init_that_was_started_early_is_reaped_after_an_error(traced: Traced, bundle: Path) -> None:

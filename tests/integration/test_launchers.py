@@ -1,11 +1,13 @@
-"""The other ways in which the launcher gets its interpreter: libpython opened at each start, and Python executed."""
+"""The launcher's interpreter: frozen, and the other ways in which it gets one: libpython opened, Python executed."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -99,3 +101,47 @@ def test_a_changed_source_counts(stale: str, runtime: Runtime) -> None:
     done = runtime.run("list", "--format", "table")
     assert done.stdout.startswith("ID ")
     assert "container is nowhere" in runtime.run("resume", "none", check=False).stderr
+
+
+ENDING = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+
+@pytest.mark.parametrize("number", ENDING, ids=lambda number: number.name)
+@pytest.mark.parametrize("waiting", ["events --interval 60s", "update -r -"])
+def test_a_signal_ends_a_command_that_waits(
+    runtime: Runtime, make_bundle: MakeBundle, waiting: str, number: signal.Signals
+) -> None:
+    """It makes nothing that would have to be undone: SIGINT is told, the others end it as they end any program."""
+    container = runtime.start(make_bundle(args=["sleep", "600"]))
+    command = [runtime.program, "--root", str(runtime.root), *waiting.split(), container.id]
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    time.sleep(0.5)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=5)
+    expected = (1, "ocirt: interrupted\n") if number == signal.SIGINT else (-number, "")
+    assert (process.returncode, said) == expected
+
+
+def test_a_traceback_quotes_nothing_of_the_working_directory(runtime: Runtime, tmp_path: Path) -> None:
+    """For an engine that is the bundle."""
+    for name in ("main.py", "boot.py", "attic", "<ocirt.cli.main>"):
+        (tmp_path / name).write_text("OF THE BUNDLE\n" * 1000)
+    done = runtime.run("--debug", "create", "--bundle", "/none", "x", check=False, cwd=tmp_path)
+    assert done.code == 1
+    assert "Traceback" in done.stderr
+    assert "OF THE BUNDLE" not in done.stderr
+
+
+@pytest.mark.parametrize("verb", ["run", "exec"])
+def test_many_descriptors_are_handed_on(runtime: Runtime, make_bundle: MakeBundle, verb: str) -> None:
+    flags, script = ["--preserve-fds", "300"], ["sh", "-c", "test -e /proc/self/fd/302 && echo there"]
+    with Path(os.devnull).open() as opened:
+        kept = {"preexec_fn": lambda: [os.dup2(opened.fileno(), fd) for fd in range(3, 303)], "close_fds": False}
+        if verb == "run":
+            done = runtime.run_container(make_bundle(args=script), *flags, check=True, **kept)
+        else:
+            container = runtime.start(make_bundle(args=["sleep", "600"]))
+            done = container.exec(*script, flags=flags, **kept)
+    assert done.stdout == "there\n"
