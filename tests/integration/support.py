@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pytest
+
 Json = dict[str, Any]
 # What every command that starts an interpreter opens, and no other does.
 INTERPRETER = "/_json."
@@ -77,6 +79,13 @@ def merged(base: Any, change: Any) -> Any:
         else:
             result[key] = merged(result.get(key), value)
     return result
+
+
+def needs_open_way(program: str) -> None:
+    """Skip a test in which another user runs the program, where only its owner may go: a checkout below /root."""
+    for directory in Path(program).resolve().parents:
+        if not directory.stat().st_mode & 0o001:
+            pytest.skip(f"the checkout is in {directory}, which other users may not enter")
 
 
 def wait_for(condition: Callable[[], Any], what: str = "the condition", seconds: float = 10.0) -> Any:

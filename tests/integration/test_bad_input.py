@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.support import BASE, Result, Runtime, merged
+from tests.integration.support import BASE, Result, Runtime, merged, needs_open_way
 from tests.unit.config.invalid import INVALID
 
 NOBODY: dict[str, Any] = {"user": 65534, "group": 65534, "extra_groups": []}
@@ -237,11 +237,13 @@ def test_what_is_no_config_file_is_refused_at_once(case: str, runtime: Runtime, 
 def test_a_config_that_the_user_may_not_read_is_named(runtime: Runtime, config_only: ConfigOnly) -> None:
     path = config_only() / "config.json"
     path.chmod(0o600)
+    needs_open_way(runtime.program)
     result = runtime.run("create", "--bundle", str(path.parent), "x", **NOBODY)
     refused(result, f'cannot read "{path}": permission denied')
 
 
 def test_an_ordinary_user_without_a_place_for_state_is_told(runtime: Runtime, config_only: ConfigOnly) -> None:
+    needs_open_way(runtime.program)
     result = runtime.run("--root", "/root/x", "create", "--bundle", str(config_only()), "x", **NOBODY)
     refused(result, 'make the state directory "/root/x/x": permission denied')
 

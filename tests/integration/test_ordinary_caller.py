@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.support import BASE, DEV, PROC, PTS, Bundle, Json, Runtime, wait_for
+from tests.integration.support import BASE, DEV, PROC, PTS, Bundle, Json, Runtime, needs_open_way, wait_for
 from tests.integration.views import (
     MAPPED,
     SUBORDINATE,
@@ -30,6 +30,7 @@ CALLER = 12345
 
 def as_caller(runtime: Runtime, scratch: Path, *before: str) -> None:
     """From here on CALLER calls the runtime, with a state root of its own; `before` is a command that wraps it."""
+    needs_open_way(runtime.program)
     home = scratch / "home"
     home.mkdir(mode=0o700)
     os.chown(home, CALLER, CALLER)
