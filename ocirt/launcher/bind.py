@@ -78,7 +78,7 @@ def source() -> str:
     text = _build.between_marks(_build.HERE / "shim.h") + _build.between_marks(_build.LAUNCHER / "quick.h")
     found = functions(text)
     enumerators = ", ".join(re.findall(r"enum \{ (.*?) \};", text)).split(", ")
-    numbers = re.findall(r"#define (\w+)", _build.wire_constants()) + enumerators
+    numbers = _build.wire_names() + enumerators
     methods = [f'\t{{ "{name}", (PyCFunction)(void (*)(void))bound_{name}, METH_FASTCALL, NULL }},' for name in found]
     constants = [f'\t{{ "{name}", {name} }},' for name in numbers]
     return "\n".join([

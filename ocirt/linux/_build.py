@@ -37,20 +37,20 @@ def operations() -> str:
     return " ".join(f"{name}:{kinds}" for name, kinds in re.findall(r'OP\((\w+),\s*"(\w*)"\)', text))
 
 
-def wire_constants() -> str:
-    """Every enumerator of wire.h, as cffi's "the compiler knows the value" constants."""
+def wire_names() -> list[str]:
+    """Every enumerator and limit of wire.h."""
     text = re.sub(r"/\*.*?\*/", "", (INIT / "wire.h").read_text(), flags=re.DOTALL)
     bodies = ",".join(re.findall(r"enum \{(.*?)\};", text, re.DOTALL))
     names = [item.split("=")[0].strip() for item in bodies.split(",")]
     names += ["SLOT_COUNT", "SLOT_PLAN", "SLOT_BELL", "SLOT_CGROUP", "SLOT_TARGET", "OP_MAX_ARGS", "PLAN_MAX"]
     names += ["MESSAGE_HEAD", "MSG_TEXT_MAX", "MSG_FDS_MAX"]
-    return "\n".join(f"#define {name} ..." for name in names if name)
+    return [name for name in names if name]
 
 
 def kernel() -> FFI:
     """The module ocirt.linux._kernel."""
     ffi = FFI()
-    ffi.cdef(wire_constants())
+    ffi.cdef("\n".join(f"#define {name} ..." for name in wire_names()))  # cffi: the compiler knows the value
     ffi.cdef("static const char *const ocirt_operations; static const uint64_t ocirt_plan_magic;")
     ffi.cdef(
         "struct message { uint32_t type; uint32_t value; uint32_t error; uint32_t detail; char text[1024]; };"
