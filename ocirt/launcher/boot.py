@@ -53,15 +53,19 @@ attic = pack[len(pack) - attic_size :]
 awake: dict[int, FunctionType] = {}
 spaces: dict[str, dict[str, Any]] = {}
 made: list[tuple[ModuleType, str]] = []
-objects: dict[str, str] = {}  # module → shared object, of those that a frozen program loads when it is started
 parent = ""
 search: Sequence[str] = ()
 
 
 class Frozen:
-    """A program is being frozen, or was and is not started yet: `yes`, and the names that it lacks until then."""
+    """A program is being frozen, or was and is not started yet: `yes`, and what it lacks until then.
+
+    objects    modules that are shared objects
+    links      names bound to what these have
+    """
 
     yes = False
+    objects: set[str] = set()  # noqa: RUF012 - one of its kind
     links: list[tuple[dict[str, Any], str, str, str]] = []  # noqa: RUF012 - one of its kind
 
 
@@ -86,7 +90,7 @@ class Demanded:
     @staticmethod
     def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> Any:
         """None where the module is not packed or its source is newer: then the next finder looks for the source."""
-        _, kind, mtime = (0, "extension", 0) if name in objects else later.get(name, (0, "", 0))
+        _, kind, mtime = later.get(name, (0, "", 0))
         if not kind or (mtime and posix.stat(f"{parent}{source(name)}.py").st_mtime_ns != mtime):
             return None
         return _frozen_importlib.ModuleSpec(name, Demanded)  # type: ignore[arg-type]
@@ -94,15 +98,13 @@ class Demanded:
     @staticmethod
     def create_module(spec: Any) -> ModuleType:
         """The module, executed already where it is a shared object."""
-        if spec.name in objects:
-            return load_extension(spec.name, objects[spec.name])
         where, kind, _ = later[spec.name]
         return load_extension(spec.name, fetch(where)) if kind == "extension" else make_module(spec.name, kind)
 
     @staticmethod
     def exec_module(module: ModuleType) -> None:
         """Execute a packed module."""
-        where, kind, _ = later.get(module.__name__, (0, "extension", 0))
+        where, kind, _ = later[module.__name__]
         if kind != "extension":
             exec(fetch(where), module.__dict__)  # noqa: S102 - our own code, packed by our build
 
@@ -205,7 +207,7 @@ def load_source(entry: Entry) -> ModuleType:
     module = sys.modules[name] if kind == "package" else make_module(name, kind)
     names = module.__dict__
     for bound, other, attribute in links:
-        if other in objects:
+        if other in Frozen.objects:
             Frozen.links.append((names, bound, other, attribute))
         else:
             names[bound] = spaces[other][attribute] if attribute else sys.modules[other]
@@ -226,7 +228,7 @@ def load(entries: Sequence[Entry]) -> None:
         elif kind != "extension":
             announce(name, load_source(entry))
         elif Frozen.yes:
-            objects[name] = body  # it is at another address each time
+            Frozen.objects.add(name)  # at another address each time
         else:
             announce(name, load_extension(name, body))
 
@@ -259,7 +261,7 @@ def thaw() -> None:
     """What `freeze` has left, in the process of a frozen program."""
     Frozen.yes = False
     for names, bound, other, attribute in Frozen.links:
-        names[bound] = getattr(sys.modules.get(other) or load_extension(other, objects[other]), attribute)
+        names[bound] = getattr(sys.modules.get(other) or load_extension(other, fetch(later[other][0])), attribute)
 
 
 def start(verb: str, directory: str, directories: Sequence[str], kept: tuple[bytes, bytes]) -> bool:

@@ -102,6 +102,7 @@ static void *open_objects(void *argument)
 	const char *const *directories = argument;
 	char path[PATH_MAX];
 
+	/* The shim is part of a program that is frozen, and cffi only for what asks for more. */
 	for (size_t i = 0; i < (is_frozen() ? 1 : sizeof(names) / sizeof(*names)); i++)
 		for (const char *const *directory = directories; *directory; directory++) {
 			(void)snprintf(path, sizeof(path), "%s/%s", *directory, names[i]);

@@ -25,8 +25,6 @@ WRITABLE = 2
 INIT_ARRAY_SIZE = 27
 HIGH = 1 << 32
 PROGBITS, NOBITS, TLS = 1, 8, 0x400
-
-
 HEAD = struct.Struct("<7Q")  # write_data of freeze.c
 
 

@@ -11,8 +11,8 @@
 #include "libpython.h"
 
 #include <malloc.h>
-#include <stdlib.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -106,6 +106,5 @@ void lend_memory(char *arenas)
 
 	if (arenas)
 		memory.arenas = arenas;
-
 	py.PyObject_SetArenaAllocator(&allocator);
 }

@@ -135,6 +135,7 @@ class Packer:
         """What to load at once, after `loaded`."""
         name, kind, path, _ = found
         if not isinstance(path, Path):
+            self.demand(found)  # what is frozen cannot have it
             return (name, kind, path, ())
         self.packed[path] = found[3]
         linked = trees.Linked(loaded)

@@ -15,18 +15,25 @@
 /* What ends a command in the middle, and has what it made undone: by hand, by an engine, by a terminal that closes. */
 static const int interrupting[] = { SIGINT, SIGTERM, SIGHUP };
 
+static void block_interrupting(sigset_t *ret_before)
+{
+	sigset_t blocked;
+
+	(void)sigemptyset(&blocked);
+	for (size_t i = 0; i < sizeof(interrupting) / sizeof(*interrupting); i++)
+		(void)sigaddset(&blocked, interrupting[i]);
+	(void)pthread_sigmask(SIG_BLOCK, &blocked, ret_before);
+}
+
 static PyObject *complete(PyObject *self, PyObject *unused)
 {
-	sigset_t blocked, before;
+	sigset_t before;
 	PyStatus status;
 
 	(void)self;
 	(void)unused;
 	/* An exception in the middle would leave the interpreter without what it needs to report it. */
-	(void)sigemptyset(&blocked);
-	for (size_t i = 0; i < sizeof(interrupting) / sizeof(*interrupting); i++)
-		(void)sigaddset(&blocked, interrupting[i]);
-	(void)pthread_sigmask(SIG_BLOCK, &blocked, &before);
+	block_interrupting(&before);
 	status = py.InitializeMain();
 	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (py.PyStatus_Exception(status)) {
@@ -51,14 +58,9 @@ static PyObject *offer(PyObject *self, PyObject *unused)
 /* From now on nobody interrupts: what was made is the caller's, and to be told of. What has come before still does. */
 static PyObject *hold(PyObject *self, PyObject *unused)
 {
-	sigset_t blocked;
-
 	(void)self;
 	(void)unused;
-	(void)sigemptyset(&blocked);
-	for (size_t i = 0; i < sizeof(interrupting) / sizeof(*interrupting); i++)
-		(void)sigaddset(&blocked, interrupting[i]);
-	(void)pthread_sigmask(SIG_BLOCK, &blocked, NULL);
+	block_interrupting(NULL);
 	return py.PyLong_FromLong(0);
 }
 

@@ -214,7 +214,7 @@ void run_python(int argc, char *const argv[], const char *lean, bool early)
 	extra_paths(parent, directories + 1);
 	if (early)
 		start_init(parent);
-	if (!open_library()) {
+	if (!is_frozen() && !open_library()) {
 		discard_init();
 		exec_python(argc, argv, paths);
 	}
