@@ -6,21 +6,20 @@ import os
 import shutil
 import subprocess
 import sys
-import sysconfig
 import time
 from pathlib import Path
 
 import pytest
 
 from ocirt.launcher import freeze
+from tests.static_library import STATIC_LIBRARY
 
 PROJECT = Path(__file__).parent.parent.parent
 RAW = PROJECT / "build/frozen/ocirt-_bin-ocirt"
 # The C library's four that a program has copies of, the thread's number, and what is left of it as an int.
 SET_ANEW = 10
 
-ARCHIVE = Path(sysconfig.get_config_var("LIBPL") or "/", sysconfig.get_config_var("LIBRARY") or "-")
-pytestmark = pytest.mark.skipif(not ARCHIVE.exists(), reason="this Python has no static library")
+pytestmark = pytest.mark.skipif(not STATIC_LIBRARY.exists(), reason="this Python has no static library")
 
 
 def test_two_builds_have_the_same_data(monkeypatch: pytest.MonkeyPatch) -> None:
