@@ -9,6 +9,7 @@ import posix
 from errno import EACCES, EBUSY, ENODEV, ENOENT, ENOTEMPTY, EOPNOTSUPP, EPERM, EROFS
 from time import monotonic, sleep
 
+from ocirt import notes
 from ocirt.errors import SystemCallError, failed
 
 TYPE_CHECKING = False
@@ -45,6 +46,8 @@ def read(path: str, dir_fd: int | None = None) -> bytes:
 
 def write(path: str, data: bytes) -> None:
     """Write `data` in one call, as control files demand; never creates a file. Raises OSError."""
+    if notes.steps:
+        notes.step(f'write "{data.decode(errors="replace")}" to "{path}"')
     fd = posix.open(path, posix.O_WRONLY)
     try:
         posix.write(fd, data)
@@ -78,6 +81,7 @@ def make(path: str, made: list[str]) -> bool:
                 raise
             todo.append(above)
         else:
+            notes.step(f'make cgroup "{todo[-1]}"')
             made.append(todo.pop())
             if not todo:
                 return True
@@ -123,6 +127,7 @@ def members(root: str) -> dict[int, None]:
 
     0 stands for processes that the caller's pid namespace does not show. Raises SystemCallError.
     """
+    notes.step(f'list the processes of cgroup "{root}"')
     found: dict[int, None] = {}
     try:
         _add_members(found, f"{root}/cgroup.procs", None)
@@ -138,6 +143,7 @@ def rmdir(path: str) -> bool:
 
     One that is gone counts as removed, and so does one that isn't ours to remove: then it wasn't ours to make.
     """
+    notes.step(f'remove cgroup "{path}"')
     try:
         posix.rmdir(path)
     except OSError as error:

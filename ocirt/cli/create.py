@@ -20,9 +20,7 @@ def run(globals_: Global, options: Options, arguments: list[str]) -> int:
     """Create the container; return 0 once it waits for start."""
     from ocirt.container.create import create
 
-    bundle = bundle_option(options)
-    tell_steps(globals_, options, bundle)
-    create(globals_.root, arguments[0], bundle, options=create_options(globals_, options))
+    create(globals_.root, arguments[0], bundle_option(options), options=create_options(globals_, options))
     return 0
 
 
@@ -57,14 +55,3 @@ def preserved_fds(options: Options) -> int:
     if not (text.isascii() and text.isdigit()) or len(text) > 7 or int(text) > _MAX_FDS:
         raise UsageError(f'flag --preserve-fds: "{text}" is not a number from 0 to {_MAX_FDS}')
     return int(text)
-
-
-def tell_steps(globals_: Global, options: Options, bundle: str) -> None:
-    """With --debug, tell the steps of the plan before they are taken; with --log-level=warning what is left out of it.
-
-    Not otherwise: engines take the log of a create for one record, and standard error is the container's.
-    """
-    if globals_.warnings:
-        from ocirt.cli.explain import tell_plan
-
-        tell_plan(globals_, options, bundle)

@@ -13,11 +13,7 @@ def run(globals_: Global, options: Options, arguments: list[str]) -> int:
     from ocirt.container.delete import delete
 
     def delete_one(container_id: str) -> None:
-        if warnings := delete(globals_.root, container_id, force=bool(options.get("force"))):
-            from ocirt.cli.log import warn
-
-            for warning in warnings:  # runtime.md, lifecycle: a failed poststop hook is logged
-                warn(globals_, warning)
+        delete(globals_.root, container_id, force=bool(options.get("force")))
 
     if not options.get("regex"):
         delete_one(arguments[0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from errno import errorcode
 
 from ocirt.cli.create import bundle_option, create_options, path_option
-from ocirt.cli.log import printable, tell, warn
+from ocirt.cli.log import printable
 from ocirt.cli.output import say, say_json
 from ocirt.cli.validate import take_bundle
 from ocirt.container.prepare import Named
@@ -52,7 +52,8 @@ def birth_of(globals_: Global, options: Options, bundle: str) -> Birth:
 
     birth = Birth(globals_.root, EXAMPLE_ID, bundle, create_options(globals_, options))
     with Named(path_option(options, "config")):
-        birth.prepare("create")
+        birth.read("create")
+        birth.compile()
     return birth
 
 
@@ -134,14 +135,3 @@ def paragraph(step: dict[str, Any]) -> list[str]:
     if step["pointer"]:
         lines.append(f"       config.json: {step['pointer']}")
     return [printable(line) for line in lines]
-
-
-def tell_plan(globals_: Global, options: Options, bundle: str) -> None:
-    """Tell the warnings, and at debug level each step in a line."""
-    from ocirt.plan import show
-
-    plan = birth_of(globals_, options, bundle).plan
-    for warning in plan.warnings:
-        warn(globals_, f"config.json: {warning}")
-    for number, op in enumerate(plan.ops, 1):
-        tell(globals_, f"step {number}: {show.describe(op)}")

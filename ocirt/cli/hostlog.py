@@ -1,4 +1,4 @@
-"""--log=journald:NAME and --log=syslog:NAME, which crun has too: a record for the log of the host. Cold."""
+"""The log of the host: --log=journald:NAME and --log=syslog:NAME, which crun has too, and warnings. Cold."""
 
 from __future__ import annotations
 
@@ -18,6 +18,16 @@ def send(log: str, level: str, message: str) -> None:
     path, words = (JOURNAL, _journal) if backend == "journald" else (SYSLOG, _syslog)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK) as out:
         out.sendto(words(name or "ocirt", PRIORITIES[level], message).encode("utf-8", "replace"), path)
+
+
+def note(message: str) -> None:
+    """Send a warning to syslog, else to the journal; on a host without either nobody is told."""
+    for log in ("syslog:", "journald:"):
+        try:
+            send(log, "warning", message)
+        except OSError:
+            continue
+        return
 
 
 def _journal(name: str, priority: int, message: str) -> str:

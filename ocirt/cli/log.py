@@ -11,7 +11,7 @@ import os
 import time
 import traceback
 
-from ocirt.cli.main import HOST_LOGS
+from ocirt.cli.main import HOST_LOGS, STDERR
 from ocirt.cli.output import write_all
 from ocirt.errors import ConfigError, UsageError
 
@@ -21,13 +21,11 @@ if TYPE_CHECKING:
 
 LONGEST = 1200  # characters of a line; a hook's output (MSG_TEXT_MAX of wire.h) fits
 
-_STDERR = ("/dev/stderr", "/dev/fd/2", "/proc/self/fd/2")
-
 
 def report(globals_: Global, error: BaseException) -> None:
     """Print `error` on standard error and, with --log, append one record; raises OSError without a standard error."""
     found = lines(error)
-    if globals_.log in _STDERR:
+    if globals_.log in STDERR:
         write_all(2, format_record(globals_.log_format, "error", "; ".join(found)))
         return
     complaints = _record(globals_, "error", "; ".join(found)) if globals_.log else []
@@ -42,15 +40,34 @@ def tell(globals_: Global, text: str) -> None:
     if not globals_.debug:
         return
     text = printable(text)
-    if not globals_.log or globals_.log in _STDERR or _record(globals_, "debug", text):
-        write_all(2, format_record(globals_.log_format, "debug", text))
+    if not globals_.log or globals_.log in STDERR or _record(globals_, "debug", text):
+        _mention(format_record(globals_.log_format, "debug", text))
 
 
 def warn(globals_: Global, text: str) -> None:
-    """Say `text` as a warning, to the log or else to standard error; not where engines parse it or containers write."""
+    """Say `text` as a warning: with --debug or --log-level as `tell`, else to the system's log and to a terminal.
+
+    Not to an engine's log, which Podman reads as one JSON document, nor to its standard error, which may be the
+    container's or part of what it parses.
+    """
     text = printable(text)
-    if not globals_.log or globals_.log in _STDERR or _record(globals_, "warning", text):
-        write_all(2, f"ocirt: warning: {text}\n".encode())
+    if not (globals_.warnings or globals_.log.startswith(HOST_LOGS)):
+        from ocirt.cli import hostlog
+
+        hostlog.note(text)
+        if os.isatty(2):
+            _mention(f"ocirt: warning: {text}\n".encode())
+        return
+    if not globals_.log or globals_.log in STDERR or _record(globals_, "warning", text):
+        _mention(f"ocirt: warning: {text}\n".encode())
+
+
+def _mention(text: bytes) -> None:
+    """Write to standard error; without one nobody is told: a warning changes nothing else (runtime.md "Warnings")."""
+    try:
+        write_all(2, text)
+    except OSError:
+        pass
 
 
 def lines(error: BaseException) -> list[str]:

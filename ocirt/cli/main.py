@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import posix
 
+from ocirt import notes
 from ocirt.cli.options import BOOLEANS, GLOBAL, HELP, VERBS, VERSION, check_count, parse
 from ocirt.errors import OcirtError, UsageError
 
@@ -27,6 +28,8 @@ _CHOICES = {
 }
 
 HOST_LOGS = ("journald:", "syslog:")
+STDERR = ("/dev/stderr", "/dev/fd/2", "/proc/self/fd/2")
+_APPEND = posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT | posix.O_CLOEXEC | posix.O_NOCTTY
 
 
 class Global:
@@ -36,7 +39,7 @@ class Global:
     log             path of the log file, or as HOST_LOGS with a name; "" for none
     log_format      "text" or "json"
     debug           whether to tell each step
-    warnings        whether to tell warnings
+    warnings        whether warnings go where errors go; else to the system's log
     systemd_cgroup  whether --systemd-cgroup was given
     rootless        what --rootless said, "auto" where nothing; ocirt needs no hint
     cgroup_manager  "cgroupfs", "systemd" or "disabled"
@@ -62,11 +65,13 @@ class Global:
         return self._root
 
     def take_log(self, options: Options) -> None:
-        """Take over where errors go; ahead of all else, so that they get there. Raises UsageError."""
+        """Take over where errors go; ahead of all else, so that they get there. Raises UsageError, OcirtError."""
         if options.get("log_format") in _CHOICES["log_format"]:
             self.log_format = str(options["log_format"])
         if options.get("log"):
-            self.log = _log_path(str(options["log"]))
+            log = _log_path(str(options["log"]))
+            _open_log(log)
+            self.log = log
 
     def take(self, options: Options) -> None:
         """Take over the other global ones of `options`; raises UsageError for values out of their choices."""
@@ -80,6 +85,18 @@ class Global:
         self.rootless = str(options.get("rootless") or self.rootless)
         default = "systemd" if options.get("systemd_cgroup") else self.cgroup_manager
         self.cgroup_manager = str(options.get("cgroup_manager") or default)
+        notes.steps = self._tell if self.debug else None
+        notes.warnings = self._warn
+
+    def _tell(self, text: str) -> None:
+        from ocirt.cli.log import tell
+
+        tell(self, text)
+
+    def _warn(self, text: str) -> None:
+        from ocirt.cli.log import warn
+
+        warn(self, text)
 
 
 def _check_choice(options: Options, key: str) -> None:
@@ -94,6 +111,18 @@ def _log_path(text: str) -> str:
             raise UsageError("flag --log: the name has control characters")
         return text
     return absolute(text[5:] if text.startswith("file:") else text, "log")
+
+
+def _open_log(path: str) -> None:
+    """Make the log before anything else, as runc and crun do. Raises OcirtError, also for a fifo without a reader."""
+    if path.startswith(HOST_LOGS) or path in STDERR:
+        return
+    try:
+        posix.close(posix.open(path, _APPEND | posix.O_NONBLOCK, 0o644))
+    except OSError as error:
+        raise OcirtError(f'log "{path}": {posix.strerror(error.errno or 0).lower()}') from None
+    except ValueError:
+        raise UsageError("flag --log: the path has a NUL byte") from None
 
 
 def _default_root() -> str:
@@ -135,7 +164,9 @@ def _run(globals_: Global, argv: Sequence[str]) -> int:
     from sys import modules
 
     try:
+        notes.step(f"{verb} {arguments[0]}" if arguments else verb)
         code: int = modules[module].run(globals_, options, arguments)
+        notes.step(f"{verb}: exit code {code}")
     except UsageError as error:
         error.verb = error.verb or verb
         raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ocirt.cli.create import bundle_option, create_options, tell_steps
+from ocirt.cli.create import bundle_option, create_options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,21 +14,12 @@ def run(globals_: Global, options: Options, arguments: list[str]) -> int:
     """Run the container; return its process's exit code, 128 + signal, or 0 with --detach."""
     from ocirt.container.run import run as run_container
 
-    bundle = bundle_option(options)
-    tell_steps(globals_, options, bundle)
-
-    def note(warning: str) -> None:
-        from ocirt.cli.log import warn
-
-        warn(globals_, warning)
-
     return run_container(
         globals_.root,
         arguments[0],
-        bundle,
+        bundle_option(options),
         options=create_options(globals_, options),
         detach=bool(options.get("detach")),
         keep=bool(options.get("keep")),
         subreaper=not options.get("no_subreaper"),
-        note=note,
     )

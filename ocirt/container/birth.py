@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import posix
 
-from ocirt import cgroup
+from ocirt import cgroup, notes
 from ocirt.config import check, load
 from ocirt.container import announce, hooks, ids, state
 from ocirt.container.prepare import (
@@ -89,13 +89,8 @@ class Birth:
 
     # -- before anything exists ----------------------------------------------------------------------------------------
 
-    def prepare(self, start: str) -> None:
-        """Read, check and compile the whole, to be looked at. `start` is "create" or "run". Raises as `read`."""
-        self.read(start)
-        self.compile()
-
     def read(self, start: str) -> None:
-        """Read, check and compile the first stage's part; no side effect beyond descriptors.
+        """Read, check and compile the first stage's part; no side effect beyond descriptors. `start`: create or run.
 
         Raises BundleError, ConfigError, UnsupportedError and, where cgroups cannot be read, SystemCallError.
         """
@@ -170,6 +165,7 @@ class Birth:
         # The kernel takes its time for namespaces: half a millisecond, in which the rest is compiled.
         begun = self.begin()
         self.compile()
+        announce.tell_plan(self.plan, self.container_id, self.options.config)
         encoded = wire.encode(self.plan.ops[begun:])
         self.hand_over(encoded)
         # All that the init does up to its first question is gone with it, and it is gone when we are.
@@ -387,8 +383,8 @@ class Birth:
             for step in steps:
                 try:
                     step()
-                except OcirtError:
-                    pass  # the error that led here is the one to report
+                except OcirtError as error:  # the one that led here is the one to report
+                    notes.warn(f'container "{self.container_id}": not removed: {error}')
         if self.pid_file_written:
             announce.unlink(absolute(self.options.pid_file or ""))
         if posix.fstat(self.directory.number).st_nlink:
@@ -397,4 +393,4 @@ class Birth:
     def poststop(self) -> None:
         """runtime.md, lifecycle: a failed hook leads to step 12 and 13, poststop's."""
         if self.hooks_ran:
-            hooks.run_all("poststop", self.config["hooks"].get("poststop") or (), self.hook_state("stopped", 0))
+            hooks.run_poststop(self.container_id, self.config["hooks"].get("poststop"), self.hook_state("stopped", 0))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import posix
 import select
 
-from ocirt import cgroup
+from ocirt import cgroup, notes
 from ocirt.container import hooks, prepare, process, quick, state
 from ocirt.container.ids import check_id
 from ocirt.errors import ContainerError, ContainerNotFound, OcirtError
@@ -18,15 +18,15 @@ from ocirt.linux.consts import SIGKILL
 EXIT_DEADLINE_MS = 10_000
 
 
-def delete(root: str, container_id: str, force: bool = False) -> list[str]:
+def delete(root: str, container_id: str, force: bool = False) -> None:
     """Remove a stopped container; with `force` kill it first, and a container that does not exist is no error.
 
-    Returns warnings, one for each poststop hook that failed. Raises ContainerNotFound, InvalidID, ContainerError for a
+    A poststop hook that fails is a warning. Raises ContainerNotFound, InvalidID, ContainerError for a
     container that is not stopped, SystemCallError for what cannot be removed: deleting can be repeated then.
     """
     check_id(container_id)
     if quick.delete(root, container_id, force):
-        return []
+        return
     try:
         if force:
             state.sweep(root, container_id)
@@ -34,19 +34,18 @@ def delete(root: str, container_id: str, force: bool = False) -> list[str]:
         fd = state.lock(root, container_id)
     except ContainerNotFound:
         if force:
-            return []
+            return
         raise
     try:
-        return _delete_locked(root, state.read_at(fd, container_id), fd, force)
+        _delete_locked(root, state.read_at(fd, container_id), fd, force)
     except ContainerNotFound:
-        if force:
-            return []
-        raise
+        if not force:
+            raise
     finally:
         posix.close(fd)
 
 
-def _delete_locked(root: str, record: state.State, fd: int, force: bool) -> list[str]:
+def _delete_locked(root: str, record: state.State, fd: int, force: bool) -> None:
     if record.pid and not force:
         # Without a pid there is no process, and who was to make it would hold the lock.
         status, _ = quick.status(root, record.container_id)
@@ -57,25 +56,24 @@ def _delete_locked(root: str, record: state.State, fd: int, force: bool) -> list
         _stop(record)  # one that was still being made when it was looked at before
     if not record.pid_namespace:
         cgroup.kill(record.own_cgroups())
-    warnings = _stop_unit(record) if record.unit else []
+    if record.unit:
+        _stop_unit(record)
     try:
         cgroup.remove([path for path in record.cgroups if path in record.made], made=record.made)
         prepare.remove_groups(record, fd, "-")
     finally:
-        warnings += _run_poststop(root, record)
+        _run_poststop(root, record)
     state.remove(root, record.container_id, fd)
-    return warnings
 
 
-def _stop_unit(record: state.State) -> list[str]:
+def _stop_unit(record: state.State) -> None:
     """End the unit. Without systemd to talk to it ends by itself, when its cgroup is empty: that is a warning."""
     from ocirt.cgroup import systemd
 
     try:
         systemd.stop(record.unit)
     except OcirtError as error:
-        return [f'unit "{record.unit}": {error}']
-    return []
+        notes.warn(f'container "{record.container_id}": unit "{record.unit}": {error}')
 
 
 def _stop(record: state.State) -> None:
@@ -97,14 +95,15 @@ def _stop(record: state.State) -> None:
         posix.close(pidfd)
 
 
-def _run_poststop(root: str, record: state.State) -> list[str]:
+def _run_poststop(root: str, record: state.State) -> None:
     """runtime.md, lifecycle, step 13: each hook runs, whatever becomes of the others; failures are warnings."""
     if "poststop" not in record.python.split() or not (record.pid or record.phase == "created"):
-        return []  # where no pid was recorded the runtime was killed before any hook had run
+        return  # where no pid was recorded the runtime was killed before any hook had run
     from ocirt.container.start import recorded_hooks
 
     try:
         found = recorded_hooks(root, record, "poststop")
     except OcirtError as error:
-        return [f"poststop hooks did not run: {error}"]
-    return [str(error) for error in hooks.run_all("poststop", found, state.document(record, "stopped", 0))]
+        notes.warn(f'container "{record.container_id}": poststop hooks did not run: {error}')
+        return
+    hooks.run_poststop(record.container_id, found, state.document(record, "stopped", 0))

@@ -152,6 +152,7 @@ class Entry:
         self.keep = inherited(self.options.preserve_fds)
         with self:  # for its words alone: there is no process yet
             self.plan = self.compile()
+        announce.tell_plan(self.plan, self.container_id, self.command.name, "/process")
 
     def compile(self) -> plan.Plan:
         """The plan. Raises UnsupportedError."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import posix
 
+from ocirt import notes
 from ocirt.errors import HookError, SystemCallError
 from ocirt.linux import calls, facts
 from ocirt.linux.consts import INT_MAX, SIGKILL, SIGSTOP
@@ -28,20 +29,19 @@ def run(kind: str, hooks: Sequence[dict[str, Any]], state: bytes) -> None:
         run_one(hook, state, f"/hooks/{kind}/{position}")
 
 
-def run_all(kind: str, hooks: Sequence[dict[str, Any]], state: bytes) -> list[HookError]:
-    """Run the hooks of one kind whatever happens to each; their failures (poststop: runtime.md, step 13)."""
-    failures = []
-    for position, hook in enumerate(hooks):
+def run_poststop(container_id: str, hooks: Sequence[dict[str, Any]] | None, state: bytes) -> None:
+    """Run each poststop hook, whatever the others do; a failure is a warning (runtime.md, lifecycle, step 13)."""
+    for position, hook in enumerate(hooks or ()):
         try:
-            run_one(hook, state, f"/hooks/{kind}/{position}")
+            run_one(hook, state, f"/hooks/poststop/{position}")
         except HookError as error:
-            failures.append(error)
-    return failures
+            notes.warn(f'container "{container_id}": {error}')
 
 
 def run_one(hook: dict[str, Any], state: bytes, pointer: str) -> None:
     """Run one hook in a process group of its own. Raises HookError."""
     where = f'config.json: {pointer}: hook "{hook["path"]}"'
+    notes.step(f"run {where}")
     # Files, not pipes: a hook that reads nothing, or leaves a daemon behind with its output open, blocks nobody.
     output = posix.memfd_create("hook-output", posix.MFD_CLOEXEC)
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import posix
 from errno import EINVAL, ENOENT, ESRCH
 
+from ocirt import notes
 from ocirt.container import record
 from ocirt.errors import failed
 from ocirt.linux.calls import pidfd_send_signal
@@ -32,6 +33,7 @@ def open_process(found: record.State) -> int:
 
 def send(pidfd: int, pid: int, signal: int) -> bool:
     """Send `signal`; False when the process has been reaped (pidfd_send_signal(2)). Raises SystemCallError."""
+    notes.step(f"send signal {signal} to process {pid}")
     try:
         pidfd_send_signal(pidfd, signal)
     except ProcessLookupError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from errno import EINVAL, ENOENT
 
+from ocirt import notes
 from ocirt.errors import ContainerNotFound, SystemCallError
 from ocirt.linux import calls
 from ocirt.linux._kernel import ffi, lib
@@ -22,6 +23,7 @@ def status(root: str, container_id: str) -> tuple[str, int]:
         raise ContainerNotFound(container_id)
     if found < 0:
         raise SystemCallError(f'read the state of container "{container_id}" in "{root}"', -found)
+    notes.step(f'container "{container_id}" is {STATUSES[found]}, its process is {calls.number_at(pid)}')
     return STATUSES[found], calls.number_at(pid)
 
 
@@ -30,6 +32,7 @@ def start(root: str, container_id: str) -> tuple[int, bytes]:
 
     -EINVAL: the container is not created. Raises ContainerNotFound.
     """
+    notes.step(f'let the process of "{root}/{container_id}" be executed')
     message = bytearray(lib.MESSAGE_HEAD + lib.MSG_TEXT_MAX)
     result = int(
         lib.quick_start_report(path_bytes(root), container_id.encode(), ffi.from_buffer("struct message *", message))
@@ -41,11 +44,14 @@ def start(root: str, container_id: str) -> tuple[int, bytes]:
 
 def kill(root: str, container_id: str, signal: int) -> bool:
     """Send `signal` to the process; False when nothing was done and somebody must say why."""
+    notes.step(f'send signal {signal} to the process of "{root}/{container_id}"')
     return bool(lib.quick_kill(path_bytes(root), container_id.encode(), signal) == lib.QUICK_DONE)
 
 
 def delete(root: str, container_id: str, force: bool) -> bool:
     """Remove the container; False when it is not removed, or not whole, for a reason that somebody must find."""
+    kill = "kill the process, " if force else ""
+    notes.step(f'{kill}remove the cgroups and the state directory of "{root}/{container_id}"')
     return bool(lib.quick_delete(path_bytes(root), container_id.encode(), force) == lib.QUICK_DONE)
 
 

@@ -11,7 +11,6 @@ from ocirt.spawn import parent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import ModuleType
 
     from ocirt.container.prepare import Options
@@ -27,11 +26,10 @@ def run(  # noqa: PLR0913 - the flags of one command, by name
     detach: bool = False,
     keep: bool = False,
     subreaper: bool = True,
-    note: Callable[[str], None] | None = None,
 ) -> int:
     """Create and start; in the foreground, wait, delete (unless `keep`) and return the exit code, 128+n for signal n.
 
-    Detached, it returns 0 once the process has been executed. `note` is told of poststop hooks that failed.
+    Detached, it returns 0 once the process has been executed.
     Raises as `create`, and ExecError.
     """
     birth = Birth(root, container_id, bundle, options)
@@ -50,9 +48,7 @@ def run(  # noqa: PLR0913 - the flags of one command, by name
         code = console.attend(birth.init.pid, signals, relay, subreaper)
     birth.init.pid = 0
     if not keep:
-        for warning in delete.delete(birth.root, container_id, force=True):
-            if note:
-                note(warning)
+        delete.delete(birth.root, container_id, force=True)
     return code
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import posix
 from errno import EINVAL
 
+from ocirt import notes
 from ocirt.container import delete, hooks, quick, state
 from ocirt.container.ids import check_id
 from ocirt.errors import ContainerError, HookError, OcirtError, SystemCallError
@@ -82,5 +83,5 @@ def _refused(root: str, container_id: str, report: bytes) -> OcirtError:
 def _destroy(root: str, container_id: str) -> None:
     try:
         delete.delete(root, container_id, force=True)
-    except OcirtError:
-        pass  # the error that led here is the one to report, and delete can be called again
+    except OcirtError as error:  # the one that led here is the one to report, and delete can be called again
+        notes.warn(f'container "{container_id}": not removed: {error}')

@@ -12,6 +12,7 @@ import posix
 from errno import ELOOP, ENOENT, ENOTDIR
 from fcntl import LOCK_EX, LOCK_NB, flock
 
+from ocirt import notes
 from ocirt.container import quick
 from ocirt.container.ids import check_id
 from ocirt.container.record import State, boot_id, decode, document, encode
@@ -53,6 +54,7 @@ def claim(root: str, container_id: str, into: Fd | None = None) -> int:
     """
     check_id(container_id)
     path = f"{root}/{container_id}"
+    notes.step(f'make the state directory "{path}"')
     made, fd = False, -1
     try:
         with Fd(_open_root(root)) as directory:
@@ -90,6 +92,7 @@ def write(directory: int, state: State) -> None:
 
     No fsync: containers do not outlive a power cut, and the root is a tmpfs nearly always.
     """
+    notes.step(f'write the state of container "{state.container_id}"')
     data = encode(state)
     if len(data) > LIMIT:  # nobody would read it: the container could not be deleted
         raise UnsupportedError(f"make a state of more than {LIMIT >> 20} MiB", "/annotations")
@@ -113,6 +116,7 @@ def write_file(directory: int, name: str, data: bytes) -> None:
 
 def read(root: str, container_id: str) -> State:
     """The record of a container of ours. Raises ContainerNotFound, InvalidID, SystemCallError."""
+    notes.step(f'read "{root}/{container_id}/state.json"')
     fd = _open(root, container_id)
     try:
         return read_at(fd, container_id)
@@ -190,6 +194,7 @@ def lock(root: str, container_id: str) -> int:
 
     Raises ContainerNotFound, also when it was deleted meanwhile, InvalidID, SystemCallError.
     """
+    notes.step(f'lock "{root}/{container_id}"')
     fd = _open(root, container_id)
     flock(fd, LOCK_EX)
     if posix.fstat(fd).st_nlink:
@@ -217,6 +222,7 @@ def public(root: str, container_id: str) -> dict[str, Any]:
 
 def remove(root: str, container_id: str, directory: int) -> None:
     """Remove the container's directory, whose lock is held, state.json last. Raises SystemCallError."""
+    notes.step(f'remove "{root}/{container_id}"')
     try:
         _empty(directory, [name for name in posix.listdir(directory) if name != "state.json"])
         posix.fchmod(directory, MARK)

@@ -22,6 +22,7 @@
 
 struct command {
 	const char *root;  /* NULL: the default */
+	const char *log;   /* NULL: none */
 	const char *verb;
 	char **arguments;  /* after the verb, to argv's NULL */
 };
@@ -80,8 +81,11 @@ static int take_option(char **argv, struct command *command)
 			return 0;
 		if (i == 0)
 			command->root = value;
-		if (strcmp(options[i].name, "log") == 0 && strchr(value, ':')) /* a scheme, or a path that looks like one */
-			return 0;
+		if (strcmp(options[i].name, "log") == 0) {
+			if (strchr(value, ':') || strncmp(value, "/dev/", 5) == 0 || strncmp(value, "/proc/", 6) == 0)
+				return 0; /* a scheme, or a path that looks like one; standard error under another name */
+			command->log = value;
+		}
 		return taken;
 	}
 	return 0;
@@ -152,23 +156,35 @@ static int delete(const char *root, char **arguments)
 	return count(arguments) == 1 ? quick_delete(root, arguments[0], force) : QUICK_PYTHON;
 }
 
+static int exec(const char *root, char **arguments)
+{
+	int code = run_again(root, arguments);
+
+	if (code >= 0)
+		exit(code);
+	return QUICK_PYTHON;
+}
+
+/* Makes the log, as Python does in cli/main.py: where that fails nothing is done, and Python says why. */
+static bool open_log(const char *path)
+{
+	int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0644);
+
+	return fd >= 0 && close(fd) == 0;
+}
+
 static int run_quick(const struct command *command)
 {
 	static const struct {
 		const char *name;
 		int (*run)(const char *root, char **arguments);
-	} verbs[] = { { "state", state }, { "start", start }, { "kill", kill_ }, { "delete", delete } };
+	} verbs[] = { { "state", state }, { "start", start }, { "kill", kill_ }, { "delete", delete }, { "exec", exec } };
 	char root[4096];
 
 	if (!command->root && default_root(root, sizeof(root)) < 0)
 		return QUICK_PYTHON;
-	if (strcmp(command->verb, "exec") == 0) {
-		int code = run_again(command->root ? command->root : root, command->arguments);
-		if (code >= 0)
-			exit(code);
-	}
 	for (size_t i = 0; i < sizeof(verbs) / sizeof(*verbs); i++)
-		if (strcmp(command->verb, verbs[i].name) == 0)
+		if (strcmp(command->verb, verbs[i].name) == 0 && (!command->log || open_log(command->log)))
 			return verbs[i].run(command->root ? command->root : root, command->arguments);
 	return QUICK_PYTHON;
 }

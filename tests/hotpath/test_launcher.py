@@ -71,15 +71,21 @@ def test_state_start_kill_and_delete_start_no_interpreter(
     "options",
     [
         ["--root", "ROOT"], ["--root=ROOT"], ["-root", "ROOT"], ["-root=ROOT"],
-        ["--root", "ROOT", "--log", "/nowhere/log", "--log-format", "json", "--systemd-cgroup", "--rootless=false"],
+        ["--root", "ROOT", "--log", "LOG", "--log-format", "json", "--systemd-cgroup", "--rootless=false"],
         ["--cgroup-manager=disabled", "--criu", "/x", "--root", "ROOT", "-systemd-cgroup=true", "--rootless"],
     ],
 )  # fmt: skip
 def test_engines_ways_of_writing_global_options_stay_quick(
-    root: str, make: Make, sleeper: Callable[[], int], traced: Callable[..., tuple[Done, str]], options: list[str]
+    root: str,
+    tmp_path: Path,
+    make: Make,
+    sleeper: Callable[[], int],
+    traced: Callable[..., tuple[Done, str]],
+    options: list[str],
 ) -> None:
     make("web", pid=sleeper())
-    done, calls = traced(*[option.replace("ROOT", root) for option in options], "state", "web")
+    given = [option.replace("ROOT", root).replace("LOG", f"{tmp_path}/log") for option in options]
+    done, calls = traced(*given, "state", "web")
     assert json.loads(done.stdout) == state.public(root, "web")
     assert INTERPRETER not in calls
 
@@ -112,10 +118,10 @@ def test_an_error_has_one_line_on_stderr_and_one_record_in_the_log(root: str, la
     assert json.loads(log.read_text())["level"] == "error"
 
 
-def test_success_leaves_no_log(root: str, make: Make, launcher: str, tmp_path: Path) -> None:
+def test_success_leaves_an_empty_log(root: str, make: Make, launcher: str, tmp_path: Path) -> None:
     make("web")
     run(launcher, "--root", root, "--log", f"{tmp_path}/log", "state", "web")
-    assert not (tmp_path / "log").exists()
+    assert (tmp_path / "log").read_bytes() == b""
 
 
 def test_kill_takes_the_signal_before_or_after_the_id_and_term_without_one(

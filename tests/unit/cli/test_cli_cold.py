@@ -178,11 +178,14 @@ def plan(monkeypatch):
         def __init__(self, root, container_id, bundle, options):
             made.asked.append((root, container_id, bundle, options))
 
-        def prepare(self, start):
+        def read(self, start):
             self.plan = made
             self.config = {"linux": {"resources": made.resources}}
             self.hierarchies = [Hierarchy(name, f"/c/{name}", "/", 1) for name in made.controllers]
             self.paths = [f"{hierarchy.mount}/web" for hierarchy in self.hierarchies]
+
+        def compile(self):
+            pass
 
     show = {"describe": lambda op: f"do {op[0]}", "syscalls": lambda op: f"{op[0]}(…)" if op[0] != "sync" else ""}
     for name, members in {"container.birth": {"Birth": Birth}, "plan.show": show}.items():
@@ -280,20 +283,6 @@ def test_explain_prints_json_for_programs(plan, tmp_path, capfd):
         "arguments": ["dev", 7, "01ff", ["a"]],
     }
     assert plan.asked[0][3].no_pivot is True
-
-
-def test_create_with_debug_tells_the_steps_to_the_log_before_it_takes_them(plan, tmp_path, monkeypatch, capfd):
-    plan.ops = OPS
-    module = types.ModuleType("ocirt.container.create")
-    module.create = lambda *args, **kwargs: None
-    monkeypatch.setitem(sys.modules, "ocirt.container.create", module)
-    log = tmp_path / "log"
-    words = ["--debug", "--log", str(log), "--log-format", "json", "create", "-b", str(tmp_path), "web"]
-    assert main(["--root", "/r", *words]) == 0
-    records = [json.loads(line) for line in log.read_text().splitlines()]
-    assert [record["msg"] for record in records] == ["step 1: do hostname", "step 2: do mount_fs", "step 3: do sync"]
-    assert {record["level"] for record in records} == {"debug"}
-    assert capfd.readouterr() == ("", "")
 
 
 # -- python -m ---------------------------------------------------------------------------------------------------

@@ -144,10 +144,10 @@ def test_the_log_is_appended_to(layer, tmp_path):
     assert [record.get("msg") for record in records(log)] == [None, "second"]
 
 
-def test_success_leaves_no_log_and_no_word(layer, tmp_path, capfd):
+def test_success_leaves_an_empty_log_and_no_word(layer, tmp_path, capfd):
     assert main(["--root", "/r", "--log", str(tmp_path / "log"), "--log-format", "json", "start", "web"]) == 0
     assert capfd.readouterr() == ("", "")
-    assert not (tmp_path / "log").exists()
+    assert (tmp_path / "log").read_bytes() == b""
 
 
 def test_the_text_format_is_one_line_with_level_and_time(layer, tmp_path):
@@ -168,11 +168,32 @@ def test_a_wrong_command_line_reaches_the_log_too(words, layer, tmp_path, capfd)
 
 def test_a_log_that_cannot_be_written_does_not_hide_the_error(layer, capfd):
     layer.error = errors.OcirtError("the cause")
-    assert main(["--root", "/r", "--log", "/nonexistent/log", "start", "web"]) == 1
+    assert main(["--root", "/r", "--log", "/dev/full", "start", "web"]) == 1
     assert capfd.readouterr().err.splitlines() == [
         "ocirt: the cause",
-        'ocirt: log "/nonexistent/log": no such file or directory',
+        'ocirt: log "/dev/full": no space left on device',
     ]
+
+
+@pytest.mark.parametrize(
+    ("log", "reason"), [("/nonexistent/log", "no such file or directory"), ("FIFO", "no such device or address")]
+)
+def test_a_log_that_cannot_be_opened_ends_the_command(log, reason, layer, tmp_path, capfd):
+    os.mkfifo(tmp_path / "fifo")
+    log = log.replace("FIFO", str(tmp_path / "fifo"))
+    assert main(["--root", "/r", "--log", log, "start", "web"]) == 1
+    assert capfd.readouterr().err == f'ocirt: log "{log}": {reason}\n'
+    assert layer.calls == []
+
+
+def test_a_step_that_nobody_can_be_told_changes_nothing(layer):
+    saved = os.dup(2)
+    try:
+        os.close(2)
+        assert main(["--root", "/r", "--debug", "start", "web"]) == 0
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
 
 
 @pytest.mark.parametrize(

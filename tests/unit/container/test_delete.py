@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ocirt import notes
 from ocirt.container import delete, quick, start, state
 from ocirt.errors import ContainerError, ContainerNotFound, OcirtError
 from ocirt.linux._kernel import lib
@@ -38,7 +39,7 @@ def test_delete_keeps_the_cgroups_that_create_found_and_parents_in_use(
     made = make("web", cgroups=[str(found)], made=[str(parent)], python=python)
     if python:
         hooked(root, made, "poststop", "true")
-    assert delete.delete(root, "web") == []
+    delete.delete(root, "web")
     assert found.is_dir()
     assert other.is_dir()
 
@@ -62,7 +63,7 @@ def test_delete_with_force_kills_first(root: str, waiting: Make, pid_namespace: 
 
 
 def test_delete_with_force_of_what_does_not_exist_is_fine(root: str) -> None:
-    assert delete.delete(root, "nope", force=True) == []
+    delete.delete(root, "nope", force=True)
     assert lib.quick_delete(root.encode(), b"nope", 1) == lib.QUICK_DONE
     assert lib.quick_delete(root.encode(), b"nope", 0) == lib.QUICK_PYTHON
 
@@ -120,10 +121,14 @@ def test_delete_with_force_ends_a_start_that_hangs(root: str, make: Make, childr
     assert os.listdir(root) == []
 
 
-def test_poststop_hooks_all_run_and_their_failures_are_warnings(root: str, make: Make, tmp_path: Path) -> None:
+def test_poststop_hooks_all_run_and_their_failures_are_warnings(
+    root: str, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warnings: list[str] = []
+    monkeypatch.setattr(notes, "warnings", warnings.append)
     made = make("web", python="poststop")
     hooked(root, made, "poststop", f"exit 1\ncat > {tmp_path}/seen")
-    warnings = delete.delete(root, "web")
+    delete.delete(root, "web")
     assert len(warnings) == 1
     assert "/hooks/poststop/0" in warnings[0]
     assert json.loads((tmp_path / "seen").read_text())["status"] == "stopped"
