@@ -274,10 +274,9 @@ def test_a_root_that_cannot_be_made_is_named(root: str, reason: str, runtime: Ru
     )
 
 
-@pytest.mark.parametrize(("log", "reason"), [("/no/such/log", "no such file or directory"), ("/etc", "is a directory")])
-def test_a_log_that_cannot_be_written_hides_no_error(log: str, reason: str, runtime: Runtime) -> None:
-    result = runtime.run("--log", log, "state", "nosuch", check=False)
+def test_a_log_that_cannot_be_written_hides_no_error(runtime: Runtime) -> None:
+    result = runtime.run("--log", "/dev/full", "state", "nosuch", check=False)
     assert result.stderr.splitlines() == [
         'ocirt: container "nosuch": container does not exist',
-        f'ocirt: log "{log}": {reason}',
+        'ocirt: log "/dev/full": no space left on device',
     ]
