@@ -21,7 +21,7 @@ SOURCES := setup.py pyproject.toml ocirt/launcher/hot.txt $(wildcard spec/*.json
 	$(wildcard ocirt/linux/*.[ch] ocirt/launcher/*.[ch] ocirt/spawn/init/*.[ch] ocirt/spawn/init/*.def ocirt/spawn/init/*.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo check test test-unit test-root test-engines test-guest guest bench bench-engines conformance install uninstall clean distclean \
+.PHONY: help build demo check test test-unit test-root test-engines test-guest guest fuzz bench bench-engines conformance install uninstall clean distclean \
 	packages-build packages-demo packages-test packages-guest
 
 help: ## this list
@@ -58,6 +58,9 @@ guest: packages-guest build ## COMMAND='…' as root in that guest, in the check
 
 test-engines: packages-demo packages-test $(VENV)/.test build ## podman, docker, containerd and buildah with ocirt as their runtime
 	@$(PY) -m pytest tests/engines $(ARGS)
+
+fuzz: packages-demo packages-test $(VENV)/.test build ## mutated configs, for hours; ARGS='--seed 2 --count 1000 --lives 100'
+	@$(PY) -m tests.fuzz $(ARGS)
 
 conformance: ## which clauses of the specification have tests, by section
 	@$(PYTHON) conformance/run $(ARGS)

@@ -5,29 +5,15 @@ from __future__ import annotations
 import random
 import shutil
 import struct
-import subprocess
-from pathlib import Path
 
 import pytest
 
 from tests.kernel import harness
+from tests.kernel.decoder import decode
 from tests.kernel.harness import OPERATIONS, Op, encode
-
-SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-FLAGS = ["-std=gnu11", "-g", "-O1", "-Wall", "-Wextra", "-Werror", *SANITIZERS, f"-I{harness.SOURCES}"]
-HERE = Path(__file__).parent
 
 VALUES = {"u": 7, "f": 3, "s": "some/text", "b": b"\1\2\3\4\5\6\7\0", "v": ["one", "", "three"]}
 EVERYTHING = [Op(name, tuple(VALUES[kind] for kind in kinds)) for name, (_, kinds) in OPERATIONS.items()]
-
-
-def decode(plans: list[bytes]) -> str:
-    """One character a plan: "." accepted, "x" refused."""
-    program = harness.build("decode", FLAGS, [HERE / "decode.c", harness.SOURCES / "plan.c"])
-    data = b"".join(struct.pack("<I", len(plan)) + plan for plan in plans)
-    done = subprocess.run([program], input=data, capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr.decode()
-    return done.stdout.decode()
 
 
 def mutated(plan: bytes, rng: random.Random) -> bytes:
