@@ -96,6 +96,8 @@ MOUNT_INHERIT_MODE = 8
 MOUNT_COPY_SYMLINK = 16
 MOUNT_DEVICE = 32
 MOUNT_RECURSIVE = 64
+MOUNT_KEEP = 128
+KEPT_MAX = 1024
 
 # fsconfig(2) takes a value of at most this many bytes
 FSCONFIG_VALUE_MAX = 255

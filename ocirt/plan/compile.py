@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from ocirt.plan import devices, ids, mounts, namespaces, process, rootfs, security
+from ocirt.plan import devices, ids, keep, mounts, namespaces, process, rootfs, security
 from ocirt.plan.context import Context
 
 TYPE_CHECKING = False
@@ -91,6 +91,7 @@ PHASES: tuple[Phase, ...] = (
     rootfs.read_only,
     rootfs.readonly_paths,
     rootfs.masked_paths,  # on top of everything
+    rootfs.close_mounts,
     rootfs.root_propagation,
     # -- the process
     security.keyring_label,
@@ -145,4 +146,4 @@ class Compilation:
         """
         self.context.program = seccomp
         self.context.program_flags = seccomp_flags
-        return Plan(self.context, self.first + self.run(PHASES[FIRST_STAGE:]))
+        return Plan(self.context, self.first + keep.mark(self.run(PHASES[FIRST_STAGE:])))

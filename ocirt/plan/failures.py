@@ -31,6 +31,7 @@ DETAILS = {
     "attach": "it cannot be attached there",
     "attribute": "its attributes cannot be changed",
     "plan": "the plan is malformed",
+    "hidden": "the mount that it lies on is not what can be seen there",
 }
 
 
@@ -110,7 +111,8 @@ ACTIONS: dict[str, Callable[..., str]] = {
     "chroot": lambda: "chroot",
     "root_attr": lambda *a: f"make the root {_change(*a)}",
     "mount_attr": lambda target, *a: f"make the mount on {target} {_change(*a)}",
-    "readonly": lambda path: f"make {path} read-only",
+    "readonly": lambda path, _: f"make {path} read-only",
+    "close_mounts": lambda: "close descriptors",
     "mask": lambda path, *_: f"mask {path}",
     "label": lambda path, text: f'label {path} "{text}"',
     "console": lambda *_: "set up the terminal",

@@ -56,6 +56,13 @@ HINTS: tuple[tuple[str, str, str, str], ...] = (
     ("mount_bind", "EINVAL", "source", "the source is on an unbindable mount, or has mounts below it: use rbind"),
     ("mount_bind", "ENOTDIR", "", "a directory goes on a directory, a file on a file"),
     ("mount_bind", "EACCES", "source", "the container's user cannot search the directories above the source"),
+    ("", "EXDEV", "target", "a symlink leads out of the mount that the path is below"),
+    (
+        "",
+        "EMFILE",
+        "",
+        "the runtime's RLIMIT_NOFILE is reached: a mount stays open while others are made below it",
+    ),
     ("mknod", "EPERM", "", "device nodes take CAP_MKNOD in the host's user namespace"),
     ("pivot", "EINVAL", "", "the host's root is a ramfs: use --no-pivot"),
     ("root_attr", "EPERM", "", "flags of the root mount are locked in a user namespace"),
@@ -106,6 +113,6 @@ def hint(op: Op, errno: int, detail: str) -> str:
     if name == "mount_bind" and arguments[8] & consts.MOUNT_DEVICE and detail == "source":
         return "the host must have the device at the same path"
     for operation, reason, where, words in HINTS:
-        if (operation, reason) == (name, symbol) and where in ("", detail):
+        if operation in ("", name) and reason == symbol and where in ("", detail):
             return words
     return ""

@@ -30,6 +30,7 @@ FLAGS = {
     consts.MOUNT_INHERIT_MODE: "with the mode of what it covers",
     consts.MOUNT_COPY_SYMLINK: "a symlink is copied",
     consts.MOUNT_DEVICE: "a device",
+    consts.MOUNT_KEEP: "kept open",
 }
 
 CLONE = {value: name for name, value in vars(consts).items() if name.startswith("CLONE_")}

@@ -247,9 +247,14 @@ def mount_attr(pointer: str, target: str, attributes: tuple[int, int], propagati
     return ("mount_attr", pointer, 0, (target, *attributes, propagation, recursive))
 
 
-def readonly(pointer: str, path: str) -> Op:
+def readonly(pointer: str, path: str, flags: int) -> Op:
     """Make a path and all below it read-only."""
-    return ("readonly", pointer, 0, (path,))
+    return ("readonly", pointer, 0, (path, flags))
+
+
+def close_mounts(pointer: str) -> Op:
+    """Close the mounts that were kept open (MOUNT_KEEP)."""
+    return ("close_mounts", pointer, 0, ())
 
 
 def label(pointer: str, path: str, text: str) -> Op:

@@ -111,7 +111,7 @@ def readonly_paths(c: Context) -> list[Op]:
     for index, path in enumerate(c.linux.get("readonlyPaths") or ()):
         pointer = f"/linux/readonlyPaths/{index}"
         c.need_mount_namespace(pointer, "a read-only path")
-        found.append(ops.ignoring(ops.readonly(pointer, normal(path)), ENOENT, ENOTDIR))
+        found.append(ops.ignoring(ops.readonly(pointer, normal(path), 0), ENOENT, ENOTDIR))
     return found
 
 
@@ -132,6 +132,11 @@ def masked_paths(c: Context) -> list[Op]:
     found.append(ops.close("/linux/maskedPaths", SLOT_NULL))
     found.append(ops.close("/linux/maskedPaths", SLOT_EMPTY))
     return found
+
+
+def close_mounts(c: Context) -> list[Op]:
+    """From here on nothing is resolved below a mount of ours; keep.py says which were open for that."""
+    return [ops.close_mounts("/mounts")] if c.config.get("mounts") and "mount" in c.namespaces else []
 
 
 def root_propagation(c: Context) -> list[Op]:

@@ -190,11 +190,13 @@ TABLE: dict[str, Callable[..., list[str]]] = {
     "chroot": lambda: ["fchdir(root)", 'chroot(".")', 'chdir("/")'],
     "root_attr": _setattr,
     "mount_attr": lambda target, *a: [_resolve(target), *_setattr(*a)],
-    "readonly": lambda path: [
-        f"open_tree({path!r}, OPEN_TREE_CLONE|AT_RECURSIVE)",
+    "readonly": lambda path, _: [
+        _resolve(path),
+        "open_tree(target, OPEN_TREE_CLONE|AT_RECURSIVE)",
         *_setattr(consts.MOUNT_ATTR_RDONLY, 0, 0, 1),
         "move_mount(fd, target)",
     ],
+    "close_mounts": lambda: ["close()"],
     "label": lambda path, text: [_resolve(path), f'fsetxattr(fd, "security.selinux", "{text}")'],
     "mask": lambda path, *_: [_resolve(path), "open_tree(fd, OPEN_TREE_CLONE)", "move_mount(fd, target)"],
     "console": console,

@@ -96,6 +96,74 @@ def test_mount_dest_swap_race_of_proc(runtime: Runtime, make_bundle: MakeBundle)
     assert refusals > 0
 
 
+def mounts_inside(output: str) -> list[tuple[int, int, str, str, str]]:
+    """Of a mountinfo: id, parent's id, root, mount point, options; in the order of the mounts."""
+    found = []
+    for line in output.splitlines():
+        first, _, last = line.partition(" - ")
+        words = first.split()
+        found.append((int(words[0]), int(words[1]), words[3], words[4], f"{words[5]} {last}"))
+    return found
+
+
+# /proc may be the decoy at this very moment; what is read is whole.
+SHOW_MOUNTS = ["sh", "-c", "until cat /proc/self/mountinfo 2>&-; do :; done"]
+
+
+def test_masks_and_readonly_paths_stay_with_their_mount(runtime: Runtime, make_bundle: MakeBundle) -> None:
+    """/proc and a decoy change places: each mask and read-only path is on the procfs, wherever that is by then."""
+    bundle = make_bundle(args=SHOW_MOUNTS)
+    bundle.config["linux"].update(maskedPaths=["/proc/interrupts", "/proc/keys"], readonlyPaths=["/proc/sys"])
+    bundle.write()
+    decoy = bundle.rootfs / "decoy"
+    (decoy / "sys").mkdir(parents=True)
+    for name in ("interrupts", "keys"):
+        (decoy / name).touch()
+    good = 0
+    with flipping(bundle.rootfs, "proc", "decoy"):
+        for _ in range(20):
+            result = runtime.run_container(bundle, timeout=10)
+            clean_words(result)
+            if result.code:
+                continue
+            good += 1
+            table = mounts_inside(result.stdout)
+            (proc,) = [own for own, _, root, _, options in table if root == "/" and " proc " in options]
+            names = [(point.rpartition("/")[2], root, options) for _, up, root, point, options in table if up == proc]
+            below = {name: (root, options) for name, root, options in names}
+            assert set(below) == {"interrupts", "keys", "sys"}, result.stdout
+            assert below["sys"][0] == "/sys"
+            assert below["sys"][1].startswith("ro")
+            assert below["interrupts"][0] == below["keys"][0] == "/null"
+    assert good > 8
+
+
+def test_what_is_made_below_a_mount_stays_in_it(runtime: Runtime, make_bundle: MakeBundle) -> None:
+    """/dev and a decoy change places: devices, links and mounts are in the new /dev or nowhere; read-only too."""
+    bundle = make_bundle(args=SHOW_MOUNTS)
+    bundle.config["mounts"].append({"destination": "/late", "type": "tmpfs", "options": ["ro"]})
+    bundle.write()
+    for name in ("decoy", "late", "late-decoy"):
+        (bundle.rootfs / name).mkdir()
+    before = sorted((bundle.rootfs / "dev").iterdir())
+    good = 0
+    with flipping(bundle.rootfs, "dev", "decoy"), flipping(bundle.rootfs, "late", "late-decoy"):
+        for _ in range(20):
+            result = runtime.run_container(bundle, timeout=10)
+            clean_words(result)
+            if result.code:
+                continue
+            good += 1
+            table = mounts_inside(result.stdout)
+            (dev,) = [own for own, _, _, point, options in table if point in {"/dev", "/decoy"} and "tmpfs" in options]
+            assert {parent for _, parent, _, _, options in table if " devpts " in options} == {dev}, result.stdout
+            (late,) = [options for _, _, _, point, options in table if point.startswith("/late")]
+            assert late.startswith("ro"), result.stdout
+    assert good > 8
+    assert list((bundle.rootfs / "decoy").iterdir()) == []
+    assert sorted((bundle.rootfs / "dev").iterdir()) == before
+
+
 # ---- kill -9 ---------------------------------------------------------------------------------------------------------
 
 

@@ -17,3 +17,8 @@ def entry(output: str, target: str) -> dict[str, str]:
         "type": after[0],
         "super": after[2],
     }
+
+
+def targets(output: str) -> set[str]:
+    """Every mount point."""
+    return {line.split()[4] for line in output.splitlines() if " - " in line}

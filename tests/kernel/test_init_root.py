@@ -127,7 +127,7 @@ def test_readonly_paths_are_read_only_with_all_below(root: Path) -> None:
         "echo x > /tmp/x; echo x > /tmp/sub/x; echo x > /etc/x",
         mount_proc(),
         *mounts,
-        after=(op("readonly", "/tmp"),),
+        after=(op("readonly", "/tmp", 0),),
     ).ok()
     assert output.count("Read-only file system") == 2
     assert (root / "etc/x").exists()
@@ -183,7 +183,7 @@ def test_masks_and_readonly_paths_do_not_go_through_magic_links(root: Path) -> N
     (root / "etc/link").symlink_to("/proc/self/root/etc")
     for last in (
         op("mask", "/etc/link", NULL, EMPTY),
-        op("readonly", "/etc/link"),
+        op("readonly", "/etc/link", 0),
         op("mask", "/proc/self/exe", NULL, EMPTY),
     ):
         refused(carry_out([*begin(root, mount_proc(), *MASKS), op("pivot"), last]), errno.ELOOP, "TARGET")

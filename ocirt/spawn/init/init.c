@@ -86,11 +86,13 @@ _Noreturn void init_main(int argc, char **argv)
 {
 	/* Before all else: an exec made the process dumpable again, and a container that is entered must not see it. */
 	int r = sys(SYS_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
+	struct kept kept[KEPT_MAX]; /* not in struct init, which is cleared: it would take memory that few use */
 	struct init init;
 	uint32_t index = NO_OP;
 
 	memset(&init, 0, sizeof(init));
 	memset(init.slots, 0xff, sizeof(init.slots));
+	init.kept = kept;
 	init.channel = argc >= 2 ? number(argv[1]) : -1;
 	init.doorbell = argc >= 3 ? number(argv[2]) : -1;
 	if (r < 0 || init.channel < 3 || sys(SYS_fcntl, init.channel, F_SETFD, FD_CLOEXEC) < 0)

@@ -8,6 +8,12 @@
 
 #define HOME_MAX 1024
 
+/* A mount that a later operation resolves a path below: its path as the plan has it, and its root's fd. */
+struct kept {
+	const char *path;
+	int mount;
+};
+
 struct init {
 	int doorbell;          /* rung when the first plan is in the channel; -1 without one */
 	int channel;           /* where errors are reported: the runtime's socket, later the connection of `start` */
@@ -23,6 +29,9 @@ struct init {
 	char home[HOME_MAX];   /* "HOME=…", or "" */
 	struct message report; /* error, detail and text of a failure under way */
 	uint32_t text_length;
+	struct kept *kept;     /* KEPT_MAX of them */
+	uint32_t kept_count;
+	bool doubtful;         /* mounts may be hidden by others that the plan does not tell of */
 };
 
 #define OP(name, kinds) int op_##name(struct init *init, const uint64_t *args);
@@ -59,6 +68,21 @@ void slot_set(struct init *init, uint64_t slot, int fd);
 
 /* Wait for the plan and decode it into init->plan; *ret_bad as for plan_decode. */
 int load_plan(struct init *init, uint32_t *ret_bad);
+
+/* ---- kept.c ---- */
+
+/*
+ * Open a path below the container's root as it is, without magic links: from the innermost kept mount at or above it,
+ * which it may not leave (EXDEV), else from SLOT_ROOT.
+ */
+int open_path(const struct init *init, const char *path, uint64_t flags, uint64_t resolve);
+
+/* Take note that `mount`, whose fd is taken, is at `path` now; with MOUNT_KEEP it stays open. */
+int keep_mount(struct init *init, const char *path, int mount, uint64_t flags);
+
+bool is_kept(const struct init *init, const char *path);
+size_t kept_length(const struct init *init, const char *path); /* of the path of the mount that it is below; 0: none */
+int check_seen(struct init *init, const char *path);
 
 /* ---- path.c ---- */
 

@@ -25,8 +25,7 @@ static int check_ptmx(int fd)
 /* A new terminal's master. ptmx is looked at before it is opened, for opening some other device has effects. */
 static int open_master(struct init *init, const char *path)
 {
-	int root = slot_fd(init, SLOT_ROOT);
-	_cleanup_close_ int look = root < 0 ? root : open_below(root, path, O_PATH, RESOLVE_IN_ROOT);
+	_cleanup_close_ int look = open_path(init, path, O_PATH, 0);
 	_cleanup_close_ int master = -1;
 	int r;
 
@@ -35,7 +34,7 @@ static int open_master(struct init *init, const char *path)
 	r = check_ptmx(look);
 	if (r < 0)
 		return fail(init, r, DETAIL_WRONG_INODE);
-	master = open_below(root, path, O_RDWR | O_NOCTTY, RESOLVE_IN_ROOT);
+	master = open_path(init, path, O_RDWR | O_NOCTTY, 0);
 	if (master < 0)
 		return fail(init, master, DETAIL_TARGET);
 	r = check_ptmx(master);
@@ -104,9 +103,9 @@ int op_console(struct init *init, const uint64_t *args)
 
 	if (socket < 0)
 		return fail(init, socket, DETAIL_SOURCE);
-	master = open_master(init, "dev/pts/ptmx");
+	master = open_master(init, "/dev/pts/ptmx");
 	if (master == -ENOENT || master == -ENOTDIR)
-		master = open_master(init, "dev/ptmx");
+		master = open_master(init, "/dev/ptmx");
 	if (master < 0)
 		return master;
 	peer = open_peer(master);

@@ -12,14 +12,14 @@ int op_mkdir(struct init *init, const uint64_t *args)
 	struct statx s;
 	int r;
 
-	fd = open_below(slot_fd(init, SLOT_ROOT), *path ? path : "/", O_PATH, RESOLVE_IN_ROOT);
+	fd = open_path(init, path, O_PATH, 0);
 	if (fd == -ENOENT && args[1] != 0755) {
 		parent = open_parent(init, path, name);
 		r = parent < 0 ? parent : sys(SYS_mkdirat, parent, name, args[1]);
 		if (r < 0 && r != -EEXIST)
 			return fail(init, r, DETAIL_TARGET);
 	}
-	if (fd == -ENOENT)
+	if (fd == -ENOENT || fd == -EXDEV)
 		fd = open_or_make(init, path, S_IFDIR, 0, NULL);
 	r = fd < 0 ? fd : file_status(fd, &s);
 	if (r >= 0 && !S_ISDIR(s.stx_mode))
@@ -31,7 +31,7 @@ int op_mkdir(struct init *init, const uint64_t *args)
 int op_label(struct init *init, const uint64_t *args)
 {
 	const char *label = arg_string(args, 1);
-	_cleanup_close_ int fd = open_below(slot_fd(init, SLOT_ROOT), arg_string(args, 0), O_RDONLY | O_DIRECTORY, RESOLVE_IN_ROOT);
+	_cleanup_close_ int fd = open_path(init, arg_string(args, 0), O_RDONLY | O_DIRECTORY, 0);
 	size_t size = 1;
 
 	if (fd < 0)

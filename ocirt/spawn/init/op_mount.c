@@ -28,10 +28,14 @@ static int check_proc(struct init *init, int target, int tree, uint64_t flags)
 static int open_target(struct init *init, const char *path, unsigned int type, uint64_t flags, bool *ret_made)
 {
 	bool real = flags & MOUNT_NO_SYMLINKS;
-	int target = open_or_make(init, path, type, real ? RESOLVE_NO_SYMLINKS : 0, ret_made);
+	int target = open_or_make(init, path, type, RESOLVE_NO_SYMLINKS, ret_made);
 	struct statx s;
 	int r;
 
+	if (target == -ELOOP && !real) {
+		init->doubtful = true;
+		target = open_or_make(init, path, type, 0, ret_made);
+	}
 	if (target < 0)
 		return fail(init, target, real && (target == -ELOOP || target == -ENOTDIR) ? DETAIL_NOT_DIR : DETAIL_TARGET);
 	r = check_proc(init, target, -1, flags);
@@ -46,25 +50,34 @@ static int open_target(struct init *init, const char *path, unsigned int type, u
 	return r;
 }
 
+/* Where a mount goes: its path, the fd of what it covers, its propagation, MOUNT_… flags. */
+struct place {
+	const char *path;
+	int target;
+	uint64_t propagation;
+	uint64_t flags;
+};
+
 /*
  * Attach, set the propagation (after, for a mount becomes shared when it is attached below a shared one), and let
  * SLOT_ROOT follow where the container's root itself was covered. Takes the tree's fd.
  */
-static int attach_at(struct init *init, int tree, int target, uint64_t propagation)
+static int attach_at(struct init *init, int tree, const struct place *place)
 {
 	_cleanup_close_ int owned = tree;
 	struct statx root, covered;
-	int r = attach(init, tree, target);
+	int r = attach(init, tree, place->target);
 
 	if (r >= 0)
-		r = set_propagation(init, tree, propagation);
+		r = set_propagation(init, tree, place->propagation);
 	if (r < 0)
 		return r;
-	if (file_status(slot_fd(init, SLOT_ROOT), &root) < 0 || file_status(target, &covered) < 0)
-		return 0;
-	if (root.stx_ino == covered.stx_ino && root.stx_mnt_id == covered.stx_mnt_id)
+	if (file_status(slot_fd(init, SLOT_ROOT), &root) == 0 && file_status(place->target, &covered) == 0 &&
+	    root.stx_ino == covered.stx_ino && root.stx_mnt_id == covered.stx_mnt_id) {
 		slot_set(init, SLOT_ROOT, take_fd(&owned));
-	return 0;
+		return keep_mount(init, "", -1, 0);
+	}
+	return keep_mount(init, place->path, take_fd(&owned), place->flags);
 }
 
 int op_open_tree(struct init *init, const uint64_t *args)
@@ -154,7 +167,7 @@ int op_mount_fs(struct init *init, const uint64_t *args)
 		r = fill(init, tree, target, attributes);
 	if (r < 0)
 		return r;
-	return attach_at(init, take_fd(&tree), target, args[5]);
+	return attach_at(init, take_fd(&tree), &(struct place){ arg_string(args, 0), target, args[5], flags });
 }
 
 /*
@@ -163,7 +176,7 @@ int op_mount_fs(struct init *init, const uint64_t *args)
  */
 static int open_mounted(struct init *init, const char *path, int below)
 {
-	_cleanup_close_ int root = open_below(slot_fd(init, SLOT_ROOT), path, O_PATH, RESOLVE_IN_ROOT);
+	_cleanup_close_ int root = open_path(init, path, O_PATH, 0);
 	_cleanup_close_ int parent = -1;
 	_cleanup_close_ int parent_below = -1;
 	struct statx s, p, b;
@@ -194,10 +207,13 @@ int op_mount_legacy(struct init *init, const uint64_t *args)
 		return fail(init, r, DETAIL_TARGET);
 	r = sys(SYS_mount, arg_string(args, 2), ".", arg_string(args, 1), args[4], arg_string(args, 3));
 	(void)sys(SYS_chdir, "/");
-	if (r < 0 || !args[5])
+	if (r >= 0)
+		r = keep_mount(init, path, -1, 0);
+	if (r < 0 || (!args[5] && !(args[6] & MOUNT_KEEP)))
 		return r;
 	mounted = open_mounted(init, path, target);
-	return mounted < 0 ? mounted : set_propagation(init, mounted, args[5]);
+	r = mounted < 0 ? mounted : set_propagation(init, mounted, args[5]);
+	return r < 0 ? r : keep_mount(init, path, take_fd(&mounted), args[6]);
 }
 
 /* MOUNT_COPY_SYMLINK: 1 when the source was a symlink and has been made again at the target. */
@@ -261,14 +277,13 @@ int op_mount_bind(struct init *init, const uint64_t *args)
 	if (target < 0)
 		return target;
 	r = check_proc(init, target, tree, flags);
-	return r < 0 ? r : attach_at(init, take_fd(&tree), target, args[7]);
+	return r < 0 ? r : attach_at(init, take_fd(&tree), &(struct place){ path, target, args[7], flags });
 }
 
 /* target, set, clear, propagation, recursive */
 int op_mount_attr(struct init *init, const uint64_t *args)
 {
-	int root = slot_fd(init, SLOT_ROOT);
-	_cleanup_close_ int target = root < 0 ? root : open_below(root, arg_string(args, 0), O_PATH, RESOLVE_IN_ROOT);
+	_cleanup_close_ int target = open_path(init, arg_string(args, 0), O_PATH, 0);
 	int r;
 
 	if (target < 0)

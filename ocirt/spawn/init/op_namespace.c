@@ -187,6 +187,8 @@ int op_sync(struct init *init, const uint64_t *args)
 		r = receive_go(init, (uint32_t)args[0]);
 	if (dumpable)
 		set_dumpable(false);
+	if (args[0] == SYNC_RUNTIME_HOOKS)
+		init->doubtful = true;
 	/* EPIPE: the runtime died; see receive_go. */
 	if (r == -EPIPE)
 		leave(1);

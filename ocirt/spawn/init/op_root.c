@@ -143,16 +143,22 @@ int op_root_attr(struct init *init, const uint64_t *args)
 	return r < 0 ? r : set_propagation(init, root, args[2]);
 }
 
+/* What is there, to be protected: never what lies elsewhere than below the mount that the plan made above it. */
 static int open_existing(struct init *init, const char *path)
 {
-	int root = slot_fd(init, SLOT_ROOT);
+	int fd = fail(init, open_path(init, path, O_PATH, 0), DETAIL_TARGET);
+	int r = fd < 0 ? fd : check_seen(init, path);
 
-	return fail(init, root < 0 ? root : open_below(root, path, O_PATH, RESOLVE_IN_ROOT), DETAIL_TARGET);
+	if (r < 0 && fd >= 0)
+		(void)sys(SYS_close, fd);
+	return r < 0 ? r : fd;
 }
 
+/* path, flags */
 int op_readonly(struct init *init, const uint64_t *args)
 {
-	_cleanup_close_ int target = open_existing(init, arg_string(args, 0));
+	const char *path = arg_string(args, 0);
+	_cleanup_close_ int target = open_existing(init, path);
 	_cleanup_close_ int tree = -1;
 	int r;
 
@@ -162,7 +168,9 @@ int op_readonly(struct init *init, const uint64_t *args)
 	if (tree < 0)
 		return fail(init, tree, DETAIL_SOURCE);
 	r = set_attributes(init, tree, MOUNT_ATTR_RDONLY, 0, true);
-	return r < 0 ? r : attach(init, tree, target);
+	if (r >= 0)
+		r = attach(init, tree, target);
+	return r < 0 ? r : keep_mount(init, path, take_fd(&tree), args[1]);
 }
 
 /* path, slot of a null device, slot of an empty directory */

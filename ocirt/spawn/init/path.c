@@ -57,7 +57,7 @@ bool is_filesystem(int fd, long magic)
  * it was walked; `rest` is what remains, with the texts of symlinks put in front. `fd` is the inode at `done`.
  */
 struct walk {
-	int root;
+	const struct init *init;
 	unsigned int type;
 	uint64_t resolve;
 	int fd;
@@ -111,10 +111,10 @@ static void walk_to(struct walk *w, int fd)
 	w->fd = fd;
 }
 
-/* Go on from `done`, looked up anew below the root: after ".." and absolute symlinks, where a fd could be outside. */
+/* Go on from `done`, looked up anew: after ".." and absolute symlinks, where a fd could be outside. */
 static int walk_from_done(struct walk *w)
 {
-	int fd = open_below(w->root, w->done[0] ? w->done : ".", O_PATH, RESOLVE_IN_ROOT | w->resolve);
+	int fd = open_path(w->init, w->done, O_PATH, w->resolve);
 
 	if (fd < 0)
 		return fd;
@@ -188,6 +188,8 @@ static int walk_into(struct walk *w, const char *name)
 		return -ENAMETOOLONG;
 	w->done[length] = '/';
 	memcpy(w->done + length + 1, name, strlen(name) + 1);
+	if (is_kept(w->init, w->done))
+		return walk_from_done(w);
 	walk_to(w, take_fd(&fd));
 	return 0;
 }
@@ -208,21 +210,23 @@ static int walk(struct walk *w)
 	return r;
 }
 
-static int make_path(int root, const char *path, unsigned int type, uint64_t resolve, bool *ret_made)
+static int make_path(const struct init *init, const char *path, unsigned int type, uint64_t resolve, bool *ret_made)
 {
+	size_t kept = kept_length(init, path);
 	struct walk w;
 	int r;
 
 	if (strlen(path) >= PATH_LIMIT)
 		return -ENAMETOOLONG;
-	w.root = root;
+	w.init = init;
 	w.type = type;
 	w.resolve = resolve;
 	w.fd = -1;
 	w.links = 0;
 	w.made = false;
-	w.done[0] = 0;
-	memcpy(w.rest, path, strlen(path) + 1);
+	memcpy(w.done, path, kept);
+	w.done[kept] = 0;
+	memcpy(w.rest, path + kept, strlen(path + kept) + 1);
 	r = walk(&w);
 	if (r < 0) {
 		walk_to(&w, -1);
@@ -235,15 +239,12 @@ static int make_path(int root, const char *path, unsigned int type, uint64_t res
 
 int open_or_make(const struct init *init, const char *path, unsigned int type, uint64_t resolve, bool *ret_made)
 {
-	int root = slot_fd(init, SLOT_ROOT);
-	int fd;
+	int fd = open_path(init, path, O_PATH, resolve);
 
-	if (root < 0)
-		return root;
 	if (ret_made)
 		*ret_made = false;
-	fd = open_below(root, *path ? path : "/", O_PATH, RESOLVE_IN_ROOT | resolve);
-	return fd == -ENOENT ? make_path(root, path, type, resolve, ret_made) : fd;
+	/* EXDEV: a symlink leads out of a kept mount, and is followed like any other. */
+	return fd == -ENOENT || fd == -EXDEV ? make_path(init, path, type, resolve, ret_made) : fd;
 }
 
 int open_parent(const struct init *init, const char *path, char ret_name[256])

@@ -38,6 +38,8 @@ enum { SLOT_ROOT, SLOT_PROC, SLOT_NULL, SLOT_EMPTY, SLOT_CONSOLE, SLOT_START, SL
 #define SLOT_TARGET 252 /* a pidfd of the process whose namespaces are joined */
 #define SLOT_NONE 0xffffffffU
 
+#define KEPT_MAX 1024 /* mounts with MOUNT_KEEP */
+
 /* Points at which init waits for the runtime's go. */
 enum { SYNC_PLAN, SYNC_MAPPED, SYNC_CGROUP, SYNC_RUNTIME_HOOKS, SYNC_CREATED, SYNC_START };
 
@@ -50,6 +52,7 @@ enum {
 	MOUNT_COPY_SYMLINK = 16, /* a source that is a symlink is made again, not followed */
 	MOUNT_DEVICE = 32,      /* the source must be a device node; the target is made as an empty file */
 	MOUNT_RECURSIVE = 64,   /* mount_bind of a host path: with the mounts below it (rbind); a slot's tree is what it is */
+	MOUNT_KEEP = 128,       /* paths below the target are resolved later: below this mount, wherever its name leads by then */
 };
 
 enum { MSG_GO = 1, MSG_PID, MSG_SYNC, MSG_ERROR };
@@ -82,6 +85,7 @@ enum {
 	DETAIL_ATTACH,    /* move_mount refused */
 	DETAIL_ATTRIBUTE, /* mount_setattr refused */
 	DETAIL_PLAN,      /* the plan itself is malformed */
+	DETAIL_HIDDEN,    /* the mount that the path is below is not what can be seen there */
 };
 
 #endif
