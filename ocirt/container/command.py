@@ -128,6 +128,11 @@ def _user(command: Command, own: Process) -> Process:
 
 
 def _capabilities(names: Sequence[str], own: Process) -> Process:
-    """Never to the inheritable set: files that inherit would get what the user was not given (CVE-2022-29162)."""
+    """Never to the inheritable set: files that inherit would get what the user was not given (CVE-2022-29162).
+
+    What the config has there already becomes ambient: else a user other than root would lose it at execve(2).
+    """
     added = [name if name.startswith("CAP_") else f"CAP_{name}" for name in map(str.upper, names)]
-    return {**own, **{kind: [*(own.get(kind) or ()), *added] for kind in CAPABILITY_SETS}}
+    made = {**own, **{kind: [*(own.get(kind) or ()), *added] for kind in CAPABILITY_SETS}}
+    ambient = [name for name in added if name in (own.get("inheritable") or ())]
+    return {**made, "ambient": [*(own.get("ambient") or ()), *ambient]} if ambient else made

@@ -131,6 +131,18 @@ def test_a_capability_is_added_but_not_to_the_inheritable_set(sleeper: Container
     assert plain == capability_sets(sleeper.proc("status"))
 
 
+def test_an_added_capability_is_ambient_where_the_config_has_it_inheritable(
+    runtime: Runtime, make_bundle: MakeBundle
+) -> None:
+    """Without the ambient set, a user other than root would lose at execve(2) what --cap gave; runc does the same."""
+    listed = {"bounding": ["CAP_CHOWN", "CAP_SYSLOG"], "permitted": ["CAP_CHOWN"], "inheritable": ["CAP_SYSLOG"]}
+    sleeper = runtime.start(make_bundle(args=SLEEP, process={"capabilities": listed}))
+    flags = ["--user", "1000", "--cap", "CAP_SYSLOG", "--cap", "CAP_KILL"]
+    sets = capability_sets(sleeper.exec("cat", "/proc/self/status", flags=flags).stdout)
+    assert sets["CapInh"] == sets["CapAmb"] == sets["CapPrm"] == sets["CapEff"] == 1 << 34
+    assert sets["CapBnd"] == 1 << 34 | 1 << 5 | 1
+
+
 def capability_sets(status: str) -> dict[str, int]:
     rows = (line.split(":") for line in status.splitlines() if line.startswith("Cap"))
     return {name: int(value, 16) for name, value in rows}
