@@ -139,9 +139,9 @@ def _microseconds(signature: str, value: Any) -> int:
 
 def _pids(values: dict[str, Any], v2: bool) -> Iterator[Property]:
     del v2
-    limit = values.get("limit") or 0
-    if limit:
-        yield "TasksMax", "t", INFINITY if limit < 0 else limit
+    limit = values.get("limit")
+    if limit is not None:
+        yield "TasksMax", "t", INFINITY if limit < 0 else limit or 1  # as limits_v1.pids; systemd takes no 0
 
 
 def _memory(values: dict[str, Any], v2: bool) -> Iterator[Property]:

@@ -54,7 +54,7 @@ def command(options: Options, words: list[str]) -> Command:
     if options.get("process"):
         path = str(options["process"])
         raw, name = process_file(path)
-        return Command(process=load.parse(raw, name), name=name, raw=raw)  # type: ignore[arg-type]
+        return Command(process=load.without_nulls(raw, name), name=name, raw=raw)  # type: ignore[arg-type]
     uid, gid = user(str(options.get("user") or ""))
     return Command(
         words[1:] if words[:1] == ["--"] else words,

@@ -70,6 +70,7 @@ GLOBAL: tuple[Flag, ...] = (
 
 _BUNDLE: Flag = ("bundle", "b", True, "bundle", "path of the bundle (default: the current directory)", "DIR")
 _CONFIG: Flag = ("config", "f", True, "config", "read the configuration from FILE, not from the bundle", "FILE")
+_STRICT: Flag = ("strict", "", False, "strict", "refuse too what the specification refuses and other runtimes take", "")
 _DETACH: Flag = ("detach", "d", False, "detach", "do not wait for the process: return once it is started", "")
 _REGEX: Flag = ("regex", "r", False, "regex", "ID is a regular expression; act on every container that it matches", "")
 _NO_PIVOT: Flag = (
@@ -217,7 +218,7 @@ VERBS: dict[str, Verb] = {
         ),
         (),
     ),
-    "validate": ("ocirt.cli.validate", "check a bundle's config.json", (_BUNDLE, _CONFIG), ("[BUNDLE]",)),
+    "validate": ("ocirt.cli.validate", "check a bundle's config.json", (_BUNDLE, _CONFIG, _STRICT), ("[BUNDLE]",)),
     "explain": (
         "ocirt.cli.explain",
         "print every step that create would take",

@@ -36,6 +36,8 @@ def run(globals_: Global, options: Options, arguments: list[str]) -> int:
         if key in flags and text != "":  # as runc, which can't tell an empty value from none
             part, _, name = key.partition(".")
             limits.setdefault(part, {})[name] = value(key, str(text), flags[key])
+    if limits.get("pids") == {"limit": 0}:  # as with runc until 1.3, and crun: no flag has a runtime-spec version
+        limits["pids"]["limit"] = -1
 
     def named(pointer: str) -> str:
         flag = flags.get(pointer.lstrip("/").replace("/", "."))
@@ -60,7 +62,7 @@ def value(key: str, text: str, flag: str) -> int | str:
 
 def document(path: str) -> dict[str, Any]:
     """The JSON object in the file `path`, "-" for standard input. Raises BundleError."""
-    from ocirt.config.load import parse
+    from ocirt.config.load import without_nulls
 
     name = "standard input" if path == "-" else f'"{path}"'
     try:
@@ -70,7 +72,7 @@ def document(path: str) -> dict[str, Any]:
         raise BundleError(f"cannot read {name}: {(error.strerror or str(error)).lower()}") from None
     if len(raw) > LARGEST_DOCUMENT:
         raise BundleError(f"{name} is larger than {LARGEST_DOCUMENT >> 20} MiB")
-    found = parse(raw, name)
+    found = without_nulls(raw, name)
     if not isinstance(found, dict):
         raise BundleError(f"{name} must hold a JSON object, as linux.resources of config.json")
     return found

@@ -17,16 +17,19 @@ if TYPE_CHECKING:
 def run(_globals: Global, options: Options, arguments: list[str]) -> int:
     """Print the verdict and the warnings; return 0. Raises ConfigError with every problem, BundleError."""
     from ocirt.config.check import check
-    from ocirt.config.explain import warnings
+    from ocirt.config.explain import problems, warnings
     from ocirt.config.load import load
 
     take_bundle(options, arguments, "validate")
-    config = path_option(options, "config")
+    config, bundle = path_option(options, "config"), bundle_option(options)
     with Named(config):
-        document, raw = load(bundle_option(options), config)
+        document, raw = load(bundle, config, strict=bool(options.get("strict")))
         check(document, raw)
     name = (config or DOCUMENT).rpartition("/")[2]
-    for warning in warnings(document, raw):
+    taken = problems(load(bundle, config, strict=True)[0], raw)
+    for problem in taken:
+        problem.message += "; taken all the same, but not by --strict"
+    for warning in [*taken, *warnings(document, raw)]:
         warning.document = name
         say(f"warning: {printable(str(warning))}")
     say(f"{printable(name)} is valid")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import posix
 from _json import make_scanner
 
+from ocirt.config.lenient import drop_nulls, settle
 from ocirt.errors import BundleError
 from ocirt.linux.consts import S_IFMT, S_IFREG
 
@@ -46,21 +47,33 @@ class _Scanning:
     parse_constant = staticmethod(_constant)
 
 
-def load(bundle: str, config: str | None = None) -> tuple[dict[str, Any], bytes]:
+def load(bundle: str, config: str | None = None, *, strict: bool = False) -> tuple[dict[str, Any], bytes]:
     """The parsed config.json of a bundle, and its bytes.
 
     bundle    the bundle's directory
     config    a file to read in place of <bundle>/config.json, relative to the working directory
+    strict    as it is written, without what lenient.py makes of it
 
     Duplicate names: the last one wins. Raises BundleError where the file cannot be read, is no regular file, is larger
     than 64 MiB, is not UTF-8 or not JSON (RFC 8259), or does not hold an object.
     """
     path = f"{bundle}/config.json" if config is None else config
     raw = read(path)
-    doc = parse(raw, path.rpartition("/")[2])
+    doc = parse(raw, path.rpartition("/")[2]) if strict else without_nulls(raw, path.rpartition("/")[2])
     if type(doc) is not dict:
         raise BundleError(f'"{path}" must hold a JSON object')
+    if not strict:
+        settle(doc)
     return doc, raw
+
+
+def without_nulls(raw: bytes, name: str) -> object:
+    """As `parse`, but a member that is null is absent (lenient.py)."""
+    doc = parse(raw, name)
+    # most have none but those of "/dev/null", which a quotation mark follows
+    if raw.count(b"null") != raw.count(b'null"'):
+        drop_nulls(doc)
+    return doc
 
 
 def read(path: str) -> bytes:

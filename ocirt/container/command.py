@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ocirt.config.lenient import settle_process
 from ocirt.errors import UsageError
 
 TYPE_CHECKING = False
@@ -103,6 +104,7 @@ def _completed(process: Process, own: Process) -> Process:
     if not isinstance(process, dict):
         return process  # for check_process to explain
     made = dict(process)
+    settle_process(made)
     for member in INHERITED:
         if made.get(member) is None and own.get(member) is not None:
             made[member] = own[member]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 from ocirt import cgroup
 from ocirt.cgroup import changes
 from ocirt.config import check
+from ocirt.config.lenient import drop_nulls, settle_resources
 from ocirt.container import state
 from ocirt.errors import ConfigError, ContainerError, OcirtError
 
@@ -39,9 +42,9 @@ def update(
     for a limit that the host lacks, SystemCallError for what the kernel refuses.
     """
     record, _ = state.living(root, container_id)
-    wanted = {
-        part: without_nulls(value) for part, value in resources.items() if part != "devices" and value is not None
-    }
+    wanted = deepcopy({part: value for part, value in resources.items() if part != "devices"})
+    drop_nulls(wanted)
+    settle_resources(wanted, record.oci_version)
     check_resources(wanted, name)
     hs, paths = located(record.cgroups)
     changes.change(paths, hs, wanted, name, lambda limits: tell_systemd(record.unit, limits, hs))
@@ -91,10 +94,3 @@ def check_resources(wanted: dict[str, Any], name: Callable[[str], str]) -> None:
     except ConfigError as error:
         lines = [f"{name(problem.pointer.removeprefix(IN_CONFIG))}: {problem.message}" for problem in error.problems]
         raise OcirtError("\n".join(lines)) from None
-
-
-def without_nulls(value: Any) -> Any:
-    """`value` without members that are null: engines in Go mean absent ones by them."""
-    if isinstance(value, dict):
-        return {name: without_nulls(member) for name, member in value.items() if member is not None}
-    return value

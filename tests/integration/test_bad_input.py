@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from tests.integration.support import BASE, Result, Runtime, merged, needs_open_way
-from tests.unit.config.invalid import INVALID
+from tests.unit.config.changes import Patch
+from tests.unit.config.invalid import INVALID, TAKEN
 
 NOBODY: dict[str, Any] = {"user": 65534, "group": 65534, "extra_groups": []}
 LIBRARY_WORDS = ("Traceback", "Error:", "internal error", "None", "object at 0x")
@@ -146,11 +147,12 @@ def test_a_bad_id_is_refused_by_every_verb_in_the_same_words(
 # ---- the bundle and its config.json ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("change", "pointer", "words"), [case[1:] for case in INVALID], ids=[c[0] for c in INVALID])
+@pytest.mark.parametrize(("name", "change", "pointer", "words"), INVALID, ids=[case[0] for case in INVALID])
 def test_an_invalid_config_is_told_with_line_pointer_and_reason(
-    change: Callable[[dict[str, Any]], None], pointer: str, words: str, runtime: Runtime, config_only: ConfigOnly
+    name: str, change: Patch, pointer: str, words: str, runtime: Runtime, config_only: ConfigOnly
 ) -> None:
-    result = runtime.run("create", "--bundle", str(config_only(change)), "x")
+    bundle = str(config_only(change))
+    result = runtime.run(*(["validate", "--strict", bundle] if name in TAKEN else ["create", "--bundle", bundle, "x"]))
     line = refused(result, f": {pointer}: ", words)
     assert line.startswith("ocirt: config.json:")
     assert result.stderr.count("\n") == 1

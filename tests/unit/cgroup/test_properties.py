@@ -19,7 +19,7 @@ TABLE: list[tuple[Json, list[Any], list[Any]]] = [
     ({}, [], []),
     ({"pids": {"limit": 7}}, [("TasksMax", "t", 7)], [("TasksMax", "t", 7)]),
     ({"pids": {"limit": -1}}, [("TasksMax", "t", INFINITY)], [("TasksMax", "t", INFINITY)]),
-    ({"pids": {"limit": 0}}, [], []),
+    ({"pids": {"limit": 0}}, [("TasksMax", "t", 1)], [("TasksMax", "t", 1)]),
     ({"memory": {"limit": MIB}}, [("MemoryLimit", "t", MIB)], [("MemoryMax", "t", MIB)]),
     (
         {"memory": {"limit": MIB, "swap": 3 * MIB, "reservation": 512}},

@@ -94,10 +94,10 @@ def test_the_manual_page_is_typeset_without_a_warning(capfd):
 @pytest.fixture
 def config(monkeypatch):
     """Stands in for ocirt.config; `config.problems` are what check finds."""
-    made = types.SimpleNamespace(problems=[], warnings=[], loaded=[])
+    made = types.SimpleNamespace(problems=[], warnings=[], taken=[], loaded=[])
 
-    def load(bundle, file=None):
-        made.loaded.append((bundle, file))
+    def load(bundle, file=None, *, strict=False):
+        made.loaded.append((bundle, file, strict))
         return {}, b"{}"
 
     def check(document, raw):
@@ -107,7 +107,7 @@ def config(monkeypatch):
     members = {
         "load": {"load": load},
         "check": {"check": check},
-        "explain": {"warnings": lambda document, raw: made.warnings},
+        "explain": {"warnings": lambda document, raw: made.warnings, "problems": lambda document, raw: made.taken},
         "default": {"document": lambda rootless: {"ociVersion": "1.3.0", "rootless": rootless}},
     }
     for name, functions in members.items():
@@ -143,7 +143,7 @@ def test_validate_takes_the_bundle_as_a_flag_as_an_argument_or_from_where_it_sta
 ):
     monkeypatch.chdir(tmp_path)
     assert main(["validate", *(word.format(tmp_path) for word in words)]) == 0
-    assert config.loaded == [(str(tmp_path), None)]
+    assert config.loaded[0] == (str(tmp_path), None, False)
 
 
 def test_validate_says_that_all_is_well_after_the_warnings(config, tmp_path, capfd):
@@ -153,7 +153,22 @@ def test_validate_says_that_all_is_well_after_the_warnings(config, tmp_path, cap
         "warning: c.json:7: /process/capabilities/bounding/0: odd\\x07\nc.json is valid\n",
         "",
     )
-    assert config.loaded == [(str(tmp_path), "/c.json")]
+    assert config.loaded[0] == (str(tmp_path), "/c.json", False)
+
+
+def test_validate_names_what_is_taken_although_the_specification_refuses_it(config, tmp_path, capfd):
+    config.taken = [Problem("/process/user/gid", "required, but missing", 7)]
+    assert main(["validate", str(tmp_path)]) == 0
+    assert capfd.readouterr() == (
+        "warning: config.json:7: /process/user/gid: required, but missing; taken all the same, but not by --strict\n"
+        "config.json is valid\n",
+        "",
+    )
+
+
+def test_validate_strict_reads_the_config_as_it_is_written(config, tmp_path):
+    assert main(["validate", "--strict", str(tmp_path)]) == 0
+    assert config.loaded[0] == (str(tmp_path), None, True)
 
 
 def test_validate_prints_each_problem_on_standard_error_and_exits_1(config, tmp_path, capfd):

@@ -125,7 +125,7 @@ UPDATES = [
     (["--memory=512", "--memory-reservation=1k"], {"memory": {"limit": 512, "reservation": 1024}}),
     (["--cpuset-cpus", "0-1", "--cpuset-mems", ""], {"cpu": {"cpus": "0-1"}}),
     (["--cpu-share=7", "--cpu-quota=-1"], {"cpu": {"shares": 7, "quota": -1}}),
-    (["--pids-limit", "0", "--blkio-weight", "10"], {"pids": {"limit": 0}, "blockIO": {"weight": 10}}),
+    (["--pids-limit", "0", "--blkio-weight", "10"], {"pids": {"limit": -1}, "blockIO": {"weight": 10}}),
 ]
 
 
