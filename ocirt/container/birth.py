@@ -103,7 +103,7 @@ class Birth:
         self.keep = inherited(self.preserve)
         self.hierarchies = [] if self.options.manager == "disabled" else cgroup.hierarchies()
         self.paths = self.to_enter = self.place()
-        pairs = zip(self.paths, self.hierarchies, strict=True) if self.scope is None else ()
+        pairs = [] if self.scope else zip(self.paths, self.hierarchies, strict=True)
         self.entering = [path for path, hierarchy in pairs if hierarchy.version == 1]
         launch = Launch(
             container_id=self.container_id,
@@ -257,7 +257,7 @@ class Birth:
                 from ocirt.container import idmapped
 
                 idmapped.apply(self.plan, dict(slots))
-            self.init.hand_over(self.plan.ops, encoded, [(slot, fd.number) for slot, fd in slots if fd.number >= 0])
+            self.init.hand_over(self.plan.ops, encoded, slots, self.directory.number)
         finally:
             for _, fd in slots:
                 fd.close()

@@ -208,9 +208,8 @@ class Entry:
                 raise ContainerNotRunning(self.container_id)
             lent = [(lib.SLOT_TARGET, target), (lib.SLOT_ROOT, directory), (lib.SLOT_CONSOLE, self.console)]
             self.lend_tasks()
-            slots = [(slot, fd.number) for slot, fd in lent if fd.number >= 0]
             self.encoded = wire.encode(self.plan.ops)
-            self.init.hand_over(self.plan.ops, self.encoded, slots)
+            self.init.hand_over(self.plan.ops, self.encoded, lent)
         self.console.close()
         if self.options.ignore_paused:
             self.init.deadline = -1  # in a frozen cgroup it waits for whoever thaws that

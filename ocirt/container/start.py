@@ -63,6 +63,8 @@ def _kept_report(root: str, container_id: str) -> bytes:
     fd = state.lock(root, container_id)
     try:
         report = state.read_file(fd, "start.failure")
+        if not report.strip(b"\0"):  # the init has not failed
+            return b""
         posix.unlink("start.failure", dir_fd=fd)
     except (OSError, ValueError):
         return b""

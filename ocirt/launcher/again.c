@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -159,8 +160,26 @@ static int hear(const struct process *process, struct message *ret)
 	return n < 0 ? n : (int)ret->type;
 }
 
+/* The file for the init's last words, which a container with a filter needs (docs/plan.md, `report_file`); or -1. */
+static int open_report(const struct container *c)
+{
+	_cleanup_fd_ int fd = -1;
+
+	if (faccessat(c->fd, "seccomp.bpf", F_OK, 0) < 0)
+		return -1;
+	fd = memfd_create("ocirt-report", MFD_CLOEXEC);
+	return fd >= 0 && ftruncate(fd, REPORT_SIZE) == 0 ? take_fd(&fd) : -1;
+}
+
+static bool has_failed(int report)
+{
+	uint32_t type = 0;
+
+	return report >= 0 && pread(report, &type, sizeof(type), 0) == sizeof(type) && type == MSG_ERROR;
+}
+
 /* Follows the init until its process has been executed. */
-static bool follow(const struct container *c, struct process *process)
+static bool follow(const struct container *c, struct process *process, int report)
 {
 	const uint32_t none = SLOT_NONE;
 	struct message message;
@@ -180,7 +199,7 @@ static bool follow(const struct container *c, struct process *process)
 		type = hear(process, &message);
 	if (type != MSG_SYNC || message.value != SYNC_START || go(process->socket, SYNC_START, &none, NULL, 0) < 0)
 		return false;
-	return hear(process, &message) == 0;
+	return hear(process, &message) == 0 && !process_never_executed(process->pid) && !has_failed(report);
 }
 
 static void end(const struct process *process)
@@ -209,6 +228,13 @@ static int make_pid_file(char ret_path[PATH_MAX])
 static bool write_pid_file(int fd, const char *path, pid_t pid)
 {
 	return dprintf(fd, "%d", pid) > 0 && rename(path, key.pid_file) == 0;
+}
+
+static void tell_pid_file(int error)
+{
+	const char *reason = strerror(error);
+
+	(void)dprintf(STDERR_FILENO, "ocirt: write the pid file \"%s\": %c%s\n", key.pid_file, tolower(*reason), reason + 1);
 }
 
 /* Every signal that a process can be sent, blocked but for those about ourselves: the process's, as in console.py. */
@@ -241,9 +267,11 @@ static int execute(const struct container *c, const char *program, int plan, int
 {
 	struct process process = { .socket = -1 };
 	struct parcel parcel = { .count = 0 };
+	_cleanup_fd_ int report = open_report(c);
 	char path[PATH_MAX];
 	sigset_t set, before;
 	int pid_file = -1;
+	uint32_t own;
 	bool done;
 
 	if (key.pid_file && (pid_file = make_pid_file(path)) < 0)
@@ -251,17 +279,18 @@ static int execute(const struct container *c, const char *program, int plan, int
 	block_signals(&set, &before);
 	put(&parcel, SLOT_PLAN, plan);
 	put(&parcel, SLOT_TARGET, pidfd);
+	if (report >= 0)
+		put(&parcel, SLOT_REPORT, report);
+	own = parcel.count;
 	put_tasks(&parcel, c);
 	done = start(program, &parcel, &process);
-	for (uint32_t i = 2; i < parcel.count; i++)
+	for (uint32_t i = own; i < parcel.count; i++)
 		(void)close(parcel.fds[i]);
-	done = done && follow(c, &process);
+	done = done && follow(c, &process, report);
 	close_fd(&process.socket);
 	if (done && pid_file >= 0 && !write_pid_file(pid_file, path, process.pid)) {
 		/* It has run for a moment: to do it anew would run it twice. */
-		const char *reason = strerror(errno);
-
-		(void)dprintf(STDERR_FILENO, "ocirt: write the pid file \"%s\": %c%s\n", key.pid_file, tolower(*reason), reason + 1);
+		tell_pid_file(errno);
 		(void)unlink(path);
 		end(&process);
 		return 255;

@@ -78,6 +78,22 @@ static int exchange(int connection, int pidfd, struct message *ret)
 	return hear(connection, ret);
 }
 
+/*
+ * End of file alone proves nothing: a filter may have refused the call that tells of a failure, which is then in the file
+ * whose memory the init has (docs/plan.md, `report_file`), or have killed it.
+ */
+static int verify(const struct container *c, struct message *ret)
+{
+	_cleanup_fd_ int fd = openat(c->fd, "start.failure", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
+	if (fd >= 0 && read(fd, ret, sizeof(*ret)) >= MESSAGE_HEAD && ret->type == MSG_ERROR)
+		return 1;
+	if (!process_never_executed(c->pid))
+		return 0;
+	*ret = (struct message){ .type = MSG_ERROR, .value = NO_OP, .error = ESRCH, .detail = DETAIL_KILLED };
+	return 1;
+}
+
 static int start(const struct container *c, struct message *ret)
 {
 	_cleanup_fd_ int pidfd = container_process(c);
@@ -94,6 +110,8 @@ static int start(const struct container *c, struct message *ret)
 	if (connection < 0)
 		return connection == -ECONNREFUSED || connection == -ENOENT ? -EINVAL : connection;
 	r = exchange(connection, pidfd, ret);
+	if (r == 0)
+		r = verify(c, ret);
 	if (r == 0)
 		(void)unlinkat(c->fd, "start.sock", 0); /* left behind, it refuses connections: the same answer, later */
 	return r;

@@ -40,6 +40,12 @@ int quick_status(const char *root, const char *id, int *ret_pid);
  */
 int quick_start_report(const char *root, const char *id, struct message *ret_message);
 
+/*
+ * Whether a process is in its maker's program still, be it alive, dying or a zombie. 0 also where nothing can be known: it
+ * is reaped, or its /proc is out of sight.
+ */
+int process_never_executed(int pid);
+
 /* The state root where --root does not say; 0, or -ENAMETOOLONG. */
 int default_root(char *ret_path, size_t size);
 

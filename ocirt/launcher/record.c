@@ -14,6 +14,8 @@
 #include <sys/syscall.h>
 #include <sys/un.h>
 
+#define FORKED_NOT_EXECUTED 0x40 /* PF_FORKNOEXEC of the kernel, which execve(2) clears before it closes descriptors */
+
 /* The lines of state.json in their order, each up to its value. */
 static const char *const heads[MEMBER_COUNT] = {
 	"  \"ociVersion\": ", "  \"id\": ", "  \"pid\": ", "  \"status\": ", "  \"bundle\": ", "  \"rootfs\": ",
@@ -220,8 +222,8 @@ bool container_same_boot(const struct container *c)
 	return n > 1 && recorded->size == (size_t)n + 1 && memcmp(recorded->start + 1, id, (size_t)n - 1) == 0;
 }
 
-/* Field 22 of /proc/PID/stat, counted after the last ')': a process can name itself "a) b". 0 where there is none. */
-static uint64_t start_time_of(pid_t pid)
+/* A number of /proc/PID/stat, counted after the last ')': a process can name itself "a) b". 0 where there is none. */
+static uint64_t stat_field(pid_t pid, int number)
 {
 	char path[32], text[1024];
 	const char *at;
@@ -230,9 +232,19 @@ static uint64_t start_time_of(pid_t pid)
 	if (read_text(AT_FDCWD, path, text, sizeof(text)) < 0)
 		return 0;
 	at = strrchr(text, ')');
-	for (int field = 2; at && field < 22; field++)
+	for (int field = 2; at && field < number; field++)
 		at = strchr(at + 1, ' ');
 	return at ? strtoull(at, NULL, 10) : 0;
+}
+
+static uint64_t start_time_of(pid_t pid)
+{
+	return stat_field(pid, 22);
+}
+
+int process_never_executed(int pid)
+{
+	return (stat_field(pid, 9) & FORKED_NOT_EXECUTED) != 0;
 }
 
 int container_process(const struct container *c)

@@ -42,8 +42,8 @@ def wire_names() -> list[str]:
     text = re.sub(r"/\*.*?\*/", "", (INIT / "wire.h").read_text(), flags=re.DOTALL)
     bodies = ",".join(re.findall(r"enum \{(.*?)\};", text, re.DOTALL))
     names = [item.split("=")[0].strip() for item in bodies.split(",")]
-    names += ["SLOT_COUNT", "SLOT_PLAN", "SLOT_BELL", "SLOT_CGROUP", "SLOT_TARGET", "OP_MAX_ARGS", "PLAN_MAX"]
-    names += ["MESSAGE_HEAD", "MSG_TEXT_MAX", "MSG_FDS_MAX"]
+    names += ["SLOT_COUNT", "SLOT_PLAN", "SLOT_BELL", "SLOT_CGROUP", "SLOT_TARGET", "SLOT_REPORT"]
+    names += ["OP_MAX_ARGS", "PLAN_MAX", "MESSAGE_HEAD", "REPORT_SIZE", "MSG_TEXT_MAX", "MSG_FDS_MAX"]
     return [name for name in names if name]
 
 

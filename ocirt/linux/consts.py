@@ -75,6 +75,7 @@ SLOT_STATE_CREATING = 6
 SLOT_STATE_CREATED = 7
 SLOT_FIRST_FREE = 8
 SLOT_TARGET = 252
+SLOT_REPORT = 251
 SLOT_NONE = 0xFFFFFFFF
 
 # wire.h: how many descriptors one message can carry
@@ -98,6 +99,12 @@ MOUNT_DEVICE = 32
 MOUNT_RECURSIVE = 64
 MOUNT_KEEP = 128
 KEPT_MAX = 1024
+
+# wire.h: flags of the operation hook
+HOOK_HOME = 1
+
+# wire.h: bytes of the file for last words
+REPORT_SIZE = 4096
 
 # fsconfig(2) takes a value of at most this many bytes
 FSCONFIG_VALUE_MAX = 255

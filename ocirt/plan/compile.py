@@ -99,6 +99,7 @@ PHASES: tuple[Phase, ...] = (
     process.limits,  # before capabilities are dropped
     process.memory_policy,
     process.personality,  # before a filter, which may know neither call
+    security.report_file,  # before the first filter
     security.bounding,  # takes CAP_SETPCAP
     security.early_seccomp,  # takes CAP_SYS_ADMIN
     ids.user,
@@ -108,8 +109,8 @@ PHASES: tuple[Phase, ...] = (
     process.descriptor_limit,  # the plan needs descriptors up to here
     security.notifying_seccomp,
     process.wait,
-    process.start_hooks,
     security.no_new_privileges,
+    process.start_hooks,  # programs of the image: confined as the process, the late filter loaded for each alone
     process.close_descriptors,  # the filter to come need not allow it
     security.late_seccomp,
     process.execute,

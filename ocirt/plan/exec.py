@@ -108,6 +108,7 @@ PHASES: tuple[Phase, ...] = (
     cgroup,
     process.memory_policy,
     process.personality,
+    security.report_file,
     security.bounding,
     security.early_seccomp,
     ids.user,

@@ -127,6 +127,7 @@ ACTIONS: dict[str, Callable[..., str]] = {
     "groups": lambda gids: f"set additional groups {names.gids(gids)}",
     "ids": lambda uid, gid: f"become user {uid} and group {gid}",
     "caps": lambda *_: "set capabilities",
+    "report_file": lambda _: "map the file for the last words",
     "no_new_privs": lambda: "set no_new_privs",
     "seccomp": lambda *_: "load the seccomp filter",
     "seccomp_notify": lambda *_: "load the seccomp filter and send its listener to the agent",
@@ -178,7 +179,7 @@ def mkdir(arguments: tuple[Any, ...], errno: int, _: str, __: str) -> str:
 
 def hook(arguments: tuple[Any, ...], errno: int, detail: str, text: str) -> str:
     """A hook failed, or ran out of time; with what it printed."""
-    path, _, _, timeout, _ = arguments
+    path, timeout = arguments[0], arguments[3]
     said = f": {text.strip()}" if text.strip() else ""
     if detail == "timeout":
         return f'hook "{path}" did not finish within {timeout / 1000:g} s{said}'

@@ -320,6 +320,11 @@ def caps(pointer: str, effective: int, permitted: int, inheritable: int, ambient
     return ("caps", pointer, 0, (effective, permitted, inheritable, ambient))
 
 
+def report_file(pointer: str, slot: int) -> Op:
+    """From here on a failure is written to the slot's file too, by its memory."""
+    return ("report_file", pointer, 0, (slot,))
+
+
 def no_new_privs(pointer: str) -> Op:
     """PR_SET_NO_NEW_PRIVS."""
     return ("no_new_privs", pointer, 0, ())
@@ -350,9 +355,24 @@ def home(pointer: str, uid: int) -> Op:
     return ("home", pointer, 0, (uid,))
 
 
-def hook(pointer: str, path: str, argv: list[str], env: list[str], timeout: int, state: int) -> Op:
-    """Run a hook; `timeout` in milliseconds, 0 for none."""
-    return ("hook", pointer, 0, (path, argv, env, timeout, state))
+def hook(
+    pointer: str,
+    path: str,
+    argv: list[str],
+    env: list[str],
+    timeout: int,
+    state: int,
+    flags: int = 0,
+    program: bytes = b"",
+    program_flags: int = 0,
+) -> Op:
+    """Run a hook.
+
+    timeout                  in milliseconds, 0 for none
+    flags                    HOOK_…
+    program, program_flags   its seccomp filter (b"" for none) and SECCOMP_FILTER_FLAG_…
+    """
+    return ("hook", pointer, 0, (path, argv, env, timeout, state, flags, program, program_flags))
 
 
 def find_exec(pointer: str, name: str, candidates: list[str]) -> Op:

@@ -6,6 +6,7 @@ from errno import ENOSYS
 
 from ocirt.errors import UnsupportedError
 from ocirt.linux.consts import (
+    HOOK_HOME,
     INT_MAX,
     KEY_OTH_SEARCH,
     KEY_USR_SEARCH,
@@ -19,7 +20,7 @@ from ocirt.linux.consts import (
     SYNC_RUNTIME_HOOKS,
     SYNC_START,
 )
-from ocirt.plan import ops
+from ocirt.plan import ops, security
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,21 +51,26 @@ def create_hooks(c: Context) -> list[Op]:
 
 
 def start_hooks(c: Context) -> list[Op]:
-    """In the container, with the process's environment unless they have one."""
-    return _hooks(c, "startContainer", environment(c), SLOT_STATE_CREATED)
+    """In the container, with the process's environment unless they have one, and with all that confines the process."""
+    return _hooks(c, "startContainer", environment(c), SLOT_STATE_CREATED, HOOK_HOME, security.late_filter(c))
 
 
-def _hooks(c: Context, name: str, env: Sequence[str], state: int) -> list[Op]:
+def _hooks(
+    c: Context, name: str, env: Sequence[str], state: int, inherits: int = 0, program: tuple[bytes, int] = (b"", 0)
+) -> list[Op]:
     found = []
     for index, hook in enumerate((c.config.get("hooks") or {}).get(name) or ()):
+        own = hook.get("env")
         found.append(
             ops.hook(
                 f"/hooks/{name}/{index}",
                 hook["path"],
                 list(hook.get("args") or (hook["path"],)),
-                list(hook["env"] if hook.get("env") is not None else env),
+                list(env if own is None else own),
                 min(hook.get("timeout", 0) * 1000, INT_MAX),
                 state,
+                inherits if own is None else 0,
+                *program,
             )
         )
     return found

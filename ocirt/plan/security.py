@@ -5,7 +5,7 @@ from __future__ import annotations
 from errno import ENOENT
 
 from ocirt.errors import UnsupportedError
-from ocirt.linux.consts import CAPABILITIES
+from ocirt.linux.consts import CAPABILITIES, SLOT_REPORT
 from ocirt.plan import ops
 
 TYPE_CHECKING = False
@@ -108,8 +108,13 @@ def notifying_seccomp(c: Context) -> list[Op]:
     return [ops.no_new_privs("/process/noNewPrivileges"), *_seccomp(c)]
 
 
+def report_file(c: Context) -> list[Op]:
+    """A filter may refuse the call that tells why the process was not executed; memory takes none."""
+    return [ops.report_file(SECCOMP, SLOT_REPORT)] if c.program is not None and c.process else []
+
+
 def no_new_privileges(c: Context) -> list[Op]:
-    """After the last hook: a hook may need what the process must not get."""
+    """Ahead of the startContainer hooks, whose programs are the image's."""
     wanted = c.process.get("noNewPrivileges") and not c.listener
     return [ops.no_new_privs("/process/noNewPrivileges")] if wanted else []
 
@@ -121,7 +126,15 @@ def early_seccomp(c: Context) -> list[Op]:
 
 def late_seccomp(c: Context) -> list[Op]:
     """With no_new_privs the filter is the last thing, and need not allow anything that the init does."""
-    return _seccomp(c) if c.process.get("noNewPrivileges") and not c.listener else []
+    program, flags = late_filter(c)
+    return [ops.seccomp(SECCOMP, program, flags)] if program else []
+
+
+def late_filter(c: Context) -> tuple[bytes, int]:
+    """The filter that is loaded last, and so is not in force yet for the hooks before it; (b"", 0) for none."""
+    if c.program is None or not c.process.get("noNewPrivileges") or c.listener:
+        return b"", 0
+    return c.program, c.program_flags
 
 
 def _seccomp(c: Context) -> list[Op]:

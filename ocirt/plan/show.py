@@ -35,6 +35,7 @@ SLOTS = {
     consts.SLOT_EMPTY: "the empty filesystem",
     consts.SLOT_CONSOLE: "the console's socket",
     consts.SLOT_TARGET: "the container's process",
+    consts.SLOT_REPORT: "the file for the last words",
 }
 
 
@@ -113,9 +114,12 @@ def find_exec(name: str, candidates: list[str]) -> str:
     return f"find the program {name}" + ("" if candidates == [name] else f" among {', '.join(candidates) or 'nothing'}")
 
 
-def hook(path: str, argv: list[str], env: list[str], timeout: int, _: int) -> str:
-    """A hook and its time."""
+def hook(path: str, argv: list[str], env: list[str], timeout: int, *confinement: Any) -> str:
+    """A hook, its time, and what confines it."""
+    _, flags, program, _ = confinement
     words = [f"at most {timeout / 1000:g} s"] if timeout else []
+    words += ["with the seccomp filter"] if program else []
+    words += ["with HOME"] if flags & consts.HOOK_HOME else []
     words += [f"{len(env)} variables"] if env else []
     return f"run the hook {path} as {' '.join(argv)}{_list(words)}"
 
@@ -190,6 +194,7 @@ TABLE: dict[str, Words] = {
     "groups": lambda gids: f"set additional groups: {', '.join(map(str, names.gids(gids))) or 'none'}",
     "ids": lambda uid, gid: f"become user {uid}, group {gid}",
     "caps": caps,
+    "report_file": lambda _: "write failures to memory that the runtime reads, for the filter may refuse to send them",
     "no_new_privs": lambda: "give up gaining privileges (no_new_privs)",
     "seccomp": lambda program, _: f"load a seccomp filter of {len(program) // 8} instructions",
     "seccomp_notify": lambda program, *_: (

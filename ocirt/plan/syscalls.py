@@ -99,11 +99,18 @@ def tree_fs(_: int, fstype: str, options: list[str], attributes: int) -> list[st
     return [*calls, "fsconfig(FSCONFIG_CMD_CREATE)", f"fsmount({_attributes(attributes)})"]
 
 
-def hook(path: str, argv: list[str], _: list[str], timeout: int, __: int) -> list[str]:
+def seccomp(program: bytes, flags: int) -> list[str]:
+    """A filter, by the number of its instructions."""
+    return [f"seccomp(SECCOMP_SET_MODE_FILTER, {flags:#x}, {len(program) // 8} instructions)"]
+
+
+def hook(path: str, argv: list[str], *rest: Any) -> list[str]:
     """A child of the init."""
+    _, timeout, _, _, program, flags = rest
     return [
         "clone(CLONE_PIDFD)",
         "setsid()",
+        *(seccomp(program, flags) if program else []),
         f"execve({path!r}, {argv!r})",
         f"ppoll(pidfd, {timeout or -1})",
         "wait4()",
@@ -217,10 +224,9 @@ TABLE: dict[str, Callable[..., list[str]]] = {
         f"setresuid({uid}, {uid}, {uid})",
     ],
     "caps": caps,
+    "report_file": lambda _: [f"mmap(NULL, {consts.REPORT_SIZE}, PROT_READ|PROT_WRITE, MAP_SHARED, fd, 0)"],
     "no_new_privs": lambda: ["prctl(PR_SET_NO_NEW_PRIVS, 1)"],
-    "seccomp": lambda program, flags: [
-        f"seccomp(SECCOMP_SET_MODE_FILTER, {flags:#x}, {len(program) // 8} instructions)"
-    ],
+    "seccomp": seccomp,
     "seccomp_notify": lambda program, flags, *_: [
         "clone(CLONE_FILES)",
         f"seccomp(SECCOMP_SET_MODE_FILTER, {flags | 8:#x}, {len(program) // 8} instructions)",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
+from signal import SIGSYS
 from typing import TYPE_CHECKING
 
 from ocirt.errors import ExecError, HookError, OcirtError, PlanError
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
     from ocirt.plan.ops import Op
 
 EXECUTION = {"find_exec", "exec"}
+SECCOMP = "/linux/seccomp"
+FILTERS = {"seccomp", "seccomp_notify"}
+FILTER_ERRNOS = {errno.EPERM, errno.ENOSYS}  # without errnoRet; without a tracer for SCMP_ACT_TRACE
+FILTERED = " (by its seccomp filter, out of memory, or from outside)"
 
 
 def details() -> dict[int, str]:
@@ -27,11 +33,15 @@ def details() -> dict[int, str]:
 def error(message: wire.Message, ops: Sequence[Op]) -> OcirtError:
     """The exception for an ERROR message about one of `ops`."""
     detail = details().get(message.detail, "none")
+    if detail == "killed":
+        return PlanError(f"the process was killed before it was executed{FILTERED}")
     if message.value >= len(ops):
         return PlanError(f"ocirt-init: {os.strerror(message.error).lower()} ({detail})", errno=message.error)
     op = ops[message.value]
     name, pointer = op[0], op[1]
     text = show.failure(op, message.error, detail, message.text)
+    if message.error in FILTER_ERRNOS and any(earlier[0] in FILTERS for earlier in ops[: message.value]):
+        text += " (the seccomp filter is in force by then: it may have refused that)"
     if name in EXECUTION:
         return ExecError(text, pointer, message.error)
     where = f"config.json: {pointer}: " if pointer else ""
@@ -54,6 +64,9 @@ def died(status: int | None) -> PlanError:
     if status is None:
         return PlanError("ocirt-init vanished without a report")
     code = os.waitstatus_to_exitcode(status)
+    if code == -SIGSYS:
+        text = "the filter killed the process before it was executed"
+        return PlanError(f"config.json: {SECCOMP}: {text}", SECCOMP)
     if code == -9:
         return PlanError("ocirt-init was killed (SIGKILL): out of memory, or killed from outside")
     if code < 0:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import posix
 
-from ocirt.errors import PlanError, SystemCallError, UnsupportedError
+from ocirt.errors import PlanError, SystemCallError, UnsupportedError, failed
 from ocirt.linux import calls
 from ocirt.linux._kernel import lib
 from ocirt.linux.consts import INT_MAX, SIGKILL
@@ -46,9 +46,10 @@ class Init:
     bell    rung when the plan is on its way; docs/plan.md tells why
     pid     the container's process as the runtime sees it; 0 until it is known
     first   the first stage, reaped as soon as it has told the pid; 0 after that
+    report  the file for its last words, where the plan has one: a filter may keep it from sending them
     """
 
-    __slots__ = ("bell", "deadline", "first", "lent", "ops", "pid", "reached", "socket")
+    __slots__ = ("bell", "deadline", "first", "lent", "ops", "pid", "reached", "report", "socket")
 
     def __init__(self, socket: calls.Fd, bell: calls.Fd, first: int) -> None:
         self.socket = socket
@@ -58,13 +59,18 @@ class Init:
         self.ops: Sequence[Op] = ()
         self.reached = -1
         self.lent: list[tuple[int, int]] = []
+        self.report = calls.Fd(-1)
         self.deadline = DEADLINE_MS
 
-    def hand_over(self, ops: Sequence[Op], encoded: bytes, slots: Slots) -> None:
+    def hand_over(
+        self, ops: Sequence[Op], encoded: bytes, fds: Sequence[tuple[int, calls.Fd]], directory: int = -1
+    ) -> None:
         """Send the plan, or what `begin` has not sent of it, and the descriptors that it names by slot.
 
-        ops       the whole plan
-        encoded   what is to be sent of it
+        ops         the whole plan
+        encoded     what is to be sent of it
+        fds         slot and descriptor, which may be none
+        directory   the state directory, for the init's last words to be found by `start`; -1 where nobody else asks
         """
         self.ops = ops
         timeouts = [op[3][3] for op in ops if op[0] == "hook"]
@@ -72,6 +78,10 @@ class Init:
         self.deadline = -1 if 0 in timeouts else min(DEADLINE_MS + sum(timeouts), INT_MAX)
         if not any(op[0] == "clone" for op in ops):
             self.pid, self.first = self.first, 0
+        slots = [(slot, fd.number) for slot, fd in fds if fd.number >= 0]
+        if any(op[0] == "report_file" for op in ops):
+            self.report = report_file(directory)
+            slots.append((lib.SLOT_REPORT, self.report.number))
         self.send_plan(encoded, slots)
 
     def begin(self, first: Sequence[Op], slots: Slots = ()) -> None:
@@ -120,6 +130,9 @@ class Init:
         data, fd = calls.receive(self.socket.number, 2048, self.deadline)
         if fd >= 0:
             posix.close(fd)
+        if not data and self.report.number >= 0:
+            data = posix.pread(self.report.number, lib.REPORT_SIZE, 0)
+            data = data if data.rstrip(b"\0") else b""
         if not data:
             return None
         message = wire.Message(data)
@@ -164,6 +177,8 @@ class Init:
         """Wait until the process has been executed. Raises what kept it from that."""
         if self.hear() is not None:
             raise PlanError("ocirt-init spoke after the last point")
+        if lib.process_never_executed(self.pid):
+            raise self.death()
 
     def close(self) -> None:
         """Let go of all descriptors, those that were lent and never sent included."""
@@ -172,6 +187,7 @@ class Init:
         self.lent.clear()
         self.socket.close()
         self.bell.close()
+        self.report.close()
 
     def death(self) -> PlanError:
         """The error for an init that ended without a word; it is reaped."""
@@ -192,6 +208,20 @@ class Init:
                     pass
         self.first = self.pid = 0
         return status
+
+
+def report_file(directory: int) -> calls.Fd:
+    """A file of zeros: start.failure in the state directory, which launcher/quick.c knows; no directory's for -1."""
+    try:
+        if directory < 0:
+            report = calls.Fd(posix.memfd_create("ocirt-report", posix.MFD_CLOEXEC))
+        else:
+            flags = posix.O_RDWR | posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | posix.O_CLOEXEC
+            report = calls.Fd(posix.open("start.failure", flags, 0o600, dir_fd=directory))
+        posix.ftruncate(report.number, lib.REPORT_SIZE)
+    except OSError as error:
+        raise failed("make a file for what ocirt-init reports", error) from None
+    return report
 
 
 def complete() -> None:

@@ -347,6 +347,19 @@ def begin(root: Path, *mounts: Op, flags: int = NAMESPACES, before: tuple[Op, ..
     return [*ops, op("rootfs", str(root), NONE, 1), *mounts]
 
 
+def hook(
+    path: str,
+    argv: list[str],
+    env: list[str] | None = None,
+    timeout: int = 0,
+    state: int = NONE,
+    flags: int = 0,
+    program: bytes = b"",
+) -> Op:
+    """A hook; `program` is its filter."""
+    return op("hook", path, argv, env or [], timeout, state, flags, program, 0)
+
+
 def execute(*argv: str, env: tuple[str, ...] = ("PATH=/bin",)) -> list[Op]:
     """The end of a plan."""
     return [

@@ -150,7 +150,7 @@ def test_descriptors_of_a_go_land_in_their_slots() -> None:
         init.send_plan(
             [
                 op("sync", WIRE["SYNC_CGROUP"]),
-                op("hook", "/bin/cat", ["cat"], [], 0, 20),
+                harness.hook("/bin/cat", ["cat"], state=20),
                 op("sync", WIRE["SYNC_START"]),
             ]
         )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.kernel import harness
 from tests.kernel.harness import Op, carry_out, inside, mount_proc, op, refused
 
 pytestmark = pytest.mark.root
@@ -115,6 +116,45 @@ def test_a_seccomp_filter_of_the_wrong_size_is_refused() -> None:
     for program in (b"", b"1234567", bytes(8 * 4097)):
         refused(carry_out([op("seccomp", program, 0)]), errno.EINVAL, "PLAN")
     refused(carry_out([op("no_new_privs"), op("seccomp", bytes(8), 0)]), errno.EINVAL, "NONE")
+
+
+EXIT_GROUP = {"x86_64": 231, "aarch64": 94}[os.uname().machine]
+SENDTO = {"x86_64": 44, "aarch64": 206}[os.uname().machine]
+
+
+@pytest.mark.parametrize("number", [EXIT_GROUP, SENDTO])
+def test_a_failure_behind_a_filter_ends_the_init_and_is_in_the_report_file(number: int) -> None:
+    report = os.memfd_create("report")
+    os.ftruncate(report, harness.WIRE["REPORT_SIZE"])
+    filtered = [op("no_new_privs"), op("seccomp", filter_of(number, 0x00050000 | errno.EPERM), 0)]
+    try:
+        plan = [op("report_file", 20), *filtered, op("chdir", "/no/such/directory")]
+        result = carry_out(plan, {20: report})
+        message = harness.parse(os.pread(report, 2048, 0).rstrip(b"\0").ljust(16, b"\0"))
+    finally:
+        os.close(report)
+    assert (message.type, message.value, message.error) == (harness.WIRE["MSG_ERROR"], 3, errno.ENOENT)
+    assert (result.error is None) == (number == SENDTO)
+
+
+def test_a_filter_that_refuses_every_way_to_exit_does_not_keep_the_first_process_of_a_pid_namespace() -> None:
+    exit_ = {"x86_64": 60, "aarch64": 93}[os.uname().machine]
+    filters = [op("seccomp", filter_of(number, 0x00050000 | errno.EPERM), 0) for number in (EXIT_GROUP, exit_)]
+    namespace = op("clone", harness.CLONE_NEWPID)
+    result = carry_out([namespace, op("no_new_privs"), *filters, op("chdir", "/no/such/directory")])
+    assert result.error is not None
+    assert result.error.error == errno.ENOENT
+    assert any(os.WIFSIGNALED(status) for status in result.stages)
+
+
+def test_a_filter_of_a_hook_confines_the_hook_alone(root: Path) -> None:
+    uname = {"x86_64": 63, "aarch64": 160}[os.uname().machine]
+    program = filter_of(uname, 0x00050000 | errno.EXDEV)
+    script = 'test "$(uname -s)" != Linux'
+    confined = harness.hook("/bin/busybox", ["sh", "-c", script], ["PATH=/bin"], program=program)
+    output = inside(root, "uname -s; " + STATUS, mount_proc(), after=(op("no_new_privs"), confined)).ok()
+    assert output.startswith("Linux\n")
+    assert fields(output)["Seccomp"] == "0"
 
 
 def test_a_session_keyring_is_made_with_permissions_added(root: Path) -> None:

@@ -103,7 +103,7 @@ def test_two_starts_at_once_start_it_once(tmp_path: Path) -> None:
         waiting = Waiting(
             tmp_path / "sock",
             init,
-            op("hook", "/bin/busybox", ["sleep", "0.2"], [], 0, harness.NONE),
+            harness.hook("/bin/busybox", ["sleep", "0.2"]),
             *execute("/bin/busybox", "echo", "once"),
         )
         ends: list[bytes | int] = []

@@ -28,6 +28,7 @@ struct init {
 	const char *program;   /* what find_exec found */
 	char home[HOME_MAX];   /* "HOME=…", or "" */
 	struct message report; /* error, detail and text of a failure under way */
+	struct message *shared_report; /* the same where the runtime sees it, NULL without `report_file` */
 	uint32_t text_length;
 	struct kept *kept;     /* KEPT_MAX of them */
 	uint32_t kept_count;
@@ -126,6 +127,10 @@ void set_dumpable(bool visible); /* op_namespace.c */
  * number that nothing of ours reaches. flags: 0 or CLOSE_RANGE_CLOEXEC.
  */
 int close_fds(unsigned int first, unsigned int last, unsigned int flags);
+
+int load_filter(struct init *init, uint64_t array, uint64_t flags); /* op_security.c; the listener with NEW_LISTENER */
+/* Put HOME at the end of an environment of the plan, where `home` found one: op_process.c. Two words of zero end a vector. */
+void add_home(struct init *init, char **env);
 
 int copy_up(struct init *init, int from, int to);  /* copy.c */
 int write_file(int directory, const char *path, uint64_t resolve, const char *value); /* op_namespace.c */

@@ -16,6 +16,7 @@ struct hook {
 	char **argv;
 	char **env;
 	int state;      /* fd of the state, or -1 */
+	uint64_t filter, filter_flags; /* what confines it alone, for the process is not confined yet; an empty array for none */
 	int output[2];  /* pipe of stdout and stderr */
 	int failure[2]; /* pipe that carries execve's errno; closed by a successful execve */
 	int pid;
@@ -37,7 +38,7 @@ static int64_t now(void)
 }
 
 /* The hook's own process, until execve. fork, not vfork: this program is small, and shares nothing by accident. */
-static _Noreturn void run_hook(const struct init *init, const struct hook *hook)
+static _Noreturn void run_hook(struct init *init, const struct hook *hook)
 {
 	int r = sys(SYS_setsid);
 
@@ -52,6 +53,9 @@ static _Noreturn void run_hook(const struct init *init, const struct hook *hook)
 		r = sys(SYS_dup3, hook->output[1], 2, 0);
 	if (r >= 0)
 		r = close_fds(3, ~0U, CLOSE_RANGE_CLOEXEC);
+	/* Its program is the image's. Here, so that the filter need not allow what the init does to run a hook. */
+	if (r >= 0 && plan_length(hook->filter))
+		r = load_filter(init, hook->filter, hook->filter_flags);
 	if (r >= 0)
 		r = sys(SYS_execve, hook->path, hook->argv, hook->env);
 	(void)sys(SYS_write, hook->failure[1], &r, sizeof(r));
@@ -149,7 +153,7 @@ static int judge(struct init *init, const struct hook *hook, int status)
 	return 0;
 }
 
-static int start_hook(const struct init *init, struct hook *hook)
+static int start_hook(struct init *init, struct hook *hook)
 {
 	/* clone and not clone3, which container engines' filters refuse. SIGCHLD is 17. */
 	hook->pid = sys(SYS_clone, CLONE_PIDFD | 17, NULL, &hook->pidfd, NULL, NULL);
@@ -160,7 +164,7 @@ static int start_hook(const struct init *init, struct hook *hook)
 	return hook->pid;
 }
 
-/* path, argv, env, timeout in milliseconds, slot of the state */
+/* path, argv, env, timeout in milliseconds, slot of the state, flags, struct sock_filter array, SECCOMP_FILTER_FLAG_… */
 int op_hook(struct init *init, const uint64_t *args)
 {
 	struct hook hook = {
@@ -168,6 +172,8 @@ int op_hook(struct init *init, const uint64_t *args)
 		.argv = arg_vector(args, 1),
 		.env = arg_vector(args, 2),
 		.state = slot_fd(init, args[4]),
+		.filter = args[6],
+		.filter_flags = args[7],
 		.pidfd = -1,
 	};
 	int r;
@@ -177,6 +183,8 @@ int op_hook(struct init *init, const uint64_t *args)
 	init->children_unseen = false;
 	if (args[4] != SLOT_NONE && hook.state < 0)
 		return fail(init, -EBADF, DETAIL_PLAN);
+	if (args[5] & HOOK_HOME)
+		add_home(init, hook.env);
 	r = sys(SYS_pipe2, hook.output, O_CLOEXEC);
 	if (r < 0)
 		return r;

@@ -85,27 +85,16 @@ static _Noreturn void help(struct shared *shared, int agent, int state)
 	leave(0);
 }
 
-static int load_filter(struct init *init, const uint64_t *args)
-{
-	struct sock_fprog program = {
-		.len = (unsigned short)(plan_length(args[0]) / sizeof(struct sock_filter)),
-		.filter = (struct sock_filter *)(uintptr_t)plan_bytes(&init->plan, args[0]),
-	};
-
-	return sys(SYS_seccomp, SECCOMP_SET_MODE_FILTER, args[1] | SECCOMP_FILTER_FLAG_NEW_LISTENER, &program);
-}
-
 /* struct sock_filter array, SECCOMP_FILTER_FLAG_…, slot of the agent's socket, slot of the state */
 int op_seccomp_notify(struct init *init, const uint64_t *args)
 {
 	const unsigned long action[4] = { 0, NO_CHILD_WAIT, 0, 0 };
-	uint32_t length = plan_length(args[0]), size = sizeof(struct sock_filter);
 	int agent = slot_fd(init, args[2]), state = slot_fd(init, args[3]), r;
 	struct shared *shared;
 	long page;
 
-	if (length == 0 || length % size || length / size > BPF_MAXINSNS || agent < 0 || state < 0)
-		return fail(init, -EINVAL, DETAIL_PLAN);
+	if (agent < 0 || state < 0)
+		return fail(init, -EBADF, DETAIL_PLAN);
 	page = system_call(SYS_mmap, 0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (page < 0 && page > -4096)
 		return (int)page;
@@ -122,7 +111,7 @@ int op_seccomp_notify(struct init *init, const uint64_t *args)
 		return r;
 	/* The helper closes them, for both of us: nothing that the filter could stop is left to do. */
 	init->slots[args[2]] = init->slots[args[3]] = -1;
-	r = load_filter(init, args);
+	r = load_filter(init, args[0], args[1] | SECCOMP_FILTER_FLAG_NEW_LISTENER);
 	put(&shared->fd, r < 0 ? FAILED : r);
 	while (get(&shared->result) == WAITING)
 		__asm__ volatile("" ::: "memory");

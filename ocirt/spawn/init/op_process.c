@@ -191,15 +191,21 @@ int op_close_fds(struct init *init, const uint64_t *args)
 	return r;
 }
 
-/* argv, env; two words of zero end a vector, the first of which can take HOME */
-int op_exec(struct init *init, const uint64_t *args)
+void add_home(struct init *init, char **env)
 {
-	char **argv = arg_vector(args, 0), **env = arg_vector(args, 1);
 	size_t n = 0;
 
 	while (env[n])
 		n++;
 	if (init->home[0] && !env[n + 1])
 		env[n] = init->home;
+}
+
+/* argv, env */
+int op_exec(struct init *init, const uint64_t *args)
+{
+	char **argv = arg_vector(args, 0), **env = arg_vector(args, 1);
+
+	add_home(init, env);
 	return sys(SYS_execve, init->program ? init->program : argv[0], argv, env);
 }

@@ -137,16 +137,21 @@ int op_no_new_privs(struct init *init, const uint64_t *args)
 	return sys(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 }
 
-/* struct sock_filter array, SECCOMP_FILTER_FLAG_… */
-int op_seccomp(struct init *init, const uint64_t *args)
+/* struct sock_filter array of the plan, SECCOMP_FILTER_FLAG_… */
+int load_filter(struct init *init, uint64_t array, uint64_t flags)
 {
-	uint32_t length = plan_length(args[0]);
+	uint32_t length = plan_length(array);
 	struct sock_fprog program = {
 		.len = (unsigned short)(length / sizeof(struct sock_filter)),
-		.filter = (struct sock_filter *)(uintptr_t)plan_bytes(&init->plan, args[0]),
+		.filter = (struct sock_filter *)(uintptr_t)plan_bytes(&init->plan, array),
 	};
 
 	if (length == 0 || length % sizeof(struct sock_filter) || length / sizeof(struct sock_filter) > BPF_MAXINSNS)
 		return fail(init, -EINVAL, DETAIL_PLAN);
-	return sys(SYS_seccomp, SECCOMP_SET_MODE_FILTER, args[1], &program);
+	return sys(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
+}
+
+int op_seccomp(struct init *init, const uint64_t *args)
+{
+	return load_filter(init, args[0], args[1]);
 }

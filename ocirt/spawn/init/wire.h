@@ -36,6 +36,7 @@ enum { SLOT_ROOT, SLOT_PROC, SLOT_NULL, SLOT_EMPTY, SLOT_CONSOLE, SLOT_START, SL
 #define SLOT_BELL 254 /* the doorbell of the next plan */
 #define SLOT_CGROUP 253 /* where it holds a cgroup of v2, clone makes the process in that */
 #define SLOT_TARGET 252 /* a pidfd of the process whose namespaces are joined */
+#define SLOT_REPORT 251 /* a file of REPORT_SIZE bytes, for the last words where a filter may refuse to send them */
 #define SLOT_NONE 0xffffffffU
 
 #define KEPT_MAX 1024 /* mounts with MOUNT_KEEP */
@@ -68,7 +69,13 @@ struct message {
 	char text[MSG_TEXT_MAX]; /* ERROR: what else there is to say; sent only as far as used */
 };
 #define MESSAGE_HEAD 16
+#define REPORT_SIZE 4096 /* a struct message, zeros until there is one */
 #define NO_OP 0xffffffffU
+
+/* Flags of the operation hook. */
+enum {
+	HOOK_HOME = 1, /* it has the process's environment: with HOME, where `home` found one */
+};
 
 enum {
 	DETAIL_NONE,
@@ -86,6 +93,7 @@ enum {
 	DETAIL_ATTRIBUTE, /* mount_setattr refused */
 	DETAIL_PLAN,      /* the plan itself is malformed */
 	DETAIL_HIDDEN,    /* the mount that the path is below is not what can be seen there */
+	DETAIL_KILLED,    /* the runtime's own: the init was killed before it had executed the process */
 };
 
 #endif

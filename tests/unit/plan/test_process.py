@@ -321,10 +321,10 @@ def test_hooks_get_argv_env_and_time_as_written() -> None:
     }
     found = named(compiled(document), "hook")
     assert found == [
-        ("/h", ["name", "x"], ["E=1"], 3000, k.SLOT_STATE_CREATING),
-        ("/h", ["/h"], [], 3000, k.SLOT_STATE_CREATING),
-        ("/h", ["/h"], ["P=1", "HOME=/"], 3000, k.SLOT_STATE_CREATED),
-        ("/h", ["/h"], [], 3000, k.SLOT_STATE_CREATED),
+        ("/h", ["name", "x"], ["E=1"], 3000, k.SLOT_STATE_CREATING, 0, b"", 0),
+        ("/h", ["/h"], [], 3000, k.SLOT_STATE_CREATING, 0, b"", 0),
+        ("/h", ["/h"], ["P=1", "HOME=/"], 3000, k.SLOT_STATE_CREATED, k.HOOK_HOME, b"", 0),
+        ("/h", ["/h"], [], 3000, k.SLOT_STATE_CREATED, 0, b"", 0),
     ]
 
 
