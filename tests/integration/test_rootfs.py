@@ -43,6 +43,20 @@ def test_the_container_sees_its_own_mounts_and_none_of_the_hosts(
     assert root_of(container).root == path_in_its_filesystem(bundle.rootfs)
 
 
+@pytest.mark.parametrize("propagation", [None, "shared", "rshared", "slave", "private", "unbindable"])
+@pytest.mark.parametrize("flags", [(), ("--no-pivot",)], ids=["pivot_root", "no-pivot"])
+def test_leaving_the_hosts_tree_changes_none_of_the_hosts_mounts(
+    runtime: Runtime, make_bundle: MakeBundle, host_view: HostView, flags: tuple[str, ...], propagation: str | None
+) -> None:
+    """Where everything is shared, an unmount inside is one outside as soon as the mount above it is a peer's."""
+    host_view.run("mount", "-t", "proc", "second", "/proc")  # a mount that is covered cannot be reached by its path
+    before = host_view.run("cat", "/proc/self/mountinfo")
+    container = runtime.start(make_bundle(args=["sleep", "600"], linux={"rootfsPropagation": propagation}), *flags)
+    assert host_view.run("cat", "/proc/self/mountinfo") == before
+    container.delete("--force")
+    assert host_view.run("cat", "/proc/self/mountinfo") == before
+
+
 def test_no_pivot_works_on_a_ramfs_root(runtime: Runtime, make_bundle: MakeBundle, scratch: Path) -> None:
     bundle = make_bundle(args=["sh", "-c", "ls /bin/busybox; cd ..; cd ..; ls -d bin"])
     ram = scratch / "ram"

@@ -78,33 +78,116 @@ static void unescape(char *text)
 	*to = 0;
 }
 
-/* The mount point in a line of mountinfo(5) if it is a full procfs or sysfs outside `rootfs`; else NULL. */
-static char *revealing_mount(char *line, const char *rootfs)
+/* The first word after the optional fields of a line of mountinfo(5), "-" itself; NULL where there is none. */
+static char *separator(char *line)
 {
-	char *root = field(line, 3), *point = field(line, 4), *rest = field(line, 6);
-	size_t length = strlen(rootfs);
+	char *rest = field(line, 6);
 
-	if (!rest || !starts_with(root, "/ ", 2))
-		return NULL;
 	while (rest && !starts_with(rest, "- ", 2))
 		rest = field(rest, 1);
-	if (!rest || (!starts_with(rest, "- proc ", 7) && !starts_with(rest, "- sysfs ", 8)))
-		return NULL;
-	*strchr(point, ' ') = 0;
-	unescape(point);
-	if (starts_with(point, rootfs, length) && (point[length] == '/' || !point[length]))
-		return NULL;
-	return point;
+	return rest;
 }
 
-static int hide(const char *point)
+/* The mount point in a line of mountinfo(5), cut off the line, if it is outside `rootfs`; else NULL. */
+static char *outside(char *line, const char *rootfs)
 {
-	/* Slave: the unmount must not propagate to the host. */
+	char *point = field(line, 4), *end = point ? strchr(point, ' ') : NULL;
+	size_t length = strlen(rootfs);
+
+	if (!end)
+		return NULL;
+	*end = 0;
+	unescape(point);
+	return starts_with(point, rootfs, length) && (point[length] == '/' || !point[length]) ? NULL : point;
+}
+
+/* The same if it is a full procfs or sysfs. */
+static char *revealing_mount(char *line, const char *rootfs)
+{
+	char *root = field(line, 3), *type = separator(line);
+
+	if (!type || !starts_with(root, "/ ", 2) || (!starts_with(type, "- proc ", 7) && !starts_with(type, "- sysfs ", 8)))
+		return NULL;
+	return outside(line, rootfs);
+}
+
+static int first_line(struct lines *lines, int mountinfo)
+{
+	lines->fd = mountinfo;
+	lines->start = lines->end = 0;
+	return sys(SYS_lseek, mountinfo, 0, SEEK_SET);
+}
+
+/*
+ * What is unmounted from a mount is unmounted from all its peers: so none of the old tree may have one, but those that
+ * are covered and no path leads to. Not the container's own: what it shares, by "rshared", is asked for.
+ */
+static int leave_peers(int mountinfo, const char *rootfs)
+{
+	struct lines lines;
+	char *line;
+	int r = first_line(&lines, mountinfo);
+
+	if (r < 0)
+		return r;
+	while ((line = next_line(&lines, &r))) {
+		const char *point = outside(line, rootfs);
+
+		if (point)
+			(void)sys(SYS_mount, NULL, point, NULL, MS_SLAVE, NULL);
+	}
+	return r;
+}
+
+static uint64_t number(const char *text)
+{
+	uint64_t value = 0;
+
+	for (; text && *text >= '0' && *text <= '9'; text++)
+		value = value * 10 + (uint64_t)(*text - '0');
+	return value;
+}
+
+/* The line of a mount, by its id; NULL where there is none. */
+static char *line_of(struct lines *lines, int mountinfo, uint64_t id)
+{
+	char *line;
+	int r = first_line(lines, mountinfo);
+
+	while (r >= 0 && (line = next_line(lines, &r)))
+		if (number(line) == id)
+			return line;
+	return NULL;
+}
+
+/* Whether the mount on which the topmost one at `point` lies has peers, or may have some. */
+static bool has_peers_above(int mountinfo, const char *point)
+{
+	struct lines lines;
+	struct statx status;
+	char *line, *word, *end;
+
+	if (sys(SYS_statx, AT_FDCWD, point, AT_NO_AUTOMOUNT, STATX_MNT_ID, &status) < 0)
+		return true;
+	line = line_of(&lines, mountinfo, status.stx_mnt_id);
+	if (line)
+		line = line_of(&lines, mountinfo, number(field(line, 1)));
+	if (!line)
+		return true;
+	end = separator(line);
+	for (word = field(line, 6); word && word != end; word = field(word, 1))
+		if (starts_with(word, "shared:", 7))
+			return true;
+	return false;
+}
+
+static int hide(int mountinfo, const char *point)
+{
 	int r = sys(SYS_mount, NULL, point, NULL, MS_SLAVE | MS_REC, NULL);
 
 	if (r >= 0)
-		r = sys(SYS_umount2, point, UMOUNT_DETACH);
-	/* A mount that is locked (made in another user namespace) cannot be unmounted, but covered. */
+		r = has_peers_above(mountinfo, point) ? -EPERM : sys(SYS_umount2, point, UMOUNT_DETACH);
+	/* One that is locked (made in another user namespace), or would go on the host too, is covered. */
 	if (r == -EINVAL || r == -EPERM)
 		r = sys(SYS_mount, "tmpfs", point, "tmpfs", MS_RDONLY, NULL);
 	return r == -ENOENT ? 0 : r; /* it went with one above it */
@@ -117,16 +200,14 @@ static int hide_next(int mountinfo, const char *rootfs, int seen)
 	char *line, *point;
 	int r;
 
-	lines.fd = mountinfo;
-	lines.start = lines.end = 0;
-	r = sys(SYS_lseek, mountinfo, 0, SEEK_SET);
+	r = first_line(&lines, mountinfo);
 	if (r < 0)
 		return r;
 	while ((line = next_line(&lines, &r))) {
 		point = revealing_mount(line, rootfs);
 		if (!point || seen-- > 0)
 			continue;
-		r = hide(point);
+		r = hide(mountinfo, point);
 		return r < 0 ? r : 1;
 	}
 	return r;
@@ -138,9 +219,7 @@ static int count_revealing(int mountinfo, const char *rootfs)
 	char *line;
 	int r, count = 0;
 
-	lines.fd = mountinfo;
-	lines.start = lines.end = 0;
-	r = sys(SYS_lseek, mountinfo, 0, SEEK_SET);
+	r = first_line(&lines, mountinfo);
 	if (r < 0)
 		return r;
 	while ((line = next_line(&lines, &r)))
@@ -151,12 +230,16 @@ static int count_revealing(int mountinfo, const char *rootfs)
 
 static int hide_all(const struct init *init)
 {
-	int proc = slot_fd(init, SLOT_PROC), before = -1, seen = 0, r = 1;
+	int proc = slot_fd(init, SLOT_PROC), before = -1, seen = 0, r;
 	_cleanup_close_ int mountinfo = -1;
 
 	mountinfo = sys(SYS_openat, proc < 0 ? AT_FDCWD : proc, proc < 0 ? "/proc/self/mountinfo" : "self/mountinfo", O_RDONLY | O_CLOEXEC, 0);
 	if (mountinfo < 0)
 		return mountinfo;
+	r = leave_peers(mountinfo, init->rootfs);
+	if (r < 0)
+		return r;
+	r = 1;
 	for (int i = 0; i < COVER_MAX && r > 0; i++) {
 		int now = count_revealing(mountinfo, init->rootfs);
 
