@@ -54,7 +54,7 @@ def _delete_locked(root: str, record: state.State, fd: int, force: bool) -> None
             raise ContainerError(f'container "{record.container_id}": {what}')
     if force:
         _stop(record)  # one that was still being made when it was looked at before
-    if not record.pid_namespace:
+    if not (record.pid_namespace and record.pid):  # its init may hang where it does not hear that nobody makes it
         cgroup.kill(record.own_cgroups())
     if record.unit:
         _stop_unit(record)

@@ -281,6 +281,7 @@ def inside(given: argparse.Namespace) -> int:
     sandbox.settle(given.scratch, given.view)
     cases = Cases(given.scratch)
     for number in range(given.first, given.first + given.count):
+        print(f"case {number}", file=sys.stderr)  # should one bring the sandbox down
         for failure in cases.one(given.seed, number):
             print(json.dumps(failure._asdict()), flush=True)
     cases.ground.close()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
+import shutil
+import signal
 import subprocess
 import time
 from functools import partial
@@ -13,7 +16,7 @@ import pytest
 
 from tests.integration.growth import run_program
 from tests.integration.leftovers import assert_nothing_is_left, cgroups_named, count_mounts
-from tests.integration.support import Json, Runtime, merged
+from tests.integration.support import Json, Runtime, merged, wait_for
 from tests.integration.views import MakeBundle
 
 # What makes create fail, early and late: (laid over the base config, part of the message)
@@ -97,6 +100,24 @@ def test_p3_delete_force_removes_all_that_a_killed_run_left(runtime: Runtime, ma
     process.kill()
     process.wait()
     runtime.run("delete", "--force", container_id, check=True)
+
+
+def test_p3_an_init_that_hangs_while_its_runtime_is_killed_goes_with_delete_force(
+    runtime: Runtime, make_bundle: MakeBundle
+) -> None:
+    """In a system call that does not end, here stopped: so it does not hear that the runtime has gone."""
+    if shutil.which("strace") is None:
+        pytest.skip("needs strace")
+    container_id, log = runtime.new_id(), runtime.scratch / "trace"
+    argv = ["strace", "-f", "-o", str(log), "--trace=execve,capset", "--inject=capset:signal=SIGSTOP"]
+    argv += [runtime.program, "--root", str(runtime.root), "create", "--bundle", str(make_bundle().path), container_id]
+    strace = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for(lambda: log.exists() and "stopped by SIGSTOP" in log.read_text(), "the init stopped")
+    os.kill(int(log.read_text().split()[0]), signal.SIGKILL)
+    wait_for(lambda: "killed by SIGKILL" in log.read_text(), "the runtime killed")
+    runtime.run("delete", "--force", container_id, check=True)
+    strace.wait(10)
+    assert cgroups_named(runtime.prefix) == []
 
 
 def contents(directory: Path) -> dict[str, tuple[int, int, int, bytes]]:
