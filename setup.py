@@ -187,14 +187,14 @@ def build_frozen_launcher(target: str, package: str, flags: list[str]) -> None:
     run(sys.executable, os.path.join(LAUNCHER_SOURCES, "freeze.py"), raw, os.path.dirname(package), target)
 
 
-def pack_modules(package: str, *flags: str) -> None:
+def pack_modules(package: str) -> None:
     """The hot modules as one file beside the init, by the interpreter that the launcher will embed."""
     backend = find_spec("_cffi_backend")  # in a build environment it is not where an installed program will find it
     site = os.path.dirname(str(backend.origin)) if backend else sysconfig.get_path("purelib")
     parent = os.path.dirname(package)
     target = os.path.join(package, "_bin/hot.bin")
     pack = os.path.join(HERE, LAUNCHER_SOURCES, "pack.py")
-    run(python_macros("")["OCIRT_PYTHON_EXE"], "-I", "-S", "-X", "no_debug_ranges", pack, parent, site, target, *flags)
+    run(python_macros("")["OCIRT_PYTHON_EXE"], "-I", "-S", "-X", "no_debug_ranges", pack, parent, site, target)
 
 
 class BuildPy(build_py):
@@ -280,7 +280,7 @@ def build_in_place(version: str) -> None:
     generate_schema(os.path.join(HERE, "ocirt/config/_schema.py"))
     directory = os.path.join(HERE, "ocirt/_bin")
     build_init(directory)
-    pack_modules(os.path.join(HERE, "ocirt"), "--in-tree")
+    pack_modules(os.path.join(HERE, "ocirt"))
     package = os.path.join(HERE, "ocirt")
     build_launcher(os.path.join(directory, PROGRAM), package, version, sysconfig.get_path("purelib"))
 

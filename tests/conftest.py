@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests import build_stamp
 from tests.images import busybox_layout
 
 PROJECT = Path(__file__).parent.parent
@@ -32,6 +33,8 @@ def writable_cgroup() -> bool:
 
 
 def pytest_configure() -> None:
+    if build_stamp.stale() and not os.environ.get("OCIRT"):
+        raise pytest.UsageError("the sources were changed after the build: make build")
     # A shell starts what runs in the background with SIGINT ignored, and whom the tests interrupt would inherit that.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

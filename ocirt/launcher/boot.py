@@ -4,7 +4,6 @@ Executes the packed modules in their order (pack.py). Whatever else is imported 
 or a person is reading, completes the interpreter first. The launcher gives
     parts          what is packed: pack.py has the format
     pack           the file that it is in, with the attic at its end
-    unchanged      function of a directory and sources: whether these are still what they were when they were packed
     complete       function that does what is left of the interpreter's start
     hold           function after which no signal interrupts any more
     offer          function that gives (socket, doorbell, pid) of an ocirt-init that waits already, or 0
@@ -29,26 +28,18 @@ if TYPE_CHECKING:
     from typing import Any
 
     Entry = tuple[str, str, Any, Sequence[tuple[str, str, str]]]
-    Later = dict[str, tuple[int, str, int]]
+    Later = dict[str, tuple[int, str]]
     # What the launcher gives.
-    parts: tuple[CodeType, Sequence[Entry], dict[str, int], Later, Sequence[tuple[str, int]], int] = (
-        compile("", "", "exec"),
-        (),
-        {},
-        {},
-        (),
-        0,
-    )
+    parts: tuple[CodeType, Sequence[Entry], dict[str, int], Later, int] = (compile("", "", "exec"), (), {}, {}, 0)
     pack = memoryview(b"")
 
-    def unchanged(directory: str, packed: Sequence[tuple[str, int]]) -> int: ...
     def complete() -> None: ...
     def hold() -> int: ...
     def offer() -> tuple[int, int, int] | int: ...
 
 
 Module = type(sys)
-_, common, own, later, sources, attic_size = parts
+_, common, own, later, attic_size = parts
 attic = pack[len(pack) - attic_size :]
 awake: dict[int, FunctionType] = {}
 spaces: dict[str, dict[str, Any]] = {}
@@ -89,22 +80,21 @@ class Demanded:
 
     @staticmethod
     def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> Any:
-        """None where the module is not packed or its source is newer: then the next finder looks for the source."""
-        _, kind, mtime = later.get(name, (0, "", 0))
-        if not kind or (mtime and posix.stat(f"{parent}{source(name)}.py").st_mtime_ns != mtime):
+        """None where the module is not packed: then the next finder looks for its source."""
+        if name not in later:
             return None
         return _frozen_importlib.ModuleSpec(name, Demanded)  # type: ignore[arg-type]
 
     @staticmethod
     def create_module(spec: Any) -> ModuleType:
         """The module, executed already where it is a shared object."""
-        where, kind, _ = later[spec.name]
+        where, kind = later[spec.name]
         return load_extension(spec.name, fetch(where)) if kind == "extension" else make_module(spec.name, kind)
 
     @staticmethod
     def exec_module(module: ModuleType) -> None:
         """Execute a packed module."""
-        where, kind, _ = later[module.__name__]
+        where, kind = later[module.__name__]
         if kind != "extension":
             exec(fetch(where), module.__dict__)  # noqa: S102 - our own code, packed by our build
 
@@ -273,8 +263,6 @@ def start(verb: str, directory: str, directories: Sequence[str], kept: tuple[byt
     """
     global parent, search
     parent, search = directory, directories
-    if not unchanged(parent, sources):
-        return False
     try:
         if Frozen.yes:
             thaw()

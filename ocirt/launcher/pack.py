@@ -1,11 +1,10 @@
 """Build time: packs the hot modules of create, run and exec into one file, so that the launcher need not look for any.
 
-    python -I -S pack.py PARENT SITE-PACKAGES OUTPUT [--in-tree]
+    python -I -S pack.py PARENT SITE-PACKAGES OUTPUT
 
 PARENT holds the package ocirt, SITE-PACKAGES its dependencies. The output is one marshalled tuple, and the attic:
 
-    (code of boot.py, entries of every verb, {verb: place of its own}, {module: (place, kind, mtime)},
-     sources of all entries as (path below PARENT, mtime), attic's size)
+    (code of boot.py, entries of every verb, {verb: place of its own}, {module: (place, kind)}, attic's size)
 
     entry: (module, kind, body, links), in the order of import; kind and body are
         "module" | "package"    code object
@@ -13,8 +12,8 @@ PARENT holds the package ocirt, SITE-PACKAGES its dependencies. The output is on
         "builtin"               nothing
     link: (name, module, its attribute or "" for itself), in place of an import statement
 
-It fits the interpreter that packed it and no other: the launcher beside it is built for that one. With --in-tree the
-modification times are kept, and boot.py takes a pack that is older than a source for none.
+It fits the interpreter that packed it and no other: the launcher beside it is built for that one. Sources that change
+take a build, as C does; a copy of the tree, whose files have other times, is as good as the original.
 
 What a successful command does not call costs memory and time all the same, so it goes to the attic and is fetched from
 there when it is needed: hot.txt names the functions that are called. In place of any other there is a stub, one code
@@ -52,15 +51,14 @@ ON_DEMAND = (
 )  # fmt: skip
 
 Entry = tuple[str, str, "CodeType | str", "tuple[trees.Link, ...]"]
-Found = tuple[str, str, "Path | str", int]  # an entry before it is compiled
+Found = tuple[str, str, "Path | str"]  # an entry before it is compiled
 
 
 class Recorder:
     """Notes each module when its import has ended: those that it needs come before it."""
 
-    def __init__(self, search: list[str], in_tree: bool) -> None:
+    def __init__(self, search: list[str]) -> None:
         self.search = search
-        self.in_tree = in_tree
         self.entries: list[Found] = []
         self.packed: dict[str, Found] = {}
         for loader in (machinery.SourceFileLoader, machinery.ExtensionFileLoader):
@@ -83,12 +81,11 @@ class Recorder:
         path = Path(str(module.__file__))
         if path.suffix == ".so":
             parent = max((d for d in self.search if path.is_relative_to(d)), key=len)
-            self.entries.append((module.__name__, "extension", str(path.relative_to(parent)), 0))
+            self.entries.append((module.__name__, "extension", str(path.relative_to(parent))))
             return
         kind = "package" if hasattr(module, "__path__") else "module"
-        mtime = path.stat().st_mtime_ns if self.in_tree else 0
         if module.__name__ not in self.packed:
-            self.packed[module.__name__] = (module.__name__, kind, path, mtime)
+            self.packed[module.__name__] = (module.__name__, kind, path)
         self.entries.append(self.packed[module.__name__])
 
     def take(self, names: tuple[str, ...]) -> list[Found]:
@@ -106,7 +103,7 @@ class Recorder:
 
 def trees_of(found: list[Found]) -> dict[str, ast.Module]:
     """The lean trees of those that have a source."""
-    return {name: trees.lean_tree(path) for name, _, path, _ in found if isinstance(path, Path)}
+    return {name: trees.lean_tree(path) for name, _, path in found if isinstance(path, Path)}
 
 
 class Packer:
@@ -119,12 +116,11 @@ class Packer:
         # Those that have something to call: one of constants is never called.
         idle = {
             name
-            for name, kind, _, _ in found
+            for name, kind, _ in found
             if kind == "module" and name not in hot and "def " in ast.unparse(self.trees[name])
         }
         self.later_names = trees.put_off(self.trees, idle)
-        self.later: dict[str, tuple[int, str, int]] = {}
-        self.packed: dict[Path, int] = {}
+        self.later: dict[str, tuple[int, str]] = {}
 
     def tree(self, name: str) -> ast.Module:
         """The tree of a module, without the imports that can wait."""
@@ -133,39 +129,34 @@ class Packer:
 
     def entry(self, found: Found, loaded: set[str]) -> Entry:
         """What to load at once, after `loaded`."""
-        name, kind, path, _ = found
+        name, kind, path = found
         if not isinstance(path, Path):
             self.demand(found)  # what is frozen cannot have it
             return (name, kind, path, ())
-        self.packed[path] = found[3]
         linked = trees.Linked(loaded)
         tree = linked.visit(trees.Stubs(self.hot.get(name, set()), self.attic).visit(self.tree(name)))
         return (name, kind, trees.with_one_stub(trees.compiled(tree, name)), tuple(linked.links))
 
     def demand(self, found: Found) -> None:
         """What is loaded when it is asked for."""
-        name, kind, path, mtime = found
+        name, kind, path = found
         body = trees.compiled(self.trees[name], name) if isinstance(path, Path) else path
-        self.later[name] = (self.attic.put(body), kind, mtime)
+        self.later[name] = (self.attic.put(body), kind)
 
     def entries(self, found: list[Found], loaded: set[str]) -> tuple[Entry, ...]:
         """What to load at once, builtin modules first, and add to `loaded`; the others are remembered in `later`."""
         entries: list[Entry] = []
-        for name, kind, path, mtime in found:
+        for name, kind, path in found:
             if isinstance(path, Path) and name in self.later_names:
-                self.demand((name, kind, path, mtime))
+                self.demand((name, kind, path))
                 continue
             for builtin in self.builtins(name):
                 if builtin not in loaded:
                     entries.append((builtin, "builtin", "", ()))
                 loaded.add(builtin)
-            entries.append(self.entry((name, kind, path, mtime), loaded))
+            entries.append(self.entry((name, kind, path), loaded))
             loaded.add(name)
         return tuple(entries)
-
-    def sources(self, parent: str) -> tuple[tuple[str, int], ...]:
-        """What the entries were made of, where that may change."""
-        return tuple((str(path.relative_to(parent)), mtime) for path, mtime in self.packed.items() if mtime)
 
     def builtins(self, name: str) -> list[str]:
         """The builtin modules that a module imports."""
@@ -183,11 +174,11 @@ def read_hot(path: Path) -> dict[str, set[str]]:
 
 def main() -> None:
     """Pack."""
-    parent, site, output, *flags = sys.argv[1:]
+    parent, site, output = sys.argv[1:]
     sys.dont_write_bytecode = True
     sys.path += [parent, site]
     here = Path(__file__).parent
-    recorder = Recorder(sys.path, "--in-tree" in flags)
+    recorder = Recorder(sys.path)
     verbs = {verb: recorder.take(names) for verb, names in VERBS.items()}
     shared = set.intersection(*({found[0] for found in every} for every in verbs.values()))
     # The shared objects are in the first list alone.
@@ -205,7 +196,7 @@ def main() -> None:
     }
     for found in demanded:
         packer.demand(found)
-    data = marshal.dumps((boot, entries, own, packer.later, packer.sources(parent), len(packer.attic.data)))
+    data = marshal.dumps((boot, entries, own, packer.later, len(packer.attic.data)))
     Path(output + ".new").write_bytes(data + packer.attic.data)
     Path(output + ".new").replace(output)
 

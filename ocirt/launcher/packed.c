@@ -64,25 +64,6 @@ static PyObject *hold(PyObject *self, PyObject *unused)
 	return py.PyLong_FromLong(0);
 }
 
-/* unchanged(directory, ((path, mtime), …)): whether the files below it are as old as that. */
-static PyObject *unchanged(PyObject *self, PyObject *arguments)
-{
-	PyObject *sources = py.PyTuple_GetItem(arguments, 1);
-	int directory = open(py.PyUnicode_AsUTF8(py.PyTuple_GetItem(arguments, 0)), O_PATH | O_DIRECTORY | O_CLOEXEC);
-	bool same = directory >= 0;
-
-	(void)self;
-	for (Py_ssize_t i = 0; same && i < py.PyTuple_Size(sources); i++) {
-		PyObject *source = py.PyTuple_GetItem(sources, i);
-		const char *path = py.PyUnicode_AsUTF8(py.PyTuple_GetItem(source, 0));
-		struct stat st;
-		same = fstatat(directory, path, &st, 0) == 0
-		       && st.st_mtim.tv_sec * 1000000000LL + st.st_mtim.tv_nsec == py.PyLong_AsLongLong(py.PyTuple_GetItem(source, 1));
-	}
-	(void)close(directory);
-	return py.PyLong_FromLong(same);
-}
-
 static int raise_interrupt(void *unused)
 {
 	(void)unused;
@@ -156,7 +137,6 @@ static PyObject *kept_name_and_key(void)
 PyObject *boot(const char *pack, size_t size)
 {
 	static PyMethodDef completion = { "complete", complete, METH_NOARGS, NULL };
-	static PyMethodDef comparing = { "unchanged", unchanged, METH_VARARGS, NULL };
 	static PyMethodDef holding = { "hold", hold, METH_NOARGS, NULL };
 	static PyMethodDef offering = { "offer", offer, METH_NOARGS, NULL };
 	PyObject *parts = py.PyMarshal_ReadObjectFromString(pack, (Py_ssize_t)size);
@@ -169,7 +149,6 @@ PyObject *boot(const char *pack, size_t size)
 		{ "parts", parts },
 		{ "pack", py.PyMemoryView_FromMemory((char *)pack, (Py_ssize_t)size, PyBUF_READ) },
 		{ "complete", py.PyCMethod_New(&completion, NULL, NULL, NULL) },
-		{ "unchanged", py.PyCMethod_New(&comparing, NULL, NULL, NULL) },
 		{ "hold", py.PyCMethod_New(&holding, NULL, NULL, NULL) },
 		{ "offer", py.PyCMethod_New(&offering, NULL, NULL, NULL) },
 	};
