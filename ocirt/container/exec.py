@@ -2,7 +2,7 @@
 
 read, check, compile       a container that cannot be entered, a process that is wrong, end here
 start the init             on the plan of plan/exec.py, with a pidfd of the container's process
-attach                     while it prepares itself; it waits for that before it runs anything of the container's
+attach                     while it prepares itself; it waits for that before it makes the process
 let it execute             what keeps it from that is this command's error
 pidfd, pid file            who finds the file finds a process that was executed
 """
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 # Set by the launcher (boot.py): name and key of the file that the plan is to be kept in, empty where it is not.
 kept: tuple[bytes, bytes] = (b"", b"")
 
-HEAD = Struct("<QII")  # struct kept_head of launcher/again.c
+HEAD = Struct("<QIIQ")  # struct kept_head of launcher/again.c
 
 
 class ExecOptions:
@@ -98,6 +98,15 @@ def detach(root: str, container_id: str, wanted: Command, options: ExecOptions) 
     return entry.init.pid
 
 
+def refuses_clone(process: dict[str, Any], program: bytes | None) -> bool:
+    """Whether the init could not make a process once the filter is in force, which is loaded early for some."""
+    if program is None or process.get("noNewPrivileges"):
+        return False
+    from ocirt.linux import verdict
+
+    return not verdict.allows(program, verdict.TO_CLONE)
+
+
 class Entry:
     """A process on its way into a container.
 
@@ -146,8 +155,7 @@ class Entry:
             from ocirt.cgroup import inside
 
             self.paths = inside.below(self.paths, self.options.cgroups, cgroup.hierarchies())
-        # What the runtime does to the process besides, it does to one that stands in its cgroups.
-        if not (made.get("execCPUAffinity") or made.get("scheduler") or made.get("ioPriority")):
+        if not made.get("execCPUAffinity"):  # which is about the moment at which the runtime moves it
             self.tasks = [path for path in self.paths if posix.access(path + "/tasks", posix.W_OK)]
         self.keep = inherited(self.options.preserve_fds)
         with self:  # for its words alone: there is no process yet
@@ -167,8 +175,8 @@ class Entry:
         )
         host = facts.Facts([], "none", self.paths)
         self.setgroups = host.setgroups
-        program = kept_program(self.config, f"{self.root}/{self.container_id}")
-        return plan.compile(self.config, launch, host, *program)
+        program, flags = kept_program(self.config, f"{self.root}/{self.container_id}")
+        return plan.compile(self.config, launch, host, program, flags, refuses_clone(self.config["process"], program))
 
     # -- side effects --------------------------------------------------------------------------------------------------
 
@@ -192,7 +200,9 @@ class Entry:
             ours.number = mine.take()
             self.enter()
             relay: Relay | None = console.receive(ours) if console else None
-            self.init.go(lib.SYNC_START)
+            self.init.go(lib.SYNC_CGROUP)
+            if self.plan.errands:
+                self.run_errands()
             self.init.executed()
             self.tell()
             if kept[0]:
@@ -200,7 +210,7 @@ class Entry:
             return relay
 
     def enter(self) -> None:
-        """Up to the point where the process is whole and stands in the container's cgroups."""
+        """Up to the point where the init stands in the container's cgroups, which the process is then born in."""
         self.init = parent.spawn(self.root, self.options.preserve_fds, self.keep)
         with calls.Fd(process.open_process(self.record)) as target, self.root_directory() as directory:
             # Where no namespace is joined by the pidfd, its root alone is entered: of this process, and no later one.
@@ -214,7 +224,8 @@ class Entry:
         if self.options.ignore_paused:
             self.init.deadline = -1  # in a frozen cgroup it waits for whoever thaws that
         try:
-            self.init.until(lib.SYNC_START, {}, self.attach)
+            self.attach(self.init.pid or self.init.first)
+            self.init.until(lib.SYNC_CGROUP, {})
         except PlanError as error:
             if error.errno == ESRCH:  # of setns: it has exited since it was looked at
                 raise ContainerNotRunning(self.container_id) from None
@@ -232,7 +243,7 @@ class Entry:
         return calls.opened(f"/proc/{self.record.pid}/root", posix.O_PATH | posix.O_DIRECTORY)
 
     def attach(self, pid: int) -> None:
-        """Into the container's cgroups, with the CPUs that are asked for before and after; and errands."""
+        """Into the container's cgroups, with the CPUs that are asked for before and after."""
         own = self.config["process"]
         if own.get("execCPUAffinity"):
             from ocirt.container import errands
@@ -242,22 +253,28 @@ class Entry:
             errands.affinity(pid, own, "final")
         else:
             self.attach_cgroups(pid)
-        if self.plan.errands:
-            from ocirt.container import errands
-
-            errands.run(self.plan.errands, errands.Target(pid, self.record, self.init.lend))
 
     def attach_cgroups(self, pid: int) -> None:
         """Into the container's cgroups, or where its first process has gone if those are closed to us."""
         try:
             cgroup.attach([path for path in self.paths if path not in self.tasks], pid)
         except SystemCallError as error:
+            if error.errno == ESRCH:
+                return  # the init has ended: it says why
             if error.errno != EBUSY or self.options.cgroups:
                 raise
             from ocirt.cgroup import inside
 
             self.paths = inside.beside(self.paths, self.record.pid)
             cgroup.attach(self.paths, pid)
+
+    def run_errands(self) -> None:
+        """What is done to the process by its pid, while it waits."""
+        from ocirt.container import errands
+
+        self.init.until(lib.SYNC_START, {})
+        errands.run(self.plan.errands, errands.Target(self.init.pid, self.record, self.init.lend))
+        self.init.go(lib.SYNC_START)
 
     def remember(self, terminal: bool) -> None:
         """Keep the plan for the launcher, which runs it again where key.c says that all else is equal.
@@ -268,11 +285,11 @@ class Entry:
         """
         more = self.plan.errands or self.config["process"].get("execCPUAffinity") or self.paths != self.record.cgroups
         plain = self.setgroups and not (terminal or more or plan.chroots(self.config))
-        syncs = [op[3][0] for op in self.plan.ops if op[0] == "sync"]
-        if not plain or syncs != [lib.SYNC_START] or self.command.raw not in kept[1]:
+        if not plain or self.command.raw not in kept[1]:
             return
         if all(posix.access(f"{path}/cgroup.procs", posix.W_OK) for path in self.paths):
-            head = HEAD.pack(lib.ocirt_plan_magic, len(kept[1]), len(self.encoded))
+            clones = any(op[0] == "clone" for op in self.plan.ops)
+            head = HEAD.pack(lib.ocirt_plan_magic, len(kept[1]), len(self.encoded), clones)
             state.keep(self.root, self.container_id, kept[0].decode(), head + kept[1] + self.encoded)
 
     def tell(self) -> None:

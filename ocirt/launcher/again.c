@@ -27,6 +27,7 @@ struct kept_head {
 	uint64_t magic;
 	uint32_t key_size;
 	uint32_t plan_size;
+	uint64_t clones; /* whether the plan makes a process, or the init becomes it */
 };
 
 struct process {
@@ -36,7 +37,7 @@ struct process {
 };
 
 static struct key key;
-static bool keep;
+static bool keep, clones;
 
 const struct key *key_to_keep(void)
 {
@@ -61,8 +62,10 @@ static int open_plan(const struct container *c)
 		memcpy(&head, bytes, sizeof(head));
 		if (head.magic == PLAN_MAGIC && head.key_size == key.size &&
 		    (off_t)(sizeof(head) + head.key_size) + head.plan_size == st.st_size &&
-		    memcmp(bytes + sizeof(head), key.bytes, key.size) == 0)
+		    memcmp(bytes + sizeof(head), key.bytes, key.size) == 0) {
 			plan = shim_sealed_memfd("ocirt-plan", bytes + sizeof(head) + key.size, head.plan_size);
+			clones = head.clones;
+		}
 	}
 	free(bytes);
 	return plan;
@@ -178,27 +181,24 @@ static bool has_failed(int report)
 	return report >= 0 && pread(report, &type, sizeof(type), 0) == sizeof(type) && type == MSG_ERROR;
 }
 
-/* Follows the init until its process has been executed. */
+/* Follows the init until its process has been executed: born in the container's cgroups, as what it is to be. */
 static bool follow(const struct container *c, struct process *process, int report)
 {
 	const uint32_t none = SLOT_NONE;
 	struct message message;
-	int type = hear(process, &message);
 
-	if (type == MSG_PID) {
+	if (!attach(c, process->first) || hear(process, &message) != MSG_SYNC || message.value != SYNC_CGROUP ||
+	    go(process->socket, SYNC_CGROUP, &none, NULL, 0) < 0)
+		return false;
+	if (clones) {
+		if (hear(process, &message) != MSG_PID)
+			return false;
 		process->pid = (pid_t)message.value;
 		(void)waitpid(process->first, NULL, 0);
-		process->first = 0;
-	} else { /* no pid namespace, no second process */
+	} else {
 		process->pid = process->first;
-		process->first = 0;
 	}
-	if (!attach(c, process->pid))
-		return false;
-	if (type == MSG_PID)
-		type = hear(process, &message);
-	if (type != MSG_SYNC || message.value != SYNC_START || go(process->socket, SYNC_START, &none, NULL, 0) < 0)
-		return false;
+	process->first = 0;
 	return hear(process, &message) == 0 && !process_never_executed(process->pid) && !has_failed(report);
 }
 

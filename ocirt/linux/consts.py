@@ -89,6 +89,11 @@ SYNC_RUNTIME_HOOKS = 3
 SYNC_CREATED = 4
 SYNC_START = 5
 
+# wire.h: which procfs is opened
+PROC_WHOLE = 0
+PROC_PROCESSES = 1
+PROC_HOST = 2
+
 # wire.h: flags of the mount operations
 MOUNT_PROC_OK = 1
 MOUNT_NO_SYMLINKS = 2

@@ -72,6 +72,7 @@ class Context:
     config, process, linux   the checked document and two of its sections ({} where missing)
     launch, facts            how it is started; what the host is
     program, program_flags   the seccomp filter (None without one) and its SECCOMP_FILTER_FLAG_…; given late
+    filter_refuses_clone     under it the init could not make a process; of exec alone
     namespaces               type → Namespace
     next_slot                the first slot that nothing uses yet
     trees                    sources that the runtime opens: slot, host path, recursive, pointer
@@ -90,6 +91,7 @@ class Context:
         "config",
         "errands",
         "facts",
+        "filter_refuses_clone",
         "idmaps",
         "in_cgroup",
         "late_readonly",
@@ -112,6 +114,7 @@ class Context:
         self.facts = facts
         self.program: bytes | None = None
         self.program_flags = 0
+        self.filter_refuses_clone = False
         self.process: Config = config.get("process") or {}
         self.linux: Config = config.get("linux") or {}
         self.namespaces = {

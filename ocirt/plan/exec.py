@@ -1,12 +1,24 @@
 """A running container and a process to run in it → the plan that puts the process there. Pure, as compile.py.
 
-The container's own phases do what both need; here is what is different: all namespaces are joined at once, and nothing
-is mounted. docs/plan.md, "Exec", is the prose.
+The container's own phases do what both need; here is what is different: all namespaces are joined at once, nothing is
+mounted, and what the process may do is settled before it exists. For in the pid namespace of a container with
+CAP_SYS_PTRACE it can be seized from its first instruction on: so the first stage, which the container cannot see, takes
+the cgroups, limits, ids, capabilities and filter that the process gets, and clone(2) comes last. docs/plan.md, "Exec",
+is the prose.
 """
 
 from __future__ import annotations
 
-from ocirt.linux.consts import SLOT_CONSOLE, SLOT_PROC, SLOT_TARGET, SYNC_CGROUP
+from ocirt.linux.consts import (
+    CAPABILITIES,
+    PROC_HOST,
+    RLIMITS,
+    SLOT_CONSOLE,
+    SLOT_PROC,
+    SLOT_TARGET,
+    SYNC_CGROUP,
+    SYNC_START,
+)
 from ocirt.plan import ids, namespaces, ops, process, security
 from ocirt.plan.context import Context
 
@@ -21,6 +33,8 @@ if TYPE_CHECKING:
     from ocirt.plan.ops import Op
 
     Phase = Callable[[Context], list[Op]]
+
+RLIMIT_NPROC = RLIMITS["RLIMIT_NPROC"]
 
 
 def join(c: Context) -> list[Op]:
@@ -62,8 +76,13 @@ def mapped(c: Context) -> list[Op]:
 
 
 def proc(c: Context) -> list[Op]:
-    """A procfs of our own for the labels: what the container has on /proc vouches for nothing (CVE-2019-16884)."""
-    return [ops.open_proc("", SLOT_PROC, 1)] if security.labels(c) else []
+    """The host's /proc for the labels: what the container has there vouches for nothing (CVE-2019-16884)."""
+    return [ops.open_proc("", SLOT_PROC, PROC_HOST)] if security.labels(c) else []
+
+
+def close_proc(c: Context) -> list[Op]:
+    """Not for the container to find."""
+    return [ops.close("", SLOT_PROC)] if security.labels(c) else []
 
 
 def console(c: Context) -> list[Op]:
@@ -79,45 +98,102 @@ def console(c: Context) -> list[Op]:
     ]
 
 
-def cgroup(c: Context) -> list[Op]:
-    """A NUMA policy takes nodes of the container's cpuset; a seccomp agent's socket comes from the runtime."""
-    return [ops.sync("/linux/cgroupsPath", SYNC_CGROUP)] if c.linux.get("memoryPolicy") or c.listener else []
+def controlling_terminal(c: Context) -> list[Op]:
+    """Of the session, which is made by the process itself."""
+    return [ops.controlling_terminal("/process/terminal")] if c.launch.console else []
+
+
+def limits(c: Context) -> list[Op]:
+    """That on processes counts the first stage too: its soft limit waits until that is gone."""
+    return [_hard(op) if op[3][0] == RLIMIT_NPROC else op for op in process.limits(c)]
+
+
+def _hard(op: Op) -> Op:
+    resource, _, hard = op[3]
+    return ops.rlimit(op[1], resource, hard, hard)
+
+
+def process_limit(c: Context) -> list[Op]:
+    """See `limits`."""
+    return [op for op in process.limits(c) if op[3][0] == RLIMIT_NPROC and op[3][1] != op[3][2]]
+
+
+def cgroup(_: Context) -> list[Op]:
+    """In all of the container's cgroups, for the process to be born there: outside no device rule holds for it."""
+    return [ops.sync("/linux/cgroupsPath", SYNC_CGROUP)]
+
+
+# ---- the filter that takes CAP_SYS_ADMIN -----------------------------------------------------------------------------
+
+
+def filter_waits(c: Context) -> bool:
+    """Whether the process itself must load it: it refuses clone(2), or notifies an agent, which is told the pid."""
+    early = security.early_seccomp(c)
+    return bool(early and "pid" in c.namespaces and (c.listener or c.filter_refuses_clone))
+
+
+def first_seccomp(c: Context) -> list[Op]:
+    """Without no_new_privs, in the first stage where that can be."""
+    return [] if filter_waits(c) else security.early_seccomp(c)
+
+
+def capabilities(c: Context) -> list[Op]:
+    """Those of the process, and what a filter that waits takes."""
+    found = security.capabilities(c)
+    if not filter_waits(c):
+        return found
+    admin = 1 << CAPABILITIES["CAP_SYS_ADMIN"] & security.grantable(c)
+    return [ops.caps(op[1], op[3][0] | admin, op[3][1] | admin, *op[3][2:]) for op in found]
+
+
+def second_seccomp(c: Context) -> list[Op]:
+    """The same in the second stage, and nothing but the process's own capabilities after it."""
+    return [*security.early_seccomp(c), *security.capabilities(c)] if filter_waits(c) else []
+
+
+def wait(c: Context) -> list[Op]:
+    """For what the runtime does to the process by its pid."""
+    return [ops.sync("", SYNC_START)] if c.errands else []
 
 
 PHASES: tuple[Phase, ...] = (
     security.check_capabilities,
     process.errands,
     # -- the first stage: in the host's namespaces, with the host's /proc
+    cgroups,  # first, for all that it takes from here on to be counted
+    security.listener,  # its slots come behind those of the cgroups
     ids.oom_score_adj,  # before the process loses the right to lower it
+    proc,
+    security.exec_labels,  # nothing is executed before the process
     process.hard_limits,  # before a user namespace takes the right to raise them
     ids.stdio,  # before it takes the right to hand them over
     join,
-    make,  # from here on it is the process that was asked for
-    # -- the second stage
-    cgroups,  # first, for all that it takes from here on to be counted
-    security.listener,  # its slots come behind those of the cgroups
+    # -- still the first stage: in the container's namespaces, but for that of its processes
     root,
-    proc,
     mapped,
-    process.session,
     console,
-    # -- the process, as at create
     security.keyring_label,
     process.keyring,
-    process.limits,
+    close_proc,
+    limits,
     cgroup,
-    process.memory_policy,
+    process.memory_policy,  # takes nodes of the container's cpuset
     process.personality,
     security.report_file,
     security.bounding,
-    security.early_seccomp,
+    first_seccomp,
     ids.user,
-    security.capabilities,
+    capabilities,
+    make,
+    # -- the second stage: the process that was asked for, where the container sees it
+    process.session,
+    controlling_terminal,
+    process_limit,
     process.place,
-    security.exec_labels,
     process.descriptor_limit,
+    wait,
+    second_seccomp,
     security.notifying_seccomp,
-    process.wait,  # until it stands in the container's cgroups: nothing of the container's has run until here
     security.no_new_privileges,
     process.close_descriptors,
     security.late_seccomp,
@@ -137,15 +213,22 @@ class Plan:
 
 
 def compile(
-    config: dict[str, Any], launch: Launch, facts: Facts, program: bytes | None = None, program_flags: int = 0
+    config: dict[str, Any],
+    launch: Launch,
+    facts: Facts,
+    program: bytes | None = None,
+    program_flags: int = 0,
+    refuses_clone: bool = False,
 ) -> Plan:
     """The plan.
 
     config                   the container's, with the process to run in place of its own
     program, program_flags   the seccomp filter (struct sock_filter) and SECCOMP_FILTER_FLAG_…; None without one
+    refuses_clone            whether under it the first stage could not make the process
 
     Raises UnsupportedError; it names the field.
     """
     context = Context(config, launch, facts)
     context.program, context.program_flags = program, program_flags
+    context.filter_refuses_clone = refuses_clone
     return Plan(context, [op for phase in PHASES for op in phase(context)])

@@ -116,6 +116,7 @@ ACTIONS: dict[str, Callable[..., str]] = {
     "mask": lambda path, *_: f"mask {path}",
     "label": lambda path, text: f'label {path} "{text}"',
     "console": lambda *_: "set up the terminal",
+    "controlling_terminal": lambda: "take the terminal for the session",
     "stdio_owner": lambda uid: f"give stdio to user {uid}",
     "keyring": lambda name, _: f'make session keyring "{name}"',
     "rlimit": lambda resource, soft, hard: (

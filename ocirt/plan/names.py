@@ -44,6 +44,11 @@ LEGACY_WORDS = {"MS_RDONLY": "ro", "MS_SYNCHRONOUS": "sync", "MS_MANDLOCK": "man
 RLIMITS = {number: name for name, number in consts.RLIMITS.items()}
 CAPABILITIES = {number: name for name, number in consts.CAPABILITIES.items()}
 DOMAINS = {number: name for name, number in scheduling.DOMAINS.items()}
+PROCFS = {
+    consts.PROC_WHOLE: "a procfs of its own",
+    consts.PROC_PROCESSES: "the processes of a procfs of its own",
+    consts.PROC_HOST: "the host's /proc",
+}
 TYPES = {consts.S_IFCHR: "c", consts.S_IFBLK: "b", consts.S_IFIFO: "p"}
 
 

@@ -16,6 +16,8 @@ from ocirt.linux.consts import (
     CLONE_NEWTIME,
     CLONE_NEWUSER,
     CLONE_NEWUTS,
+    PROC_PROCESSES,
+    PROC_WHOLE,
     SLOT_PROC,
     SYNC_CGROUP,
 )
@@ -101,7 +103,7 @@ def cgroup_at_last(c: Context) -> list[Op]:
 def proc(c: Context) -> list[Op]:
     """Open the procfs for the writes to come. Here the host's /proc still vouches for a new one in a user namespace."""
     if c.new("time") or security.labels(c):
-        return [ops.open_proc("", SLOT_PROC, 1)]
+        return [ops.open_proc("", SLOT_PROC, PROC_PROCESSES)]
     return []
 
 
@@ -155,7 +157,7 @@ def sysctl(c: Context) -> list[Op]:
     listed = c.linux.get("sysctl")
     if not listed:
         return []
-    found = [ops.open_proc("/linux/sysctl", SLOT_PROC, 0)]
+    found = [ops.open_proc("/linux/sysctl", SLOT_PROC, PROC_WHOLE)]
     for key, value in listed.items():
         pointer, file = f"/linux/sysctl/{step(key)}", parameters.path(key)
         # The file is for the host's root; the call is for root of the user namespace too. Docker asks for it this way.
@@ -163,5 +165,5 @@ def sysctl(c: Context) -> list[Op]:
         found.append(ops.domainname(pointer, value) if named else ops.write_proc(pointer, f"sys/{file}", value))
     found.append(ops.close("/linux/sysctl", SLOT_PROC))
     if security.labels(c):
-        found.append(ops.open_proc("/linux/sysctl", SLOT_PROC, 1))
+        found.append(ops.open_proc("/linux/sysctl", SLOT_PROC, PROC_PROCESSES))
     return found

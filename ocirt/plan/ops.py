@@ -85,9 +85,9 @@ def sync(pointer: str, point: int) -> Op:
     return ("sync", pointer, 0, (point,))
 
 
-def open_proc(pointer: str, slot: int, subset: int) -> Op:
-    """A detached procfs; `subset` 1: with the directories of processes only."""
-    return ("open_proc", pointer, 0, (slot, subset))
+def open_proc(pointer: str, slot: int, which: int) -> Op:
+    """A procfs (PROC_…)."""
+    return ("open_proc", pointer, 0, (slot, which))
 
 
 def open_tree(pointer: str, slot: int, host: str, recursive: int) -> Op:
@@ -273,6 +273,11 @@ def mask(pointer: str, path: str, null: int, empty: int) -> Op:
 def console(pointer: str, slot: int, uid: int, rows: int, columns: int, bind: int) -> Op:
     """A terminal on stdio, its master sent over the slot's socket; `bind` 1: it is /dev/console too."""
     return ("console", pointer, 0, (slot, uid, rows, columns, bind))
+
+
+def controlling_terminal(pointer: str) -> Op:
+    """The terminal on stdio becomes that of the session."""
+    return ("controlling_terminal", pointer, 0, ())
 
 
 def stdio_owner(pointer: str, uid: int) -> Op:

@@ -93,6 +93,7 @@ def console(c: Context) -> list[Op]:
     bind = int("mount" in c.namespaces)
     return [
         ops.console("/process/terminal", SLOT_CONSOLE, uid, size.get("height", 0), size.get("width", 0), bind),
+        ops.controlling_terminal("/process/terminal"),
         ops.close("/process/terminal", SLOT_CONSOLE),
     ]
 

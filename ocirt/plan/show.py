@@ -148,7 +148,7 @@ TABLE: dict[str, Words] = {
     "clone": clone,
     "next_plan": lambda _, before: f"wait for the rest of the plan, after {before} operations",
     "sync": lambda point: POINTS.get(point, f"wait for the runtime (point {point})"),
-    "open_proc": lambda _, subset: f"open {'the processes of ' if subset else ''}a procfs of its own",
+    "open_proc": lambda _, which: f"open {names.PROCFS[which]}",
     "open_tree": lambda _, host, recursive: f"take {host} of the host{' with all below it' if recursive else ''}",
     "close": lambda slot: f"close {SLOTS.get(slot, 'the namespace')}",
     "enter_cgroup": lambda _: "move into a cgroup of the container",
@@ -183,6 +183,7 @@ TABLE: dict[str, Words] = {
     "mask": lambda path, *_: f"hide {path}",
     "label": lambda path, text: f'label {path} "{text}"',
     "console": console,
+    "controlling_terminal": lambda: "make it the terminal of the session",
     "stdio_owner": lambda uid: f"give pipes on stdio to user {uid}",
     "keyring": lambda name, _: f"join a new session keyring {name}",
     "rlimit": lambda resource, soft, hard: (

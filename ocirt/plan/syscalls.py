@@ -126,9 +126,17 @@ def caps(effective: int, permitted: int, inheritable: int, ambient: int) -> list
     return calls
 
 
+def open_proc(_: int, which: int) -> list[str]:
+    """A new filesystem, or the host's."""
+    if which == consts.PROC_HOST:
+        return ['open_tree("/proc", OPEN_TREE_CLONE)']
+    subset = ['fsconfig("subset", "pid")'] if which == consts.PROC_PROCESSES else []
+    return ['fsopen("proc")', *subset, "fsconfig(FSCONFIG_CMD_CREATE)", "fsmount()"]
+
+
 def console(_: int, uid: int, rows: int, columns: int, bind: int) -> list[str]:
     """The terminal's peer is had from its master, not from a path."""
-    calls = [_resolve("/dev/pts/ptmx"), "ioctl(TIOCSPTLCK)", "ioctl(TIOCGPTPEER)", "ioctl(TIOCSCTTY)"]
+    calls = [_resolve("/dev/pts/ptmx"), "ioctl(TIOCSPTLCK)", "ioctl(TIOCGPTPEER)"]
     calls += [f"ioctl(TIOCSWINSZ, {rows}, {columns})"] if rows or columns else []
     calls += [f"fchown(tty, {uid})"] if uid else []
     calls += ["open_tree(tty, OPEN_TREE_CLONE)", 'move_mount(fd, "/dev/console")'] if bind else []
@@ -144,12 +152,7 @@ TABLE: dict[str, Callable[..., list[str]]] = {
     ],
     "next_plan": lambda *_: ["poll(doorbell, runtime)", "recvmsg(runtime)"],
     "sync": lambda _: ["sendmsg(runtime)", "recvmsg(runtime)"],
-    "open_proc": lambda _, subset: [
-        'fsopen("proc")',
-        *(['fsconfig("subset", "pid")'] if subset else []),
-        "fsconfig(FSCONFIG_CMD_CREATE)",
-        "fsmount()",
-    ],
+    "open_proc": open_proc,
     "open_tree": lambda _, host, recursive: [
         f"open_tree({host!r}, OPEN_TREE_CLONE{'|AT_RECURSIVE' if recursive else ''})"
     ],
@@ -207,6 +210,7 @@ TABLE: dict[str, Callable[..., list[str]]] = {
     "label": lambda path, text: [_resolve(path), f'fsetxattr(fd, "security.selinux", "{text}")'],
     "mask": lambda path, *_: [_resolve(path), "open_tree(fd, OPEN_TREE_CLONE)", "move_mount(fd, target)"],
     "console": console,
+    "controlling_terminal": lambda: ["ioctl(0, TIOCSCTTY)"],
     "stdio_owner": lambda uid: ["fstat(0..2)", f"fchown(0..2, {uid})"],
     "keyring": lambda name, _: [f"keyctl(KEYCTL_JOIN_SESSION_KEYRING, {name!r})", "keyctl(KEYCTL_SETPERM)"],
     "rlimit": lambda resource, soft, hard: [

@@ -142,7 +142,7 @@ class Init:
             raise failures.error(message, self.ops)
         return message
 
-    def until(self, last: int, actions: dict[int, Action], born: Callable[[int], None]) -> None:
+    def until(self, last: int, actions: dict[int, Action], born: Callable[[int], None] | None = None) -> None:
         """Follow the init up to the point `last`, which it may not pass yet (`go` lets it).
 
         actions   what to do at a point before it may be passed; gives the descriptors to send along
@@ -150,17 +150,16 @@ class Init:
 
         Raises PlanError when the init dies or speaks out of order.
         """
-        if self.pid and self.reached < 0:
+        if born and self.pid and self.reached < 0:
             born(self.pid)
         while True:
             message = self.hear()
             if message is None:
                 raise self.death()
             if message.type == lib.MSG_PID:
-                self.pid = message.value
-                posix.waitpid(self.first, 0)
-                self.first = 0
-                born(self.pid)
+                self.know(message.value)
+                if born:
+                    born(self.pid)
                 continue
             point = message.value
             if message.type != lib.MSG_SYNC or point <= self.reached:
@@ -173,11 +172,24 @@ class Init:
                 return
             self.go(point, slots)
 
+    def know(self, pid: int) -> None:
+        """The first stage has told the pid of the process and ends."""
+        self.pid = pid
+        posix.waitpid(self.first, 0)
+        self.first = 0
+
     def executed(self) -> None:
-        """Wait until the process has been executed. Raises what kept it from that."""
-        if self.hear() is not None:
+        """Wait until the process, which may be made after the last point, has been executed.
+
+        Raises what kept it from that.
+        """
+        message = self.hear()
+        if message is not None and message.type == lib.MSG_PID:
+            self.know(message.value)
+            message = self.hear()
+        if message is not None:
             raise PlanError("ocirt-init spoke after the last point")
-        if lib.process_never_executed(self.pid):
+        if not self.pid or lib.process_never_executed(self.pid):
             raise self.death()
 
     def close(self) -> None:

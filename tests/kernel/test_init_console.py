@@ -25,7 +25,7 @@ def console(
     with Init() as init, ours:
         terminal = op("console", WIRE["SLOT_CONSOLE"], uid, rows, columns, bind)
         init.send_plan(
-            [*begin(root, mount_proc(), *mounts), op("pivot"), terminal, *shell(script)],
+            [*begin(root, mount_proc(), *mounts), op("pivot"), terminal, op("controlling_terminal"), *shell(script)],
             {WIRE["SLOT_CONSOLE"]: theirs.fileno()},
         )
         theirs.close()

@@ -86,8 +86,6 @@ static int become_stdio(int peer, uint64_t uid)
 	/* The group is devpts' choice (gid=): it stays. */
 	int r = sys(SYS_fchown, peer, uid, -1);
 
-	if (r >= 0)
-		r = sys(SYS_ioctl, peer, TIOCSCTTY, 0);
 	for (int fd = 0; r >= 0 && fd <= 2; fd++)
 		r = sys(SYS_dup3, peer, fd, 0);
 	return r < 0 ? r : 0;
@@ -121,4 +119,12 @@ int op_console(struct init *init, const uint64_t *args)
 		r = send_with_fd(socket, master, "/", 1); /* engines take the byte for a name */
 	slot_set(init, args[0], -1);
 	return r < 0 ? r : 0;
+}
+
+/* Apart from `console`: a session takes it, and that of exec's process is made when the rights for the rest are gone. */
+int op_controlling_terminal(struct init *init, const uint64_t *args)
+{
+	(void)init;
+	(void)args;
+	return sys(SYS_ioctl, 0, TIOCSCTTY, 0);
 }

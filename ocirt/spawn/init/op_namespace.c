@@ -139,23 +139,33 @@ static void wait_until_known(int pipe)
 }
 
 /*
- * The container's process, a child of the runtime. The first stage tells its pid and is gone. clone3(2) wants no
- * exit signal next to CLONE_PARENT: the new process has the caller's, which is SIGCHLD for a child made by vfork.
+ * A child of the runtime's. clone3(2) wants no exit signal next to CLONE_PARENT: the new process has the caller's, which
+ * is SIGCHLD for a child made by vfork. Where clone(2) can do it, that is called: a filter may be in force already, and
+ * many do not let clone3 pass.
  */
+static int make_sibling(const struct init *init, uint64_t flags)
+{
+	struct clone_args how = { .flags = flags | CLONE_PARENT };
+	int cgroup = slot_fd(init, SLOT_CGROUP);
+
+	if (cgroup < 0 && flags == 0)
+		return sys(SYS_clone, CLONE_PARENT, NULL, NULL, NULL, NULL);
+	if (cgroup >= 0) {
+		how.flags |= CLONE_INTO_CGROUP;
+		how.cgroup = (uint64_t)cgroup;
+	}
+	return sys(SYS_clone3, &how, sizeof(how));
+}
+
+/* The container's process. The first stage tells its pid and is gone. */
 int op_clone(struct init *init, const uint64_t *args)
 {
-	struct clone_args how = { .flags = args[0] | CLONE_PARENT };
-	int cgroup = slot_fd(init, SLOT_CGROUP);
 	int pipe[2];
 	int pid, r = sys(SYS_pipe2, pipe, O_CLOEXEC);
 
 	if (r < 0)
 		return r;
-	if (cgroup >= 0) {
-		how.flags |= CLONE_INTO_CGROUP;
-		how.cgroup = (uint64_t)cgroup;
-	}
-	pid = sys(SYS_clone3, &how, sizeof(how));
+	pid = make_sibling(init, args[0]);
 	if (pid == 0) {
 		set_dumpable(false);
 		(void)sys(SYS_close, pipe[1]);
@@ -214,16 +224,20 @@ static int existing_proc(void)
 	return -EXDEV;
 }
 
-/* slot, subset */
-int op_open_proc(struct init *init, const uint64_t *args)
+static int new_proc(struct init *init, bool processes)
 {
 	static char subset[] = "subset=pid";
-	char *options[] = { args[1] ? subset : NULL, NULL };
-	uint64_t attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
-	int proc = make_filesystem(init, "proc", "proc", options, attributes);
+	char *options[] = { processes ? subset : NULL, NULL };
+	int proc = make_filesystem(init, "proc", "proc", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
 
-	if (proc == -EPERM)
-		proc = existing_proc();
+	return proc == -EPERM ? existing_proc() : proc;
+}
+
+/* slot, PROC_… */
+int op_open_proc(struct init *init, const uint64_t *args)
+{
+	int proc = args[1] == PROC_HOST ? existing_proc() : new_proc(init, args[1] == PROC_PROCESSES);
+
 	if (proc < 0)
 		return proc;
 	forget_failure(init);

@@ -56,6 +56,13 @@ enum {
 	MOUNT_KEEP = 128,       /* paths below the target are resolved later: below this mount, wherever its name leads by then */
 };
 
+/* Which procfs open_proc opens. */
+enum {
+	PROC_WHOLE,     /* a new one, of the pid namespace that we are in */
+	PROC_PROCESSES, /* the same, with the directories of processes alone */
+	PROC_HOST,      /* what is on /proc, before anything of the container's can be there */
+};
+
 enum { MSG_GO = 1, MSG_PID, MSG_SYNC, MSG_ERROR };
 
 #define MSG_TEXT_MAX 1024
