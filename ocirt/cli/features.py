@@ -13,6 +13,7 @@ from ocirt.errors import UnsupportedError
 from ocirt.plan.namespaces import KINDS
 
 NEW_LISTENER = 8  # SECCOMP_FILTER_FLAG_NEW_LISTENER
+NEWER_CALLS = "io.github.ocirt.seccomp.newerCalls"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,7 +80,9 @@ def _seccomp() -> tuple[dict[str, Any], dict[str, str]]:
         "knownFlags": sorted(seccomp.FLAGS),
         "supportedFlags": _supported_flags(),
     }
-    return found, {"io.github.seccomp.libseccomp.version": seccomp.version()}
+    # What the document has no member for: how a call is answered that is newer than the profile.
+    newer = "ENOSYS, unless defaultAction is SCMP_ACT_ALLOW, SCMP_ACT_LOG or SCMP_ACT_TRACE"
+    return found, {"io.github.seccomp.libseccomp.version": seccomp.version(), NEWER_CALLS: newer}
 
 
 def _supported_flags() -> list[str]:

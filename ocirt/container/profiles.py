@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 DIRECTORY = "@seccomp"
 PLACES = 16  # a profile has one of these, and takes it from the one before
-FORMAT = 1  # of the file; and of what a profile is compiled to: a change of that is another format (a test knows)
+FORMAT = 2  # of the file; and of what a profile is compiled to: a change of that is another format (a test knows)
 HEAD = Struct("<QQQQQ")  # FORMAT, sizes of the profile, of what tells the library, of the program; flags for seccomp(2)
 LIMIT = 1 << 20  # bytes; an engine's profile has 20 kB
 OPEN_DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC

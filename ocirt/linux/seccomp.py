@@ -6,6 +6,7 @@ Loaded only for configs with linux.seccomp. Source: config-linux.md "Seccomp", s
 from __future__ import annotations
 
 import posix
+from _struct import Struct
 
 from ocirt.errors import UnsupportedError
 from ocirt.linux._seccomp import ffi, lib
@@ -118,7 +119,7 @@ def compile(profile: dict[str, Any]) -> bytes:
         default = action_number(profile["defaultAction"], profile.get("defaultErrnoRet"))
         for position, entry in enumerate(profile.get("syscalls") or ()):
             _rules(context, entry, default, f"{POINTER}/syscalls/{position}")
-        return _export(context)
+        return _whole(_newer_calls(profile) + _export(context))
     finally:
         lib.seccomp_release(context)
 
@@ -166,6 +167,73 @@ def _export(context: Any) -> bytes:
         return posix.pread(fd, posix.fstat(fd).st_size, 0)
     finally:
         posix.close(fd)
+
+
+# ---- system calls that are newer than the profile --------------------------------------------------------------------
+
+# linux/filter.h: struct sock_filter and the instructions, with how many to pass over where true and where false
+INSTRUCTION = Struct("=HBBI")
+LOAD, EQUAL, GREATER, ANY_BIT, JUMP, RETURN = 0x20, 0x15, 0x25, 0x45, 0x05, 0x06
+NUMBER, ARCHITECTURE = 0, 4  # offsets in struct seccomp_data
+MAXIMUM = 4096  # BPF_MAXINSNS
+
+ENOSYS = 38
+REFUSE = (RETURN, 0, 0, ACTIONS["SCMP_ACT_ERRNO"] | ENOSYS)
+X86_64, X32 = ARCHITECTURES["SCMP_ARCH_X86_64"], ARCHITECTURES["SCMP_ARCH_X32"]
+X32_BIT = 0x40000000  # in the numbers of x32, whose architecture is x86-64 to the kernel
+# s390 takes a number that is too large for its instruction for 0, the forgotten setup(2), where it knows no such call
+S390 = (ARCHITECTURES["SCMP_ARCH_S390"], ARCHITECTURES["SCMP_ARCH_S390X"])
+
+# Under these a call that the profile does not know is made, or left to a tracer, who knows better
+PERMISSIVE = ("SCMP_ACT_ALLOW", "SCMP_ACT_LOG", "SCMP_ACT_TRACE")
+
+
+def _newer_calls(profile: dict[str, Any]) -> bytes:
+    """Instructions ahead of the filter: ENOSYS for each call with a number above all those that the profile names.
+
+    Whoever wrote it did not know such a call. A C library that is answered with EPERM gives up; with ENOSYS it does
+    what it did before the call was there. As runc does: whatever the default action refuses with.
+    """
+    if profile["defaultAction"] in PERMISSIVE:
+        return b""
+    return b"".join([_section(architecture, newest) for architecture, newest in sorted(_newest(profile).items())])
+
+
+def _newest(profile: dict[str, Any]) -> dict[int, dict[int, int]]:
+    """Architecture of the kernel → those of libseccomp that are the same to it → the highest number that is named."""
+    names = {name.encode() for entry in profile.get("syscalls") or () for name in entry["names"]}
+    found: dict[int, dict[int, int]] = {}
+    # Docker's profile for ppc64le names no architecture at all: the machine's own always counts.
+    for token in {lib.seccomp_arch_native(), *(ARCHITECTURES[name] for name in profile.get("architectures") or ())}:
+        newest = max((lib.seccomp_syscall_resolve_name_arch(token, name) for name in names), default=0)
+        if newest > 0:  # negative: not known, or no number of its own on that architecture
+            found.setdefault(X86_64 if token == X32 else token, {})[token] = newest
+    return found
+
+
+def _section(architecture: int, newest: dict[int, int]) -> bytes:
+    """For the calls of one architecture; those of others, and those that are not newer, come out at its end."""
+    code = [(LOAD, 0, 0, NUMBER)]
+    if architecture == X86_64:
+        ours, theirs = _refused_above(newest.get(X86_64)), _refused_above(newest.get(X32))
+        code += [(ANY_BIT, len(ours) + 1, 0, X32_BIT), *ours, (JUMP, 0, 0, len(theirs)), *theirs]
+    else:
+        code += [(EQUAL, 0, 1, 0), REFUSE] if architecture in S390 else []
+        code += _refused_above(newest[architecture])
+    head = [(LOAD, 0, 0, ARCHITECTURE), (EQUAL, 0, len(code), architecture)]
+    return b"".join([INSTRUCTION.pack(*instruction) for instruction in head + code])
+
+
+def _refused_above(number: int | None) -> list[tuple[int, int, int, int]]:
+    return [] if number is None else [(GREATER, 0, 1, number), REFUSE]
+
+
+def _whole(program: bytes) -> bytes:
+    """The program, if it is not too long. Raises UnsupportedError."""
+    count = len(program) // INSTRUCTION.size
+    if count > MAXIMUM:
+        raise UnsupportedError(f"the filter has {count} instructions, the kernel takes {MAXIMUM}", POINTER)
+    return program
 
 
 def version() -> str:

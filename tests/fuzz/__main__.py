@@ -1,6 +1,6 @@
 """`make fuzz`: everything here for as long as it takes.
 
-    python -m tests.fuzz [--seed N] [--count N] [--lives N] [--jobs N] [--keep DIRECTORY]
+python -m tests.fuzz [--seed N] [--count N] [--lives N] [--jobs N] [--keep DIRECTORY]
 """
 
 from __future__ import annotations

@@ -40,9 +40,9 @@ def kept(runtime: Runtime) -> Path:
 def replace_program(file: Path) -> None:
     """Have the file allow everything, its owner and mode as they are."""
     data = file.read_bytes()
-    _, size, library, _, flags = struct.unpack_from("<5Q", data)
+    version, size, library, _, flags = struct.unpack_from("<5Q", data)
     with file.open("wb") as opened:
-        head = struct.pack("<5Q", 1, size, library, len(ALLOW_ALL), flags)
+        head = struct.pack("<5Q", version, size, library, len(ALLOW_ALL), flags)
         opened.write(head + data[40 : 40 + size + library] + ALLOW_ALL)
 
 
@@ -79,7 +79,7 @@ def test_another_profile_is_compiled(runtime: Runtime, outcome: Callable[..., st
 
 def longer(file: Path) -> None:
     data = file.read_bytes()
-    file.write_bytes(struct.pack("<Q", 2) + data[8:])
+    file.write_bytes(struct.pack("<Q", 99) + data[8:])
 
 
 def shorter(file: Path) -> None:

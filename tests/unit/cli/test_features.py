@@ -64,6 +64,12 @@ def test_annotations_are_texts_under_names() -> None:
     accepted("/annotations", DOCUMENT["annotations"])
 
 
+def test_it_says_how_a_call_is_answered_that_is_newer_than_the_profile() -> None:
+    words = DOCUMENT["annotations"][features.NEWER_CALLS]
+    assert words.startswith("ENOSYS")
+    assert all(action in words for action in seccomp.PERMISSIVE)
+
+
 def test_nothing_is_null() -> None:
     assert None not in list(values(DOCUMENT))
 
