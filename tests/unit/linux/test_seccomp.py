@@ -98,7 +98,7 @@ def test_the_filter_behind_it_is_whole() -> None:
 
 
 def test_a_filter_that_the_kernel_would_not_take_is_refused_in_words() -> None:
-    args = [{"index": 0, "value": number, "op": "SCMP_CMP_EQ"} for number in range(3000)]
+    args = [{"index": 0, "value": number, "op": "SCMP_CMP_EQ"} for number in range(5000)]
     rules = [{"names": ["read"], "action": "SCMP_ACT_ALLOW", "args": [arg]} for arg in args]
     with pytest.raises(
         UnsupportedError, match=r"/linux/seccomp: the filter has \d+ instructions, the kernel takes 4096"
