@@ -12,9 +12,9 @@ from tests.integration.views import MakeBundle
 
 # Of the runtime and of both stages of the init
 CALLS = """
-capset chdir clone3 close_range dup2 execve execveat fchown fcntl fstat getcwd getresuid keyctl memfd_create mmap openat
-openat2 pipe2 poll ppoll prctl pread64 prlimit64 read recvmsg rename renameat seccomp sendfile sendmsg sendto setgroups
-setns setresgid setresuid setsid socketpair statx vfork wait4 waitid write
+capset chdir clone clone3 close_range dup2 execve execveat fchown fcntl fstat getcwd getresuid keyctl memfd_create mmap
+openat openat2 pipe2 poll ppoll prctl pread64 prlimit64 read recvmsg rename renameat seccomp sendfile sendmsg sendto
+setgroups setns setresgid setresuid setsid socketpair statx vfork wait4 waitid write
 """
 BEGIN = 'state.json"'  # opened when the program has been loaded
 MOST = 2  # faults for each system call
