@@ -23,6 +23,7 @@ def kill(root: str, container_id: str, signal: int, all: bool = False) -> None:
     """Send `signal` to the container's first process; with `all` to every process in its cgroups, where it is in any.
 
     Without a pid namespace of its own, SIGKILL goes to every process too, for the first one's death ends no other.
+    `all` of a container that is stopped is whoever is left, and nobody is no error.
     Raises ContainerNotFound, ContainerNotRunning, InvalidID, SystemCallError.
     """
     check_id(container_id)
@@ -32,8 +33,8 @@ def kill(root: str, container_id: str, signal: int, all: bool = False) -> None:
     status, _ = quick.status(root, container_id)
     gone = status in {"creating", "stopped"}
     cgroups = found.own_cgroups()
-    # Whether the first process lives is no matter: others may (engines call this after they have reaped it).
-    if gone and not (all and not found.pid_namespace and cgroups):
+    # Whether the first process lives is no matter to `all`: others may, and engines call this after they have reaped it.
+    if gone and not (all and status == "stopped"):
         raise ContainerNotRunning(container_id, status)
     everyone = all or (signal == SIGKILL and not found.pid_namespace)
     # An ordinary user's container may be in none of its cgroups.

@@ -37,7 +37,7 @@ __all__ = [
 ]  # fmt: skip
 
 KEPT = 64  # plans of exec in one directory
-LIMIT = 1 << 20  # bytes of state.json; STATE_MAX of launcher/record.h
+LIMIT = 65 << 20  # bytes of state.json: a config.json's 64 MiB may be annotations; STATE_MAX of launcher/record.h
 MARK = 0o1700
 PLAIN = 0o700
 MODE_BITS = 0o7777

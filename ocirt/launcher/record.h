@@ -12,7 +12,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-#define STATE_MAX (1 << 20)
+#define STATE_MAX (65 << 20) /* LIMIT of container/state.py */
 #define PATH_SIZE 4096
 
 /* Part of state.json's text; not NUL-terminated. A string's slice includes its quotes. */

@@ -362,8 +362,33 @@ def test_kill_all_of_a_stopped_container_reaches_who_is_left(runtime: Runtime, m
     container.delete()
 
 
-def test_kill_all_of_a_stopped_container_with_pid_namespace_says_so(runtime: Runtime, make_bundle: MakeBundle) -> None:
+def test_kill_all_of_a_stopped_container_with_nobody_left_is_no_error(
+    runtime: Runtime, make_bundle: MakeBundle
+) -> None:
     container = runtime.start(make_bundle())
     container.wait_stopped()
-    assert "container not running" in runtime.run("kill", "-a", container.id, "9", check=False).stderr
+    assert runtime.run("kill", "-a", container.id, "9", check=True).stderr == ""
     container.delete()
+
+
+def test_annotations_of_4_mebibytes_reach_the_state_and_the_hooks(
+    runtime: Runtime, make_bundle: MakeBundle, scratch: Path
+) -> None:
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", f"cat > {scratch}/given"]}
+    large = {"large": "x\"" * (2 << 20)}
+    container = runtime.start(make_bundle(args=["sleep", "600"], annotations=large, hooks={"createRuntime": [hook]}))
+    assert container.state()["annotations"] == large
+    assert json.loads((scratch / "given").read_text())["annotations"] == large
+    assert runtime.run("list", "--format=json", check=True).json()[0]["annotations"] == large
+    runtime.run("exec", container.id, "true", check=True)
+    container.kill("KILL")
+    container.wait_stopped()
+    container.delete()
+
+
+@pytest.mark.parametrize(("flags", "shown"), [((), "ID "), (("--format=json",), "[]"), (("--quiet",), "")])
+def test_a_root_that_does_not_exist_lists_nothing(runtime: Runtime, flags: tuple[str, ...], shown: str) -> None:
+    assert not runtime.root.exists()
+    done = runtime.run("list", *flags, check=True)
+    assert (done.stdout.startswith(shown), done.stdout.count("\n") <= 1, done.stderr) == (True, True, "")
+    assert not runtime.root.exists()

@@ -27,9 +27,21 @@ def test_a_created_container_can_be_killed(root: str, waiting: Make) -> None:
 
 def test_kill_of_a_stopped_container_fails_in_the_words_that_engines_match(root: str, make: Make) -> None:
     make("web")
-    for everyone in (False, True):
-        with pytest.raises(ContainerNotRunning, match='container "web": container not running'):
-            kill.kill(root, "web", signal.SIGTERM, all=everyone)
+    with pytest.raises(ContainerNotRunning, match='container "web": container not running'):
+        kill.kill(root, "web", signal.SIGTERM)
+
+
+@pytest.mark.parametrize("pid_namespace", [True, False])
+def test_kill_all_of_a_stopped_container_is_no_error(root: str, make: Make, pid_namespace: bool) -> None:
+    make("web", pid_namespace=pid_namespace)
+    kill.kill(root, "web", signal.SIGKILL, all=True)
+
+
+def test_kill_all_of_a_container_being_created_is_refused(root: str, make: Make, sleeper: Sleeper) -> None:
+    made = make("web", phase="creating", pid=sleeper(), pid_namespace=False, cgroups=["/nowhere"])
+    with pytest.raises(ContainerNotRunning):
+        kill.kill(root, "web", signal.SIGKILL, all=True)
+    assert not is_zombie(made.pid)
 
 
 def test_kill_of_a_container_being_created_is_refused(root: str, make: Make, sleeper: Sleeper) -> None:

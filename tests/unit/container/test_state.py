@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from ocirt.container import list as list_module
 from ocirt.container import quick, record, state
-from ocirt.container.record import encode
 from ocirt.errors import (
     ContainerError,
     ContainerExists,
@@ -269,13 +268,13 @@ def test_list_of_a_root_that_does_not_exist_is_empty(root: str) -> None:
     assert list_module.containers(root) == []
 
 
-def test_a_state_of_more_than_a_mebibyte_is_not_ours(root: str, make: Callable[..., state.State]) -> None:
-    record = make("web")
+def test_a_state_of_more_than_the_limit_is_not_written(root: str, make: Callable[..., state.State]) -> None:
     with pytest.raises(UnsupportedError, match="/annotations: "):  # unread, it could not be deleted
-        make("other", annotations={"a": "b" * (1 << 20)})
-    record.annotations = {"a": "b" * (1 << 20)}
-    Path(root, "web/state.json").write_bytes(encode(record))
-    with pytest.raises(ContainerNotFound):
-        state.read(root, "web")
-    with pytest.raises(ContainerNotFound):
-        quick.status(root, "web")
+        make("web", annotations={"a": "b" * state.LIMIT})
+
+
+def test_annotations_of_4_mebibytes_are_read_by_python_and_c(root: str, make: Callable[..., state.State]) -> None:
+    made = make("web", annotations={HOSTILE: HOSTILE, "b": "c" * (4 << 20)})
+    assert state.public(root, "web")["annotations"] == made.annotations
+    assert lib.quick_delete(root.encode(), b"web", 0) == lib.QUICK_DONE
+    assert os.listdir(root) == []
