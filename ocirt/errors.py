@@ -9,6 +9,9 @@
     │   ├── ContainerNotFound                "container does not exist"
     │   ├── ContainerExists                  "container with given ID already exists"
     │   ├── ContainerNotRunning              "container not running"
+    │   ├── StateUntrusted                   somebody else could have written its state
+    │   ├── StateDamaged                     its state cannot be read
+    │   ├── StateUnknown                     its state has a format of another version
     │   └── InvalidID
     ├── PlanError                            an operation of the plan failed in the container
     │   └── ExecError                        the process cannot be executed
@@ -134,10 +137,11 @@ class ContainerNotFound(ContainerError):
 
 
 class ContainerExists(ContainerError):
-    """The ID is taken."""
+    """The ID is taken; `what` tells what is in the way, where that is no container in order."""
 
-    def __init__(self, container_id: str) -> None:
-        super().__init__(f'container "{container_id}": container with given ID already exists')
+    def __init__(self, container_id: str, what: str = "") -> None:
+        text = f'container "{container_id}": container with given ID already exists'
+        super().__init__(f"{text}: {what}" if what else text)
 
 
 class ContainerNotRunning(ContainerError):
@@ -145,6 +149,28 @@ class ContainerNotRunning(ContainerError):
 
     def __init__(self, container_id: str, status: str = "stopped") -> None:
         super().__init__(f'container "{container_id}": container not running (it is {status})')
+
+
+class StateUntrusted(ContainerError):
+    """Somebody else than root and the caller could have written the state, or what is on the way to it."""
+
+
+class StateDamaged(ContainerError):
+    """What is in the state directory of a container of ours cannot be read: `reason`."""
+
+    def __init__(self, container_id: str, directory: str, reason: str) -> None:
+        text = f'its state directory "{directory}" is damaged: {reason}'
+        super().__init__(f'container "{container_id}": {text} (delete --force frees the ID)')
+        self.reason = reason
+
+
+class StateUnknown(ContainerError):
+    """The state has a format that this version does not know; it is left alone."""
+
+    def __init__(self, container_id: str, directory: str, number: object) -> None:
+        text = f'its state directory "{directory}" has format {number}, which this version of ocirt does not know'
+        super().__init__(f'container "{container_id}": {text}')
+        self.reason = f"format {number}"
 
 
 class InvalidID(ContainerError):

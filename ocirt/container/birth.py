@@ -19,7 +19,7 @@ import posix
 
 from ocirt import cgroup, notes
 from ocirt.config import check, load
-from ocirt.container import announce, hooks, ids, state
+from ocirt.container import announce, hooks, ids, place, state
 from ocirt.container.prepare import (
     absolute,
     absolute_below,
@@ -182,8 +182,8 @@ class Birth:
         if lib.SYNC_CGROUP in self.plan.syncs:
             self.init.until(lib.SYNC_CGROUP, actions, self.born)
             self.init.go(lib.SYNC_CGROUP)
-        state.write_file(self.directory.number, "config.json", self.raw)
-        state.write_file(self.directory.number, "plan.bin", wire.archive(encoded, self.plan.ops, begun))
+        place.write_file(self.directory.number, "config.json", self.raw)
+        place.write_file(self.directory.number, "plan.bin", wire.archive(encoded, self.plan.ops, begun))
         if last == lib.SYNC_CREATED:
             with calls.listen(self.directory.number, "start.sock") as listener:
                 self.init.lend(lib.SLOT_START, listener)

@@ -10,9 +10,10 @@ import posix
 import select
 
 from ocirt import cgroup, notes
-from ocirt.container import hooks, prepare, process, quick, state
+from ocirt.container import hooks, place, prepare, process, quick, state
 from ocirt.container.ids import check_id
-from ocirt.errors import ContainerError, ContainerNotFound, OcirtError
+from ocirt.errors import ContainerError, ContainerNotFound, OcirtError, StateDamaged
+from ocirt.linux.calls import Fd
 from ocirt.linux.consts import SIGKILL
 
 EXIT_DEADLINE_MS = 10_000
@@ -21,8 +22,9 @@ EXIT_DEADLINE_MS = 10_000
 def delete(root: str, container_id: str, force: bool = False) -> None:
     """Remove a stopped container; with `force` kill it first, and a container that does not exist is no error.
 
-    A poststop hook that fails is a warning. Raises ContainerNotFound, InvalidID, ContainerError for a
-    container that is not stopped, SystemCallError for what cannot be removed: deleting can be repeated then.
+    One whose state is damaged goes with `force`, and with it what is still known of it. A poststop hook that fails is a
+    warning. Raises as state.read, ContainerError for a container that is not stopped, SystemCallError for what cannot
+    be removed: deleting can be repeated then.
     """
     check_id(container_id)
     if quick.delete(root, container_id, force):
@@ -30,19 +32,42 @@ def delete(root: str, container_id: str, force: bool = False) -> None:
     try:
         if force:
             state.sweep(root, container_id)
-            _stop(state.read(root, container_id))
+            _stop_first(root, container_id)
         fd = state.lock(root, container_id)
     except ContainerNotFound:
         if force:
             return
         raise
     try:
-        _delete_locked(root, state.read_at(fd, container_id), fd, force)
+        _delete_locked(root, _known(root, container_id, fd, force), fd, force)
     except ContainerNotFound:
         if not force:
             raise
     finally:
         posix.close(fd)
+
+
+def _known(root: str, container_id: str, fd: int, force: bool) -> state.State:
+    """The record, or with `force` what is left of a damaged one."""
+    try:
+        return state.read_at(fd, container_id)
+    except StateDamaged:
+        if not force:
+            raise
+    from ocirt.container import damage
+
+    damage.warn_of_hooks(root, container_id)
+    return damage.remnant(fd, container_id)
+
+
+def _stop_first(root: str, container_id: str) -> None:
+    """Ahead of the lock: whoever holds it may be waiting for this very process."""
+    with Fd(place.open_directory(root, container_id)) as directory:
+        try:
+            record = state.read_at(directory.number, container_id)
+        except StateDamaged:
+            return  # nobody else could do anything with it
+    _stop(record)
 
 
 def _delete_locked(root: str, record: state.State, fd: int, force: bool) -> None:

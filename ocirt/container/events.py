@@ -14,7 +14,7 @@ from time import monotonic
 from ocirt.cgroup import oom, tree
 from ocirt.cgroup import stats as figures
 from ocirt.container import process, state
-from ocirt.errors import BundleError
+from ocirt.errors import ContainerNotFound
 from ocirt.linux.calls import Fd
 from ocirt.linux.consts import INT_MAX
 
@@ -94,11 +94,9 @@ def network(pid: int) -> list[dict[str, str | int]] | None:
 
 def _intel_rdt(root: str, record: state.State) -> dict[str, Any]:
     """Of the group that the config names, else of one called as the container (config-linux.md, "IntelRdt")."""
-    from ocirt.config import load
-
     try:
-        config, _ = load.load(f"{root}/{record.container_id}")
-    except BundleError:
+        config = state.config(root, record.container_id)
+    except ContainerNotFound:
         return {}  # deleted meanwhile
     rdt = (config.get("linux") or {}).get("intelRdt")
     if rdt is None:

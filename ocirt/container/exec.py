@@ -14,7 +14,7 @@ from _struct import Struct
 from errno import EBUSY, ESRCH
 
 from ocirt import cgroup
-from ocirt.config import check, load
+from ocirt.config import check
 from ocirt.container import announce, command, process, state
 from ocirt.container.ids import check_id
 from ocirt.container.prepare import absolute, console_ends, inherited, kept_program
@@ -146,7 +146,7 @@ class Entry:
             text = "cannot exec in a paused container (use --ignore-paused to override)"
             raise ContainerError(f'container "{self.container_id}": {text}')
         self.config: dict[str, Any]
-        self.config, _ = load.load(f"{self.root}/{self.container_id}")
+        self.config = state.config(self.root, self.container_id)
         made = command.process(self.command, self.config.get("process") or {})
         check.check_process(made, self.command.name)
         self.config["process"] = made
@@ -175,7 +175,7 @@ class Entry:
         )
         host = facts.Facts([], "none", self.paths)
         self.setgroups = host.setgroups
-        program, flags = kept_program(self.config, f"{self.root}/{self.container_id}")
+        program, flags = kept_program(self.config, self.root, self.container_id)
         return plan.compile(self.config, launch, host, program, flags, refuses_clone(self.config["process"], program))
 
     # -- side effects --------------------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ def kill(root: str, container_id: str, signal: int, all: bool = False) -> None:
     status, _ = quick.status(root, container_id)
     gone = status in {"creating", "stopped"}
     cgroups = found.own_cgroups()
-    # Whether the first process lives is no matter to `all`: others may, and engines call this after they have reaped it.
+    # To `all` it is no matter whether the first process lives: others may, and engines call this once it is reaped.
     if gone and not (all and status == "stopped"):
         raise ContainerNotRunning(container_id, status)
     everyone = all or (signal == SIGKILL and not found.pid_namespace)

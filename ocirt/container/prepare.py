@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import posix
 
-from ocirt.errors import BundleError, ConfigError, OcirtError, Problem, UnsupportedError
+from ocirt.errors import BundleError, ConfigError, OcirtError, Problem, StateDamaged, UnsupportedError
 from ocirt.linux import calls, sysctl
 from ocirt.linux.consts import S_IFDIR, S_IFMT
 
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from ocirt.container.record import State
 
 
-SECCOMP_FILE = "seccomp.bpf"  # of the state directory: flags (8 bytes), struct sock_filter …; launcher/delete.c has it
+SECCOMP_LIMIT = 1 << 20  # bytes; BPF_MAXINSNS is 4096, of 8 bytes each
+# Of the state directory, launcher/delete.c has it too: flags and size (4 bytes each), struct sock_filter …
+SECCOMP_FILE = "seccomp.bpf"
 
 OWN_FDS = 64  # more than the runtime has open at any one moment
 DIGITS_MAX = 10  # of a number of descriptors
@@ -207,9 +209,10 @@ def seccomp_program(config: dict[str, Any], root: str = "", directory: int = -1)
         return None, 0
     program, flags = _compiled(root, profile)
     if directory >= 0:
-        from ocirt.container import state
+        from ocirt.container import place
 
-        state.write_file(directory, SECCOMP_FILE, flags.to_bytes(8, "little") + program)
+        head = flags | len(program) << 32
+        place.write_file(directory, SECCOMP_FILE, head.to_bytes(8, "little") + program)
     return program, flags
 
 
@@ -223,19 +226,22 @@ def _compiled(root: str, profile: dict[str, Any]) -> tuple[bytes, int]:
     return seccomp.compile(profile), seccomp.flags(profile)
 
 
-def kept_program(config: dict[str, Any], directory: str) -> tuple[bytes | None, int]:
-    """The same for a container that is there, as it was kept. Raises as `seccomp_program`."""
+def kept_program(config: dict[str, Any], root: str, container_id: str) -> tuple[bytes | None, int]:
+    """The same for a container that is there, as it was kept. Raises as `seccomp_program`, and as state.kept_file."""
     if not (config.get("linux") or {}).get("seccomp"):
         return None, 0
+    from ocirt.container import state
+
     try:
-        fd = posix.open(f"{directory}/{SECCOMP_FILE}", posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW)
-    except OSError:
+        data = state.kept_file(root, container_id, SECCOMP_FILE, SECCOMP_LIMIT)
+    except FileNotFoundError:
         return seccomp_program(config)  # a container of a version that kept none
-    try:
-        data = posix.read(fd, 1 << 20)  # BPF_MAXINSNS is 4096, of 8 bytes each
-    finally:
-        posix.close(fd)
-    return data[8:], int.from_bytes(data[:8], "little")
+    except (OSError, ValueError) as error:
+        raise StateDamaged(container_id, f"{root}/{container_id}", f"{SECCOMP_FILE}: {error}") from None
+    size, flags = divmod(int.from_bytes(data[:8], "little"), 1 << 32)
+    if len(data) <= 8 or size not in {0, len(data) - 8}:  # 0: the first format had none
+        raise StateDamaged(container_id, f"{root}/{container_id}", f"{SECCOMP_FILE} is cut off")
+    return data[8:], flags
 
 
 def remove_groups(record: State, directory: int, signs: str) -> None:

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from errno import EINVAL, ENOENT
+from errno import EBADMSG, EINVAL, EKEYREJECTED, ENOENT, ENOTDIR
 
 from ocirt import notes
-from ocirt.errors import ContainerNotFound, SystemCallError
+from ocirt.errors import ContainerNotFound, OcirtError, SystemCallError
 from ocirt.linux import calls
 from ocirt.linux._kernel import ffi, lib
 
+NO_STATE = {ENOENT, ENOTDIR, EBADMSG, EKEYREJECTED}  # of container_open, launcher/record.h
 STATUSES = ("creating", "created", "running", "paused", "stopped")  # STATUS_… of quick.h
 
 
 def status(root: str, container_id: str) -> tuple[str, int]:
     """What the container is now, and the pid of its process, 0 when stopped.
 
-    Raises ContainerNotFound, also for an entry of another runtime, and SystemCallError.
+    Raises as state.read.
     """
     pid = bytearray(calls.INT.size)
-    found = lib.quick_status(path_bytes(root), container_id.encode(), ffi.from_buffer("int[]", pid))
-    if found == -ENOENT:
-        raise ContainerNotFound(container_id)
+    found = int(lib.quick_status(path_bytes(root), container_id.encode(), ffi.from_buffer("int[]", pid)))
     if found < 0:
-        raise SystemCallError(f'read the state of container "{container_id}" in "{root}"', -found)
+        raise _refused(root, container_id, -found)
     notes.step(f'container "{container_id}" is {STATUSES[found]}, its process is {calls.number_at(pid)}')
     return STATUSES[found], calls.number_at(pid)
 
@@ -30,15 +29,15 @@ def status(root: str, container_id: str) -> tuple[str, int]:
 def start(root: str, container_id: str) -> tuple[int, bytes]:
     """Let the process be executed: (0, b""); or (1, the init's message); or (a negative errno, b"").
 
-    -EINVAL: the container is not created. Raises ContainerNotFound.
+    -EINVAL: the container is not created. Raises as state.read.
     """
     notes.step(f'let the process of "{root}/{container_id}" be executed')
     message = bytearray(lib.MESSAGE_HEAD + lib.MSG_TEXT_MAX)
     result = int(
         lib.quick_start_report(path_bytes(root), container_id.encode(), ffi.from_buffer("struct message *", message))
     )
-    if result == -ENOENT:
-        raise ContainerNotFound(container_id)
+    if -result in NO_STATE:
+        raise _refused(root, container_id, -result)
     return result, bytes(message).rstrip(b"\0").ljust(lib.MESSAGE_HEAD, b"\0") if result == 1 else b""
 
 
@@ -58,6 +57,16 @@ def delete(root: str, container_id: str, force: bool) -> bool:
 def signal_number(text: str) -> int:
     """Number, 0 to 64, of a signal given by name or number; -EINVAL for anything else."""
     return -EINVAL if "\0" in text else int(lib.signal_number(text.encode("utf-8", "surrogateescape")))
+
+
+def _refused(root: str, container_id: str, number: int) -> OcirtError:
+    if number in {ENOENT, ENOTDIR}:
+        return ContainerNotFound(container_id)
+    if number not in NO_STATE:
+        return SystemCallError(f'read the state of container "{container_id}" in "{root}"', number)
+    from ocirt.container import damage
+
+    return damage.found(root, container_id, number)
 
 
 def path_bytes(path: str) -> bytes:

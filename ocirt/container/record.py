@@ -1,4 +1,4 @@
-"""What is known of a container, and its text: state.json, and the state that hooks and `state` show.
+"""What is known of a container, and its text: state.json, the mark, and the state that hooks and `state` show.
 
 docs/plan.md, "The state directory", fixes the lines, for C reads them as well; state.py keeps them in a directory.
 """
@@ -16,6 +16,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
+
+FORMAT = 2  # of what is written; STATE_FORMAT of launcher/record.h
+KNOWN = (1, 2)  # the first had no number, and no mark
 
 
 class State:
@@ -79,9 +82,10 @@ def document(state: State, status: str, pid: int) -> bytes:
     return _bytes([*_public(state, status, pid), "}"])
 
 
-def encode(state: State) -> bytes:
-    """The text of state.json."""
+def encode(state: State, number: int = FORMAT) -> bytes:
+    """The text of state.json, in the format of that number."""
     own = (
+        *([f'"format": {number}'] if number > 1 else ()),
         f'"phase": "{state.phase}"',
         f'"startTime": {state.start_time}',
         f'"bootId": {quoted(state.boot_id)}',
@@ -98,20 +102,41 @@ def encode(state: State) -> bytes:
     return _bytes([*lines, '  "ocirt": {', ",\n".join(f"    {line}" for line in own), "  }", "}"])
 
 
+def mark(state: State | None = None) -> bytes:
+    """The text of the mark: the format's number; once it is known, what `delete` needs should state.json be lost."""
+    lines = [f'"format": {FORMAT}']
+    if state:
+        lines += [
+            f'"pid": {state.pid}',
+            f'"startTime": {state.start_time}',
+            f'"bootId": {quoted(state.boot_id)}',
+            f'"unit": {quoted(state.unit)}',
+            f'"cgroups": {_list(state.own_cgroups())}',
+            f'"made": {_list(state.made)}',
+        ]
+    return _bytes(["{", ",\n".join([f"  {line}" for line in lines]), "}"])
+
+
 def decode(data: bytes) -> State:
-    """The State of a state.json. Raises ValueError when the text is not one of ours."""
+    """The State of a state.json. Raises ValueError when the text is not one of ours, or is of an unknown format."""
     from ocirt.config import load
 
     try:
         doc: Any = load.parse(data, "state.json")
         own = doc["ocirt"]
+        if own.get("format", 1) not in KNOWN:
+            raise ValueError("its format is none that this version knows")
         state = State.__new__(State)
         for slot, (part, member, kind) in MEMBERS.items():
             value = (own if part else doc)[member]
-            if type(value) is not kind:
-                raise ValueError(member)
+            if type(value) is not kind or (isinstance(value, int) and value < 0):
+                raise ValueError(f"{member} is nothing that create writes")
             setattr(state, slot, value)
-    except (BundleError, KeyError, TypeError, IndexError) as error:
+        if encode(state, own.get("format", 1)) != data:  # C would not read it
+            raise ValueError("it is not laid out as create writes it")
+    except KeyError as error:
+        raise ValueError(f"{error.args[0]} is missing") from None
+    except (BundleError, TypeError, IndexError, AttributeError) as error:
         raise ValueError(str(error)) from None
     return state
 

@@ -7,7 +7,7 @@ container, "+" before a class of service that stays, and goes only where the con
 from __future__ import annotations
 
 from ocirt.cgroup import resctrl
-from ocirt.container import state
+from ocirt.container import place, state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def make(directory: int, record: state.State, section: dict[str, Any]) -> None:
     groups = resctrl.Groups(section, record.container_id, resctrl.root())
     groups.look()
     note = "".join([f"{'-' if path in groups.removed else '+'}{path}\n" for path in groups.missing])
-    state.write_file(directory, NOTE, note.encode("utf-8", "surrogateescape"))
+    place.write_file(directory, NOTE, note.encode("utf-8", "surrogateescape"))
     record.python = f"{record.python} {WORD}".strip()
     state.write(directory, record)
     groups.make()
@@ -36,7 +36,7 @@ def enter(section: dict[str, Any], container_id: str, pid: int) -> None:
 def remove(directory: int, signs: str) -> None:
     """Remove the groups that the note has with one of `signs`. Raises SystemCallError."""
     try:
-        note = state.read_file(directory, NOTE).decode("utf-8", "surrogateescape")
+        note = place.read_file(directory, NOTE, 1 << 20).decode("utf-8", "surrogateescape")
     except OSError:
         return  # killed before it was written: nothing was made
     resctrl.remove([line[1:] for line in note.split("\n") if line[:1] in signs and line])

@@ -6,9 +6,10 @@ import posix
 from errno import EINVAL
 
 from ocirt import notes
-from ocirt.container import delete, hooks, quick, state
+from ocirt.container import delete, hooks, place, quick, state
 from ocirt.container.ids import check_id
-from ocirt.errors import ContainerError, HookError, OcirtError, SystemCallError
+from ocirt.errors import ContainerError, HookError, OcirtError, StateUntrusted, SystemCallError
+from ocirt.linux._kernel import lib
 
 
 def start(root: str, container_id: str) -> None:
@@ -41,11 +42,8 @@ def _run_poststart(root: str, container_id: str) -> None:
 
 
 def recorded_hooks(root: str, record: state.State, kind: str) -> list[dict[str, object]]:
-    """The hooks of one kind, from the config as it was at create. Raises BundleError, SystemCallError."""
-    from ocirt.config import load
-
-    config, _ = load.load(f"{root}/{record.container_id}")
-    found = config.get("hooks")
+    """The hooks of one kind, from the config as it was at create. Raises as state.config."""
+    found = state.config(root, record.container_id, locked=True).get("hooks")
     return found.get(kind) or [] if isinstance(found, dict) else []
 
 
@@ -62,11 +60,11 @@ def _kept_report(root: str, container_id: str) -> bytes:
     """What the init said to a quick start, which had no words for it; said once."""
     fd = state.lock(root, container_id)
     try:
-        report = state.read_file(fd, "start.failure")
+        report = place.read_file(fd, "start.failure", 1 << 16)
         if not report.strip(b"\0"):  # the init has not failed
             return b""
         posix.unlink("start.failure", dir_fd=fd)
-    except (OSError, ValueError):
+    except (OSError, ValueError, StateUntrusted):
         return b""
     finally:
         posix.close(fd)
@@ -76,7 +74,11 @@ def _kept_report(root: str, container_id: str) -> bytes:
 def _refused(root: str, container_id: str, report: bytes) -> OcirtError:
     from ocirt.spawn import failures, wire
 
-    error = failures.explain(wire.Message(report), f"{root}/{container_id}/plan.bin")
+    try:
+        plan = state.kept_file(root, container_id, "plan.bin", lib.PLAN_MAX * 2)
+    except (OSError, ValueError, OcirtError):
+        plan = b""  # the message alone says less
+    error = failures.explain(wire.Message(report), plan)
     if isinstance(error, HookError):
         _destroy(root, container_id)  # runtime.md, lifecycle, step 7: a failed startContainer hook
     return error

@@ -1,9 +1,11 @@
 """The record of a container below the state root: claimed, written, read, locked, removed.
 
 Who claims an id holds the lock of <root>/<id>/ (flock(2)) until the container is made or given up; start and delete
-take it too. A directory without a state.json is another runtime's and is left alone, unless it bears the mark (mode
-01700): then claim or delete was killed between making or removing the two.
-What a container is at the moment is found out by launcher/quick.c, see quick.py.
+take it too. The first thing in it is the mark, a file (place.MARK): a directory without one, and without a state.json
+of ours, is another runtime's and is left alone. Mode 01700 tells that there is no state.json yet, or none any more: a
+claim or delete is at work, or was killed there.
+What a container is at the moment is found out by launcher/quick.c, see quick.py; what to say of a directory that is
+ours and cannot be read, and how its id is freed, is damage.py's.
 """
 
 from __future__ import annotations
@@ -13,15 +15,17 @@ from errno import ELOOP, ENOENT, ENOTDIR
 from fcntl import LOCK_EX, LOCK_NB, flock
 
 from ocirt import notes
-from ocirt.container import quick
+from ocirt.container import place, quick
 from ocirt.container.ids import check_id
-from ocirt.container.record import State, boot_id, decode, document, encode
+from ocirt.container.record import State, boot_id, decode, document, encode, mark
 from ocirt.errors import (
-    ContainerError,
+    BundleError,
     ContainerExists,
     ContainerNotFound,
     ContainerNotRunning,
     OcirtError,
+    StateDamaged,
+    StateUntrusted,
     UnsupportedError,
     failed,
 )
@@ -32,49 +36,48 @@ if TYPE_CHECKING:
     from typing import Any
 
 __all__ = [
-    "State", "claim", "claim_into", "document", "keep", "living", "lock", "public", "read", "read_at", "read_file",
-    "remove", "sweep", "write", "write_file",
+    "State", "claim", "claim_into", "config", "document", "is_leftover", "keep", "kept_file", "living", "lock",
+    "public", "read", "read_at", "remove", "sweep", "write",
 ]  # fmt: skip
 
+STATE = "state.json"
+CONFIG = "config.json"
 KEPT = 64  # plans of exec in one directory
 LIMIT = 65 << 20  # bytes of state.json: a config.json's 64 MiB may be annotations; STATE_MAX of launcher/record.h
-MARK = 0o1700
+UNFINISHED = 0o1700
 PLAIN = 0o700
 MODE_BITS = 0o7777
-OPEN_DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
-OPEN_ROOT = posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC
-OPEN_NEW = posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_NOFOLLOW | posix.O_CLOEXEC
 
 
 def claim(root: str, container_id: str, into: Fd | None = None) -> int:
-    """Take the id: the fd of its new directory, locked, still empty and marked. Makes the root where it is missing.
+    """Take the id: the fd of its new directory, locked and marked. Makes the root where it is missing.
 
     `into` has the fd before this returns: whoever is interrupted then finds it there.
-    Raises ContainerExists, InvalidID, SystemCallError, ContainerError for a root that is not ours alone.
+    Raises ContainerExists, InvalidID, SystemCallError, StateUntrusted for a root that is not ours alone.
     """
     check_id(container_id)
-    path = f"{root}/{container_id}"
-    notes.step(f'make the state directory "{path}"')
+    notes.step(f'make the state directory "{root}/{container_id}"')
     made, fd = False, -1
-    try:
-        with Fd(_open_root(root)) as directory:
-            made = _mkdir(container_id, MARK, directory.number)
-            fd = posix.open(container_id, OPEN_DIRECTORY, dir_fd=directory.number)
-        if _take(fd):
-            if into:
-                into.number = fd
-            return fd
-    except OSError as error:
-        _give_up(path if made else "", fd)
-        if fd < 0 and error.errno in {ENOENT, ENOTDIR, ELOOP} and _exists(f"{root}/."):
-            raise ContainerExists(container_id) from None  # a foreign file; or somebody is removing it at this moment
-        raise failed(f'make the state directory "{path}"', error) from None
-    except KeyboardInterrupt:
-        _give_up("", fd)
-        sweep(root, container_id)
-        raise
+    with Fd(place.open_root(root, make=True)) as directory:
+        try:
+            made = _mkdir(container_id, directory.number)
+            fd = posix.open(container_id, place.OPEN_DIRECTORY, dir_fd=directory.number)
+            if _take(fd):
+                if into:
+                    into.number = fd
+                return fd
+        except OSError as error:
+            _give_up(directory.number, container_id if made else "", fd)
+            if fd < 0 and error.errno in {ENOENT, ENOTDIR, ELOOP}:  # no directory; or somebody is removing it
+                raise _taken(root, container_id) from None
+            raise failed(f'make the state directory "{root}/{container_id}"', error) from None
+        except KeyboardInterrupt:
+            if fd >= 0:
+                posix.close(fd)
+            sweep(root, container_id)
+            raise
     posix.close(fd)
-    raise ContainerExists(container_id)
+    raise _taken(root, container_id)
 
 
 def claim_into(directory: Fd, root: str, container_id: str) -> None:
@@ -88,36 +91,30 @@ def claim_into(directory: Fd, root: str, container_id: str) -> None:
 
 
 def write(directory: int, state: State) -> None:
-    """Write state.json by way of a temporary name. Raises SystemCallError, UnsupportedError for one that is too large.
+    """Write state.json, and into the mark what `delete` needs of it.
 
-    No fsync: containers do not outlive a power cut, and the root is a tmpfs nearly always.
+    Raises SystemCallError, UnsupportedError for one that is too large.
     """
     notes.step(f'write the state of container "{state.container_id}"')
     data = encode(state)
     if len(data) > LIMIT:  # nobody would read it: the container could not be deleted
         raise UnsupportedError(f"make a state of more than {LIMIT >> 20} MiB", "/annotations")
     try:
-        write_file(directory, ".state.json.tmp", data)
-        posix.rename(".state.json.tmp", "state.json", src_dir_fd=directory, dst_dir_fd=directory)
+        place.replace_file(directory, place.MARK, mark(state))
+        place.replace_file(directory, STATE, data)
         posix.fchmod(directory, PLAIN)
     except OSError as error:
         raise failed(f'write the state of container "{state.container_id}"', error) from None
 
 
-def write_file(directory: int, name: str, data: bytes) -> None:
-    """Make or replace the file `name` with `data`, readable by its owner only. Raises OSError."""
-    fd = posix.open(name, OPEN_NEW, 0o600, dir_fd=directory)
-    try:
-        while data:
-            data = data[posix.write(fd, data) :]
-    finally:
-        posix.close(fd)
-
-
 def read(root: str, container_id: str) -> State:
-    """The record of a container of ours. Raises ContainerNotFound, InvalidID, SystemCallError."""
+    """The record of a container of ours.
+
+    Raises ContainerNotFound, InvalidID, SystemCallError; StateDamaged, StateUnknown, StateUntrusted for one that is
+    there and cannot be read.
+    """
     notes.step(f'read "{root}/{container_id}/state.json"')
-    fd = _open(root, container_id)
+    fd = place.open_directory(root, container_id)
     try:
         return read_at(fd, container_id)
     finally:
@@ -137,33 +134,46 @@ def living(root: str, container_id: str) -> tuple[State, str]:
 
 
 def read_at(directory: int, container_id: str) -> State:
-    """`read`, from the container's directory. Raises ContainerNotFound, SystemCallError."""
+    """`read`, from the container's directory."""
     try:
-        state = decode(read_file(directory, "state.json"))
-        if state.boot_id != boot_id():
-            # Gone with that boot; one of the same name is somebody else's.
-            state.cgroups, state.made, state.unit = [], [], ""
-        return state
-    except OSError as error:
-        if error.errno in {ENOENT, ELOOP}:
-            raise ContainerNotFound(container_id) from None
-        raise failed(f'read the state of container "{container_id}"', error) from None
-    except ValueError:
-        raise ContainerNotFound(container_id) from None
+        state = decode(place.read_file(directory, STATE, LIMIT))
+        if state.container_id != container_id:  # copied or renamed: the process is that of the other
+            raise ValueError(f'it is that of container "{state.container_id}"')
+    except (OSError, ValueError, StateUntrusted) as error:
+        from ocirt.container import damage
+
+        raise damage.explained(directory, container_id, error) from None
+    if state.boot_id != boot_id():
+        # Gone with that boot; one of the same name is somebody else's.
+        state.cgroups, state.made, state.unit = [], [], ""
+    return state
 
 
-def read_file(directory: int, name: str, limit: int = LIMIT) -> bytes:
-    """The bytes of a file of the container's directory, ValueError beyond `limit`. Raises OSError."""
-    fd = posix.open(name, posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC, dir_fd=directory)
+def kept_file(root: str, container_id: str, name: str, limit: int) -> bytes:
+    """A file of a container's directory. Raises OSError, ValueError beyond `limit`, and as `read`."""
+    fd = place.open_directory(root, container_id)
     try:
-        data = b""
-        while part := posix.read(fd, 1 << 16):
-            data += part
-            if len(data) > limit:
-                raise ValueError(f"{name} is larger than {limit} bytes")
-        return data
+        return place.read_file(fd, name, limit)
     finally:
         posix.close(fd)
+
+
+def config(root: str, container_id: str, locked: bool = False) -> dict[str, Any]:
+    """The config of a container as it was at create. `locked`: the caller has the lock. Raises as `read`."""
+    from ocirt.config import load
+
+    try:
+        doc = load.parse(kept_file(root, container_id, CONFIG, load.LIMIT))
+        if type(doc) is dict:
+            return doc
+        reason = f"{CONFIG} holds no object"
+    except OSError as error:
+        reason = f"{CONFIG}: {posix.strerror(error.errno or 0).lower()}"
+    except (BundleError, ValueError) as error:
+        reason = str(error)
+    if not locked:
+        posix.close(lock(root, container_id))  # it may be in the midst of a delete
+    raise StateDamaged(container_id, f"{root}/{container_id}", reason)
 
 
 def keep(root: str, container_id: str, name: str, data: bytes) -> None:
@@ -172,17 +182,16 @@ def keep(root: str, container_id: str, name: str, data: bytes) -> None:
     By way of a temporary name; when there are too many of them, they are removed first.
     """
     try:
-        fd = _open(root, container_id)
+        fd = place.open_directory(root, container_id)
     except OcirtError:
         return
     try:
         flock(fd, LOCK_EX | LOCK_NB)
         found = [other for other in posix.listdir(fd) if other.startswith("exec-")]
         if len(found) >= KEPT:
-            _empty(fd, found)
+            place.empty(fd, found)
         if posix.fstat(fd).st_nlink:
-            write_file(fd, "." + name, data)
-            posix.rename("." + name, name, src_dir_fd=fd, dst_dir_fd=fd)
+            place.replace_file(fd, name, data)
     except OSError:
         pass
     finally:
@@ -192,10 +201,10 @@ def keep(root: str, container_id: str, name: str, data: bytes) -> None:
 def lock(root: str, container_id: str) -> int:
     """The fd of the container's directory once its lock is ours; closing it lets go.
 
-    Raises ContainerNotFound, also when it was deleted meanwhile, InvalidID, SystemCallError.
+    Raises ContainerNotFound, also when it was deleted meanwhile, InvalidID, StateUntrusted, SystemCallError.
     """
     notes.step(f'lock "{root}/{container_id}"')
-    fd = _open(root, container_id)
+    fd = place.open_directory(root, container_id)
     flock(fd, LOCK_EX)
     if posix.fstat(fd).st_nlink:
         return fd
@@ -204,7 +213,7 @@ def lock(root: str, container_id: str) -> int:
 
 
 def public(root: str, container_id: str) -> dict[str, Any]:
-    """The state of a container as `state` and `list` show it. Raises ContainerNotFound, InvalidID, SystemCallError."""
+    """The state of a container as `state` and `list` show it. Raises as `read`."""
     state = read(root, container_id)
     status, pid = quick.status(root, container_id)
     return {
@@ -224,135 +233,75 @@ def remove(root: str, container_id: str, directory: int) -> None:
     """Remove the container's directory, whose lock is held, state.json last. Raises SystemCallError."""
     notes.step(f'remove "{root}/{container_id}"')
     try:
-        _empty(directory, [name for name in posix.listdir(directory) if name != "state.json"])
-        posix.fchmod(directory, MARK)
-        _empty(directory, ["state.json"])
+        place.empty(directory, [name for name in posix.listdir(directory) if name != STATE])
+        posix.fchmod(directory, UNFINISHED)
+        place.empty(directory, [STATE])
         posix.rmdir(f"{root}/{container_id}")
     except OSError as error:
         raise failed(f'remove "{root}/{container_id}"', error) from None
 
 
 def sweep(root: str, container_id: str) -> None:
-    """Remove a marked directory that a killed claim or delete left behind, and nothing else. Raises SystemCallError."""
+    """Remove a directory that a killed claim or delete left behind, and nothing else. Raises as `lock`."""
     try:
-        fd = _open(root, container_id)
+        fd = place.open_directory(root, container_id)
     except ContainerNotFound:
         return
     try:
-        if not _is_leftover(fd):
+        if not is_leftover(fd):
             return
         flock(fd, LOCK_EX)  # of a claim or delete that is alive
-        if posix.fstat(fd).st_nlink and _is_leftover(fd):
+        if posix.fstat(fd).st_nlink and is_leftover(fd):
             remove(root, container_id, fd)
     finally:
         posix.close(fd)
 
 
-def _open(root: str, container_id: str) -> int:
-    path = f"{root}/{check_id(container_id)}"
-    try:
-        fd = posix.open(path, OPEN_DIRECTORY)
-        if posix.fstat(fd).st_uid == posix.geteuid():
-            return fd
-    except OSError as error:
-        if error.errno in {ENOENT, ENOTDIR, ELOOP}:
-            raise ContainerNotFound(container_id) from None
-        raise failed(f'open "{path}"', error) from None
-    except ValueError:
-        raise ContainerError(f"the state root {root!r} has a NUL byte") from None
-    # Another user's: its hooks would run, and its pids be killed, with our rights.
-    posix.close(fd)
-    raise ContainerNotFound(container_id)
+def is_leftover(fd: int) -> bool:
+    """Whether the directory is ours, and no container: without a state yet, or without one any more."""
+    status = posix.fstat(fd)
+    if status.st_mode & MODE_BITS != UNFINISHED or status.st_uid != posix.geteuid():
+        return False
+    return not place.has(fd, STATE)
 
 
-def _give_up(made: str, fd: int) -> None:
+def _taken(root: str, container_id: str) -> ContainerExists:
+    from ocirt.container import damage
+
+    return ContainerExists(container_id, damage.in_the_way(root, container_id))
+
+
+def _give_up(root: int, made: str, fd: int) -> None:
     """After an error on the way of `claim`: what it has made and opened is undone, as far as that is possible."""
     try:
+        if made and fd >= 0:
+            place.empty(fd, [place.MARK])  # by name: there may be no descriptor left to list it with
         if fd >= 0:
             posix.close(fd)
         if made:
-            posix.rmdir(made)
+            posix.rmdir(made, dir_fd=root)
     except OSError:
-        pass  # `delete --force` knows it by its mark
+        pass  # `delete --force` knows it by its mode
 
 
-def _open_root(root: str) -> int:
-    """The fd of the state root, made where it is missing. Raises ContainerError, OSError.
-
-    Another user who could rename what is in it could have us change, and later trust, whatever he puts there.
-    """
-    try:
-        fd = posix.open(root, OPEN_ROOT)
-    except FileNotFoundError:
-        _make_root(root)
-        fd = posix.open(root, OPEN_ROOT)
-    status = posix.fstat(fd)
-    if status.st_uid not in {0, posix.geteuid()}:
-        problem = f"belongs to user {status.st_uid}"
-    elif status.st_mode & 0o1002 == 0o002:
-        problem = "can be written by everybody"
-    else:
-        return fd
-    posix.close(fd)
-    raise ContainerError(f'the state root "{root}" {problem}: states in it could not be trusted')
-
-
-def _make_root(root: str) -> None:
-    missing = []
-    while root and not _exists(root):
-        missing.append(root)
-        root = root.rpartition("/")[0]
-    for directory in reversed(missing):
-        _mkdir(directory, PLAIN if directory == missing[0] else 0o755)
-
-
-def _mkdir(path: str, mode: int, dir_fd: int | None = None) -> bool:
+def _mkdir(name: str, root: int) -> bool:
     """Whether it was missing, and is made."""
     try:
-        posix.mkdir(path, mode, dir_fd=dir_fd)
+        posix.mkdir(name, UNFINISHED, dir_fd=root)
     except FileExistsError:
         return False  # another claim was faster; or the id is taken, or left behind: _take tells
-    posix.chmod(path, mode, dir_fd=dir_fd)  # whatever the caller's umask is
+    posix.chmod(name, UNFINISHED, dir_fd=root)  # whatever the caller's umask is
     return True
 
 
 def _take(fd: int) -> bool:
-    """Lock a directory just made, or one left behind. Who comes second at the same moment finds it locked or gone."""
+    """Lock and mark a directory just made, or one left behind. Who comes second just then finds it locked or gone."""
     try:
         flock(fd, LOCK_EX | LOCK_NB)
     except BlockingIOError:
         return False
-    if not posix.fstat(fd).st_nlink or not _is_leftover(fd):
+    if not posix.fstat(fd).st_nlink or not is_leftover(fd):
         return False
-    _empty(fd, posix.listdir(fd))
-    return True
-
-
-def _is_leftover(fd: int) -> bool:
-    status = posix.fstat(fd)
-    if status.st_mode & MODE_BITS != MARK or status.st_uid != posix.geteuid():
-        return False
-    return "state.json" not in posix.listdir(fd)
-
-
-def _empty(directory: int, names: list[str]) -> None:
-    for name in names:
-        try:
-            posix.unlink(name, dir_fd=directory)
-        except IsADirectoryError:
-            below = posix.open(name, OPEN_DIRECTORY, dir_fd=directory)
-            try:
-                _empty(below, posix.listdir(below))
-            finally:
-                posix.close(below)
-            posix.rmdir(name, dir_fd=directory)
-        except FileNotFoundError:
-            pass
-
-
-def _exists(path: str) -> bool:
-    try:
-        posix.stat(path)
-    except OSError:
-        return False
+    place.empty(fd, posix.listdir(fd))
+    place.write_file(fd, place.MARK, mark())
     return True

@@ -55,10 +55,8 @@ def update(
 def change_class(root: str, container_id: str, schemata: Sequence[str]) -> None:
     """Change the container's class of service, whoever else is in it. Raises ContainerError where it has none."""
     from ocirt.cgroup import resctrl
-    from ocirt.config import load
 
-    config, _ = load.load(f"{root}/{container_id}")
-    section = config.get("linux", {}).get("intelRdt")
+    section = state.config(root, container_id).get("linux", {}).get("intelRdt")
     if section is None:
         raise ContainerError(f'container "{container_id}" has no linux.intelRdt in its config to be changed')
     groups = resctrl.Groups(section, container_id, resctrl.root())

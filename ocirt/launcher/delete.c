@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 #include "quick.h"
 #include "record.h"
+#include "trust.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -134,7 +135,7 @@ static bool only_state_left(int dir_fd)
 static int remove_directory(const char *root, const char *id, const struct container *c)
 {
 	static const char *const files[] = {
-		"config.json", "start.sock", "plan.bin", "seccomp.bpf", "start.failure", ".state.json.tmp",
+		"config.json", "start.sock", "plan.bin", "seccomp.bpf", "start.failure", MARK_FILE, ".state.json.tmp",
 	};
 	char path[PATH_SIZE];
 
@@ -143,7 +144,7 @@ static int remove_directory(const char *root, const char *id, const struct conta
 			return -errno;
 	if (snprintf(path, sizeof(path), "%s/%s", root, id) >= (int)sizeof(path) || !only_state_left(c->fd))
 		return -EOPNOTSUPP;
-	/* The mark of docs/plan.md: a directory without state.json that a crash leaves here is known as ours. */
+	/* The mode of docs/plan.md: a directory without state.json that a crash leaves here is known as ours. */
 	if (fchmod(c->fd, 01700) < 0 || unlinkat(c->fd, "state.json", 0) < 0 || rmdir(path) < 0)
 		return -errno;
 	return 0;

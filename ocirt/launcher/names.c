@@ -11,7 +11,7 @@
 #include <stdlib.h>
 
 /* The identity mapping of every id: the initial user namespace (user_namespaces(7)). */
-static bool in_user_namespace(void)
+bool in_user_namespace(void)
 {
 	_cleanup_fd_ int fd = open("/proc/self/uid_map", O_RDONLY | O_CLOEXEC);
 	unsigned int inside, outside, count;

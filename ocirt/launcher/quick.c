@@ -84,7 +84,7 @@ static int exchange(int connection, int pidfd, struct message *ret)
  */
 static int verify(const struct container *c, struct message *ret)
 {
-	_cleanup_fd_ int fd = openat(c->fd, "start.failure", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	_cleanup_fd_ int fd = state_file(c->fd, "start.failure", NULL, 0);
 
 	if (fd >= 0 && read(fd, ret, sizeof(*ret)) >= MESSAGE_HEAD && ret->type == MSG_ERROR)
 		return 1;

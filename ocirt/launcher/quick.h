@@ -8,6 +8,7 @@
 #ifndef OCIRT_QUICK_H
 #define OCIRT_QUICK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct message; /* spawn/init/wire.h */
@@ -29,8 +30,8 @@ int quick_kill(const char *root, const char *id, int signal);
 int quick_delete(const char *root, const char *id, int force);
 
 /*
- * A STATUS_ value; ret_pid is the process's id, 0 when stopped. -ENOENT: there is no such container, and that includes
- * an entry that is not one of ours; -EINVAL: not an id; or another negative errno.
+ * A STATUS_ value; ret_pid is the process's id, 0 when stopped. -EBADMSG: state.json is missing, or is not what create
+ * writes; else as state_directory.
  */
 int quick_status(const char *root, const char *id, int *ret_pid);
 
@@ -49,8 +50,23 @@ int process_never_executed(int pid);
 /* The state root where --root does not say; 0, or -ENAMETOOLONG. */
 int default_root(char *ret_path, size_t size);
 
+/*
+ * An O_PATH descriptor of the state root; with `make`, what is missing is made. -EKEYREJECTED: somebody else could have
+ * written what is in it (trust.h), ret_text tells why; or another negative errno.
+ */
+int state_root(const char *root, int make, char *ret_text, size_t size);
+
+/* A descriptor of the id's directory; -ENOENT where there is none of the caller's, -EINVAL: not an id; else as state_root. */
+int state_directory(const char *root, const char *id, char *ret_text, size_t size);
+
+/* A regular file of such a directory, open to be read; -ELOOP where it is none; else as state_root. */
+int state_file(int directory, const char *name, char *ret_text, size_t size);
+
 /* "9", "KILL", "sigkill", "RTMIN+3" → number, 0 to 64; -EINVAL for anything else. */
 int signal_number(const char *text);
 /* cdef ends */
+
+/* Whether some user ids are not mapped to those of the initial user namespace. */
+bool in_user_namespace(void);
 
 #endif

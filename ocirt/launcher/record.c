@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "record.h"
 #include "quick.h"
+#include "trust.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,18 +20,14 @@
 /* The lines of state.json in their order, each up to its value. */
 static const char *const heads[MEMBER_COUNT] = {
 	"  \"ociVersion\": ", "  \"id\": ", "  \"pid\": ", "  \"status\": ", "  \"bundle\": ", "  \"rootfs\": ",
-	"  \"created\": ", "  \"annotations\": ", "  \"owner\": ", "  \"ocirt\": ", "    \"phase\": ",
+	"  \"created\": ", "  \"annotations\": ", "  \"owner\": ", "  \"ocirt\": ", "    \"format\": ", "    \"phase\": ",
 	"    \"startTime\": ", "    \"bootId\": ", "    \"manager\": ", "    \"unit\": ", "    \"pidNamespace\": ", "    \"python\": ",
 	"    \"freezers\": ", "    \"cgroups\": ", "    \"made\": ",
 };
 
-static bool valid_id(const char *id)
-{
-	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+.-";
-	size_t length = strspn(id, allowed);
-
-	return length > 0 && length <= 255 && id[length] == 0 && strcmp(id, ".") != 0 && strcmp(id, "..") != 0;
-}
+/* Their kinds: string, number, true or false, object, list, and the head of the part that is ocirt's own. */
+static const char kinds[] = "ssnssssos{nsnsssbslll";
+_Static_assert(sizeof(kinds) == MEMBER_COUNT + 1, "a kind for each member");
 
 /* Up to size-1 bytes of a small file as a string; its length or a negative errno. */
 static ssize_t read_text(int dirfd, const char *path, char *ret_text, size_t size)
@@ -47,40 +44,78 @@ static ssize_t read_text(int dirfd, const char *path, char *ret_text, size_t siz
 	return n;
 }
 
-/* One line after another; -ENOENT when the text is not what we write, for then another runtime wrote it. */
+static bool is_enclosed(const struct slice *value, const char *ends)
+{
+	return value->size >= 2 && value->start[0] == ends[0] && value->start[value->size - 1] == ends[1];
+}
+
+static bool is_text(const struct slice *value, const char *text)
+{
+	return value->size == strlen(text) && memcmp(value->start, text, value->size) == 0;
+}
+
+static bool is_of_kind(const struct slice *value, char kind)
+{
+	switch (kind) {
+	case 's': return is_enclosed(value, "\"\"");
+	case 'o': return is_enclosed(value, "{}");
+	case 'l': return is_enclosed(value, "[]");
+	case 'b': return is_text(value, "true") || is_text(value, "false");
+	case 'n': return value->size > 0 && value->size < 20 && strspn(value->start, "0123456789") == value->size;
+	default:  return is_text(value, "{");
+	}
+}
+
+/* One line after another; -EBADMSG where they are not what we write. */
 static int split_lines(const char *text, struct slice members[MEMBER_COUNT])
 {
+	static const struct slice first = { .start = STATE_FORMAT, .size = sizeof(STATE_FORMAT) - 1 };
 	const char *at = text;
 
 	if (strncmp(at, "{\n", 2) != 0)
-		return -ENOENT;
+		return -EBADMSG;
 	at += 2;
 	for (int i = 0; i < MEMBER_COUNT; i++) {
 		size_t head = strlen(heads[i]);
 		const char *end = strchr(at, '\n');
+		bool found = end && strncmp(at, heads[i], head) == 0;
 
-		if (!end || strncmp(at, heads[i], head) != 0)
-			return -ENOENT;
+		if (!found && i == MEMBER_FORMAT) { /* the first format, which is the same but for the number */
+			members[i] = first;
+			continue;
+		}
+		if (!found)
+			return -EBADMSG;
 		members[i].start = at + head;
 		members[i].size = (size_t)(end - members[i].start) - (end[-1] == ',');
+		if (!is_of_kind(&members[i], kinds[i]))
+			return -EBADMSG;
 		at = end + 1;
 	}
-	return strcmp(at, "  }\n}\n") == 0 ? 0 : -ENOENT;
+	return is_text(&members[MEMBER_FORMAT], STATE_FORMAT) && strcmp(at, "  }\n}\n") == 0 ? 0 : -EBADMSG;
 }
 
-static int read_state(struct container *c)
+/* A directory that was copied or renamed is that of another container, whose process this one's delete would kill. */
+static bool has_id(const struct container *c, const char *id)
 {
-	_cleanup_fd_ int fd = openat(c->fd, "state.json", O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	const struct slice *value = &c->members[MEMBER_ID];
+
+	return value->size == strlen(id) + 2 && memcmp(value->start + 1, id, value->size - 2) == 0;
+}
+
+static int read_state(struct container *c, const char *id)
+{
+	_cleanup_fd_ int fd = state_file(c->fd, STATE_FILE, NULL, 0);
 	struct stat st;
 	ssize_t n;
 	int r;
 
 	if (fd < 0)
-		return errno == ELOOP ? -ENOENT : -errno;
+		return fd == -ENOENT || fd == -ELOOP ? -EBADMSG : fd;
 	if (fstat(fd, &st) < 0)
 		return -errno;
-	if (!S_ISREG(st.st_mode) || st.st_size > STATE_MAX)
-		return -ENOENT;
+	if (st.st_size > STATE_MAX)
+		return -EBADMSG;
 	c->text = malloc((size_t)st.st_size + 1);
 	if (!c->text)
 		return -ENOMEM;
@@ -89,8 +124,8 @@ static int read_state(struct container *c)
 		return -errno;
 	c->text[n] = 0;
 	r = split_lines(c->text, c->members);
-	if (r < 0)
-		return r;
+	if (r < 0 || !has_id(c, id))
+		return -EBADMSG;
 	c->pid = (pid_t)strtol(c->members[MEMBER_PID].start, NULL, 10);
 	c->start_time = strtoull(c->members[MEMBER_START_TIME].start, NULL, 10);
 	return 0;
@@ -112,26 +147,14 @@ static int lock_directory(struct container *c)
 
 int container_open(const char *root, const char *id, bool lock, struct container *c)
 {
-	_cleanup_fd_ int root_fd = -1;
-	struct stat st;
 	int r = 0;
 
-	if (!valid_id(id))
-		return -EINVAL;
-	root_fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (root_fd < 0)
-		return -errno;
-	c->fd = openat(root_fd, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (c->fd < 0) /* a file or a symlink: nothing that create makes */
-		return errno == ENOTDIR || errno == ELOOP ? -ENOENT : -errno;
-	/* Another user's: its pids would be killed, and its socket be told to start, with our rights. */
-	if (fstat(c->fd, &st) < 0)
-		return -errno;
-	if (st.st_uid != geteuid())
-		return -ENOENT;
+	c->fd = state_directory(root, id, NULL, 0);
+	if (c->fd < 0)
+		return c->fd;
 	if (lock)
 		r = lock_directory(c);
-	return r < 0 ? r : read_state(c);
+	return r < 0 ? r : read_state(c, id);
 }
 
 void container_close(struct container *c)
@@ -144,9 +167,7 @@ void container_close(struct container *c)
 
 bool member_is(const struct container *c, enum member member, const char *text)
 {
-	const struct slice *value = &c->members[member];
-
-	return value->size == strlen(text) && memcmp(value->start, text, value->size) == 0;
+	return is_text(&c->members[member], text);
 }
 
 bool member_has_word(const struct container *c, enum member member, const char *word)
@@ -283,8 +304,14 @@ int container_connect(const struct container *c)
 {
 	/* sun_path has 108 bytes, an id alone may have 255 */
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	_cleanup_fd_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	_cleanup_fd_ int fd = -1;
+	struct stat st;
 
+	if (fstatat(c->fd, "start.sock", &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	if (st.st_uid != geteuid() || !S_ISSOCK(st.st_mode)) /* connect would follow a symlink */
+		return -EKEYREJECTED;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;
 	(void)snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/start.sock", c->fd);

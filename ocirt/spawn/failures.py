@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-from pathlib import Path
 from signal import SIGSYS
+from struct import error as CutOff  # noqa: N812 - what it means of a plan
 from typing import TYPE_CHECKING
 
 from ocirt.errors import ExecError, HookError, OcirtError, PlanError
@@ -50,11 +50,11 @@ def error(message: wire.Message, ops: Sequence[Op]) -> OcirtError:
     return PlanError(where + text, pointer, message.error)
 
 
-def explain(message: wire.Message, plan_path: str) -> OcirtError:
+def explain(message: wire.Message, plan: bytes) -> OcirtError:
     """The exception for an ERROR message, with the plan that `create` archived."""
     try:
-        ops = wire.decode(Path(plan_path).read_bytes())
-    except (OSError, ValueError, KeyError, IndexError):
+        ops = wire.decode(plan)
+    except (ValueError, KeyError, IndexError, OverflowError, MemoryError, CutOff):
         ops = []
     return error(message, ops)
 

@@ -375,7 +375,7 @@ def test_annotations_of_4_mebibytes_reach_the_state_and_the_hooks(
     runtime: Runtime, make_bundle: MakeBundle, scratch: Path
 ) -> None:
     hook = {"path": "/bin/sh", "args": ["sh", "-c", f"cat > {scratch}/given"]}
-    large = {"large": "x\"" * (2 << 20)}
+    large = {"large": 'x"' * (2 << 20)}
     container = runtime.start(make_bundle(args=["sleep", "600"], annotations=large, hooks={"createRuntime": [hook]}))
     assert container.state()["annotations"] == large
     assert json.loads((scratch / "given").read_text())["annotations"] == large

@@ -172,9 +172,13 @@ def test_the_filter_is_compiled_once_for_a_container(runtime: Runtime, make_bund
     linux = {"seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule], "flags": []}}
     sleeper = runtime.start(make_bundle(args=SLEEP, linux=linux))
     kept = runtime.root / sleeper.id / "seccomp.bpf"
-    assert kept.read_bytes()[:8] == bytes(8)
+    whole = kept.read_bytes()
+    assert whole[:8] == bytes(4) + (len(whole) - 8).to_bytes(4, "little"), "no flags; the size"
     script = "mkdir /tmp/x 2>/dev/null || echo refused"  # said in three ways: the plan of a command is kept as well
     assert sleeper.exec("sh", "-c", script).stdout == "refused\n"
+    for cut in (b"", whole[:8], whole[:-8]):
+        kept.write_bytes(cut)
+        assert "is damaged: seccomp.bpf is cut off" in sleeper.exec("true", f"{len(cut)}", check=False).stderr
     kept.write_bytes(bytes(8) + b"\6\0\0\0\0\0\377\177")  # allow all: it is this file that counts
     assert sleeper.exec("sh", "-c", f" {script}").stdout == ""
     kept.unlink()

@@ -241,7 +241,7 @@ def test_two_users_do_not_see_each_others_containers(
         stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert listed.returncode != 0
-    assert "permission denied" in listed.stderr
+    assert f'"{runtime.root.parent}" belongs to user {CALLER}' in listed.stderr
 
 
 # ---- networks --------------------------------------------------------------------------------------------------------
