@@ -107,6 +107,7 @@ KEPT_MAX = 1024
 
 # wire.h: flags of the operation hook
 HOOK_HOME = 1
+HOOK_IN_ROOT = 2
 
 # wire.h: bytes of the file for last words
 REPORT_SIZE = 4096

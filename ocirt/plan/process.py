@@ -7,6 +7,7 @@ from errno import ENOSYS
 from ocirt.errors import UnsupportedError
 from ocirt.linux.consts import (
     HOOK_HOME,
+    HOOK_IN_ROOT,
     INT_MAX,
     KEY_OTH_SEARCH,
     KEY_USR_SEARCH,
@@ -47,7 +48,10 @@ def create_hooks(c: Context) -> list[Op]:
     listed = c.config.get("hooks") or {}
     if not any(listed.get(name) for name in CREATE_HOOKS):
         return []
-    return [ops.sync("/hooks", SYNC_RUNTIME_HOOKS), *_hooks(c, "createContainer", (), SLOT_STATE_CREATING)]
+    return [
+        ops.sync("/hooks", SYNC_RUNTIME_HOOKS),
+        *_hooks(c, "createContainer", (), SLOT_STATE_CREATING, HOOK_IN_ROOT),
+    ]
 
 
 def start_hooks(c: Context) -> list[Op]:
@@ -56,7 +60,7 @@ def start_hooks(c: Context) -> list[Op]:
 
 
 def _hooks(
-    c: Context, name: str, env: Sequence[str], state: int, inherits: int = 0, program: tuple[bytes, int] = (b"", 0)
+    c: Context, name: str, env: Sequence[str], state: int, flags: int, program: tuple[bytes, int] = (b"", 0)
 ) -> list[Op]:
     found = []
     for index, hook in enumerate((c.config.get("hooks") or {}).get(name) or ()):
@@ -69,7 +73,7 @@ def _hooks(
                 list(env if own is None else own),
                 min(hook.get("timeout", 0) * 1000, INT_MAX),
                 state,
-                inherits if own is None else 0,
+                flags if own is None else flags & ~HOOK_HOME,
                 *program,
             )
         )

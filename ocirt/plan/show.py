@@ -120,6 +120,7 @@ def hook(path: str, argv: list[str], env: list[str], timeout: int, *confinement:
     words = [f"at most {timeout / 1000:g} s"] if timeout else []
     words += ["with the seccomp filter"] if program else []
     words += ["with HOME"] if flags & consts.HOOK_HOME else []
+    words += ["in the root"] if flags & consts.HOOK_IN_ROOT else []
     words += [f"{len(env)} variables"] if env else []
     return f"run the hook {path} as {' '.join(argv)}{_list(words)}"
 

@@ -106,10 +106,11 @@ def seccomp(program: bytes, flags: int) -> list[str]:
 
 def hook(path: str, argv: list[str], *rest: Any) -> list[str]:
     """A child of the init."""
-    _, timeout, _, _, program, flags = rest
+    _, timeout, _, bits, program, flags = rest
     return [
         "clone(CLONE_PIDFD)",
         "setsid()",
+        *(["fchdir(root)"] if bits & consts.HOOK_IN_ROOT else []),
         *(seccomp(program, flags) if program else []),
         f"execve({path!r}, {argv!r})",
         f"ppoll(pidfd, {timeout or -1})",

@@ -122,5 +122,16 @@ def test_the_others_have_the_runtimes_rights(
     assert set(environment) <= set(seen["Env"].split())
 
 
+def test_create_container_stands_in_the_root_that_is_not_entered_yet(
+    runtime: Runtime, make_bundle: MakeBundle, scratch: Path
+) -> None:
+    bundle = make_bundle(args=["cat", "/made"])
+    script = f"echo by-hook >made; pwd >{scratch}/cwd"
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"]}
+    bundle.config["hooks"] = {"createContainer": [hook]}
+    assert runtime.run_container(bundle.write(), check=True).stdout == "by-hook\n"
+    assert (scratch / "cwd").read_text().strip() == str(bundle.rootfs)
+
+
 def test_every_kind_is_here() -> None:
     assert {*RUNTIMES, "startContainer"} == set(KINDS)

@@ -16,6 +16,7 @@ struct hook {
 	char **argv;
 	char **env;
 	int state;      /* fd of the state, or -1 */
+	int directory;  /* fd of its working directory; -1: the init's own */
 	uint64_t filter, filter_flags; /* what confines it alone, for the process is not confined yet; an empty array for none */
 	int output[2];  /* pipe of stdout and stderr */
 	int failure[2]; /* pipe that carries execve's errno; closed by a successful execve */
@@ -43,6 +44,8 @@ static _Noreturn void run_hook(struct init *init, const struct hook *hook)
 	int r = sys(SYS_setsid);
 
 	(void)sys(SYS_umask, init->umask);
+	if (r >= 0 && hook->directory >= 0)
+		r = sys(SYS_fchdir, hook->directory);
 	if (r >= 0 && hook->state >= 0)
 		r = sys(SYS_lseek, hook->state, 0, SEEK_SET);
 	if (r >= 0 && hook->state >= 0)
@@ -172,6 +175,7 @@ int op_hook(struct init *init, const uint64_t *args)
 		.argv = arg_vector(args, 1),
 		.env = arg_vector(args, 2),
 		.state = slot_fd(init, args[4]),
+		.directory = args[5] & HOOK_IN_ROOT ? slot_fd(init, SLOT_ROOT) : -1,
 		.filter = args[6],
 		.filter_flags = args[7],
 		.pidfd = -1,

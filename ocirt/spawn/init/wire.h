@@ -81,7 +81,8 @@ struct message {
 
 /* Flags of the operation hook. */
 enum {
-	HOOK_HOME = 1, /* it has the process's environment: with HOME, where `home` found one */
+	HOOK_HOME = 1,    /* it has the process's environment: with HOME, where `home` found one */
+	HOOK_IN_ROOT = 2, /* its working directory is the container's root, which is not entered yet */
 };
 
 enum {

@@ -321,8 +321,8 @@ def test_hooks_get_argv_env_and_time_as_written() -> None:
     }
     found = named(compiled(document), "hook")
     assert found == [
-        ("/h", ["name", "x"], ["E=1"], 3000, k.SLOT_STATE_CREATING, 0, b"", 0),
-        ("/h", ["/h"], [], 3000, k.SLOT_STATE_CREATING, 0, b"", 0),
+        ("/h", ["name", "x"], ["E=1"], 3000, k.SLOT_STATE_CREATING, k.HOOK_IN_ROOT, b"", 0),
+        ("/h", ["/h"], [], 3000, k.SLOT_STATE_CREATING, k.HOOK_IN_ROOT, b"", 0),
         ("/h", ["/h"], ["P=1", "HOME=/"], 3000, k.SLOT_STATE_CREATED, k.HOOK_HOME, b"", 0),
         ("/h", ["/h"], [], 3000, k.SLOT_STATE_CREATED, 0, b"", 0),
     ]
