@@ -19,6 +19,7 @@ from ocirt.config import default
 
 PROJECT = Path(__file__).parent.parent.parent
 LAUNCHER = PROJECT / "ocirt/_bin/ocirt"
+ID = f"packed-{os.getpid()}"  # and so the cgroup, which another run of these tests must not have
 # Of the runtime's own process; the init's are the plan's. Raise it only with a reason.
 BUDGET = 620
 
@@ -38,7 +39,7 @@ def bundle(tmp_path: Path) -> Iterator[Path]:
     config["process"].update(args=["true"], terminal=False)
     (tmp_path / "config.json").write_text(json.dumps(config))
     yield tmp_path
-    subprocess.run([LAUNCHER, "--root", tmp_path / "root", "delete", "--force", "packed"], check=False)
+    subprocess.run([LAUNCHER, "--root", tmp_path / "root", "delete", "--force", ID], check=False)
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def traced(bundle: Path) -> Traced:
 
     def trace(verb: str, *arguments: str) -> tuple[int, list[str]]:
         log = bundle / "log"
-        command = [LAUNCHER, "--root", bundle / "root", verb, "--bundle", bundle, *arguments, "packed"]
+        command = [LAUNCHER, "--root", bundle / "root", verb, "--bundle", bundle, *arguments, ID]
         with (bundle / "out").open("wb") as out:  # no pipe: a created container keeps what it inherits
             traced = ["strace", "-o", log, *command]
             done = subprocess.run(traced, stdin=subprocess.DEVNULL, stdout=out, stderr=out, timeout=60, check=False)
@@ -84,7 +85,7 @@ def test_what_a_container_asks_for_is_packed_too(traced: Traced, bundle: Path, p
 def test_exec_looks_for_no_module_and_no_codec(bundle: Path) -> None:
     program = [LAUNCHER, "--root", bundle / "root"]
     with (bundle / "out").open("wb") as out:  # no pipe: a created container keeps what it inherits
-        for command in (["create", "--bundle", bundle, "packed"], ["exec", "packed", "true"]):
+        for command in (["create", "--bundle", bundle, ID], ["exec", ID, "true"]):
             traced = ["strace", "-o", bundle / "log", *program, *command]
             subprocess.run(traced, stdin=subprocess.DEVNULL, stdout=out, stderr=out, timeout=60, check=True)
     calls = (bundle / "log").read_text(errors="replace").splitlines()
@@ -105,7 +106,7 @@ def test_an_error_completes_the_interpreter_and_is_told(traced: Traced, bundle: 
 
 def test_a_signal_before_the_first_line_of_python_is_told_too(bundle: Path) -> None:
     """Once it is caught: at each of the calls that say so, of which the others end the process."""
-    command = [LAUNCHER, "--root", bundle / "root", "create", "--bundle", bundle, "packed"]
+    command = [LAUNCHER, "--root", bundle / "root", "create", "--bundle", bundle, ID]
     for number in range(1, 12):
         inject = ["-e", "trace=rt_sigaction", "-e", f"inject=rt_sigaction:signal=SIGINT:when={number}"]
         with (bundle / "out").open("wb") as out:  # no pipe: a created container keeps what it inherits
@@ -118,7 +119,7 @@ def test_a_signal_before_the_first_line_of_python_is_told_too(bundle: Path) -> N
         said = (done.returncode, (bundle / "out").read_text())
         assert said in {(1, "ocirt: interrupted\n"), (-signal.SIGINT, "")}, number
     assert number > 6
-    subprocess.run([LAUNCHER, "--root", bundle / "root", "delete", "packed", "--force"], check=True)
+    subprocess.run([LAUNCHER, "--root", bundle / "root", "delete", ID, "--force"], check=True)
 
 
 def test_the_init_that_was_started_early_is_reaped_after_an_error(traced: Traced, bundle: Path) -> None:
@@ -127,7 +128,7 @@ def test_the_init_that_was_started_early_is_reaped_after_an_error(traced: Traced
     assert code == 1
     # It is started in a thread, which is not traced; without an offer taken nothing else is waited for.
     assert [call for call in calls if call.startswith("wait4(") and not call.endswith("= -1 ECHILD")]
-    assert not (bundle / "root/packed").exists()
+    assert not (bundle / "root" / ID).exists()
 
 
 def test_a_copy_of_the_tree_starts_as_the_original_does(bundle: Path, tmp_path: Path) -> None:
@@ -138,7 +139,7 @@ def test_a_copy_of_the_tree_starts_as_the_original_does(bundle: Path, tmp_path: 
         os.utime(path, (1_700_000_000 + number, 1_700_000_000 + number))
     log = tmp_path / "calls"
     traced = ["strace", "-f", "-e", "trace=execve,execveat", "-o", log, parent / "ocirt/_bin/ocirt"]
-    command = [*traced, "--root", bundle / "root", "run", "--bundle", bundle, "packed"]
+    command = [*traced, "--root", bundle / "root", "run", "--bundle", bundle, ID]
     subprocess.run(command, stdin=subprocess.DEVNULL, timeout=60, check=True)
     executed = re.findall(r'execve\("([^"]*)"', log.read_text())
     assert executed[0] == str(parent / "ocirt/_bin/ocirt")
