@@ -14,6 +14,7 @@
     │   ├── StateUnknown                     its state has a format of another version
     │   └── InvalidID
     ├── PlanError                            an operation of the plan failed in the container
+    │   ├── InitKilled                       by SIGKILL, before the process was executed
     │   └── ExecError                        the process cannot be executed
     ├── HookError                            a hook failed or ran out of time
     └── SystemCallError                      a system call of the runtime itself failed
@@ -214,6 +215,10 @@ class PlanError(OcirtError):
         super().__init__(message)
         self.pointer = pointer
         self.errno = errno
+
+
+class InitKilled(PlanError):
+    """The init was killed before the container's process was executed."""
 
 
 class ExecError(PlanError):

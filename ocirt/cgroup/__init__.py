@@ -156,7 +156,9 @@ def attach(paths: Sequence[str], pid: int) -> None:
             tree.write(procs, text)
         except OSError as error:
             if not (error.errno in {ENOENT, *tree.DENIED} and _not_ours(procs)):
-                raise failed(f'move process {pid} into cgroup "{path}"', error) from None
+                from ocirt.cgroup import refusals
+
+                raise refusals.moving(path, pid, error) from None
 
 
 def pids(paths: Sequence[str]) -> list[int]:

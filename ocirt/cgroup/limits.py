@@ -66,7 +66,9 @@ def _refuse(asked: list[limits_v1.Write], controller: str, controllers: Collecti
     """Raise Unmet for the first limit of a controller that the host lacks; what can be gone without is none."""
     for _, _, pointer, otherwise in asked:
         if limits_v1.WITHOUT not in otherwise:
-            if v2:
+            if v2 and controllers:
+                reason = "no v1 hierarchy with it is mounted, and cgroup v2 has no such controller"
+            elif v2:
                 reason = "cgroup v2 has no such controller"
             elif controllers:
                 reason = "no hierarchy with it is mounted"

@@ -47,6 +47,18 @@ def watch(paths: Sequence[str]) -> Watch:
     return Watch()
 
 
+def kills(paths: Sequence[str]) -> int:
+    """How many processes of these cgroups the OOM killer has killed; 0 where nothing counts them."""
+    for path in paths:
+        for kind in (Events, Control):
+            try:
+                counts = tree.read(path + kind.FILE).decode()
+            except OSError:
+                continue
+            return stats.pairs(counts).get("oom_kill", 0)
+    return 0
+
+
 class Events(Watch):
     """v2. Of a process killed in a cgroup below, too: the counts are hierarchical."""
 

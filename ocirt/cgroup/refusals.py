@@ -58,6 +58,36 @@ def explain(directory: str, write: Write, error: OSError, name: Callable[[str], 
     return failed(what, error)
 
 
+def moving(path: str, pid: int, error: OSError) -> OcirtError:
+    """The error for process `pid` that could not be moved into cgroup `path`.
+
+    cgroup-v2.rst, "Delegation Containment": who moves it must also be allowed to write the cgroup.procs of the common
+    ancestor of both cgroups. A user's session is not below what systemd has delegated to that user.
+    """
+    what = f'move process {pid} into cgroup "{path}"'
+    own = _own(pid) if error.errno == EACCES else ""
+    if not own:
+        return failed(what, error)
+    mount = path
+    while posix.access(tree.parent(mount) + "/cgroup.procs", posix.F_OK):
+        mount = tree.parent(mount)
+    above = mount + own
+    while not f"{path}/".startswith(f"{above}/"):
+        above = tree.parent(above)
+    if posix.access(above + "/cgroup.procs", posix.W_OK):
+        return failed(what, error)
+    why = f'out of "{mount}{own}" takes write access to "{above}/cgroup.procs", the nearest cgroup above both'
+    return failed(f"{what} ({why}: start ocirt below what is delegated, as by systemd-run --user --scope)", error)
+
+
+def _own(pid: int) -> str:
+    """The cgroup of a process in the v2 hierarchy, "" for one outside of what this cgroup namespace shows."""
+    for line in tree.read(f"/proc/{pid}/cgroup").decode("utf-8", "surrogateescape").splitlines():
+        if line.startswith("0::") and not line.startswith("0::/.."):
+            return line[3:].rstrip("/")
+    return ""
+
+
 def _available(directory: str) -> list[str]:
     """The controllers of a v2 cgroup; [] where they can't be read."""
     try:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # What engines take for the runtime's own failure, not the process's: runc's.
 FAILURE = 255
+# What errors call the document of --process
+PROCESS = "process"
 
 
 def run(globals_: Global, options: Options, arguments: list[str]) -> int:
@@ -53,8 +55,9 @@ def command(options: Options, words: list[str]) -> Command:
     """Translate the flags about what to run. Raises UsageError, BundleError."""
     if options.get("process"):
         path = str(options["process"])
-        raw, name = process_file(path)
-        return Command(process=load.without_nulls(raw, name), name=name, raw=raw)  # type: ignore[arg-type]
+        raw = process_file(path)
+        # Not by the file's name: an engine's has a random one, and is gone when somebody reads of it.
+        return Command(process=load.without_nulls(raw, PROCESS), name=PROCESS, raw=raw)  # type: ignore[arg-type]
     uid, gid = user(str(options.get("user") or ""))
     return Command(
         words[1:] if words[:1] == ["--"] else words,
@@ -71,14 +74,14 @@ def command(options: Options, words: list[str]) -> Command:
     )
 
 
-def process_file(path: str) -> tuple[bytes, str]:
-    """Read the process file; its text and its name. "-" is standard input. Raises BundleError."""
+def process_file(path: str) -> bytes:
+    """Read the process file. "-" is standard input. Raises BundleError."""
     if path != "-":
-        return load.read(path), path
+        return load.read(path)
     data = b""
     while block := posix.read(0, 1 << 16):
         data += block
-    return data, "process"
+    return data
 
 
 def listed(options: Options, key: str) -> list[str]:

@@ -107,7 +107,19 @@ def required_words(pointer: str, error: Any) -> Iterator[Finding]:
     for name in error.validator_value:
         if name not in error.instance:
             near = nearest(name, strangers)
-            yield f"{pointer}/{step(name)}", MISSING + (f"; is {quoted(near)} meant to be it?" if near else "")
+            yield f"{pointer}/{step(name)}", MISSING + meant_question(near)
+
+
+def meant(doc: object, pointer: str) -> str:
+    """The question whether a name beside the missing member is meant to be it; "" where none is near."""
+    *above, name = pointer.split("/")[1:]
+    beside = value_or_none(doc, *above)
+    return meant_question(nearest(name, beside, 0.75) if isinstance(beside, dict) else "")
+
+
+def meant_question(near: str) -> str:
+    """The question itself, "" for no name."""
+    return f"; is {quoted(near)} meant to be it?" if near else ""
 
 
 def dependent_words(pointer: str, error: Any) -> Iterator[Finding]:
@@ -256,7 +268,8 @@ def rule_findings(doc: object, broken: Collection[str]) -> Iterator[Finding]:
             if not broken:
                 raise
     for pointer, message, names in found:
-        yield pointer, message + (hint(value_at(doc, pointer), names) if names else "")
+        question = meant(doc, pointer) if message == MISSING else ""
+        yield pointer, message + (hint(value_at(doc, pointer), names) if names else question)
 
 
 def value_at(doc: object, pointer: str) -> object:

@@ -32,7 +32,7 @@ from ocirt.container.prepare import (
     remove_groups,
     seccomp_program,
 )
-from ocirt.errors import OcirtError, SystemCallError, UnsupportedError
+from ocirt.errors import InitKilled, OcirtError, SystemCallError, UnsupportedError
 from ocirt.linux import calls, facts
 from ocirt.linux._kernel import lib
 from ocirt.plan.compile import Compilation
@@ -147,8 +147,12 @@ class Birth:
         state.claim_into(self.directory, self.root, self.container_id)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if kind is not None:
+            if isinstance(error, InitKilled):
+                from ocirt.container import killed
+
+                killed.explain(error, self.paths, self.config)
             try:
                 self.undo()
             except KeyboardInterrupt:  # a second one, which the launcher keeps from us but a Python program does not

@@ -18,7 +18,7 @@ from ocirt.config import check
 from ocirt.container import announce, command, process, state
 from ocirt.container.ids import check_id
 from ocirt.container.prepare import absolute, console_ends, inherited, kept_program
-from ocirt.errors import ContainerError, ContainerNotRunning, OcirtError, PlanError, SystemCallError
+from ocirt.errors import ContainerError, ContainerNotRunning, InitKilled, OcirtError, PlanError, SystemCallError
 from ocirt.linux import calls, facts
 from ocirt.linux._kernel import lib
 from ocirt.linux.consts import SLOT_FIRST_FREE
@@ -186,6 +186,10 @@ class Entry:
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if error is not None:
             self.init.reap()
+        if isinstance(error, InitKilled):
+            from ocirt.container import killed
+
+            killed.explain(error, self.record.cgroups, self.config)
         if isinstance(error, OcirtError) and self.command.is_meant(str(error)):
             error.name_document(self.command.name, "/process")
         self.init.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import posix
 
-from ocirt.errors import BundleError, ConfigError, OcirtError, Problem, StateDamaged, UnsupportedError
+from ocirt.errors import BundleError, ConfigError, OcirtError, Problem, StateDamaged, UnsupportedError, failed
 from ocirt.linux import calls, sysctl
 from ocirt.linux.consts import S_IFDIR, S_IFMT
 
@@ -84,8 +84,14 @@ class Named:
 
 
 def absolute(path: str) -> str:
-    """`path` made absolute by the current directory, without "." components and doubled slashes."""
-    joined = path if path.startswith("/") else posix.getcwd() + "/" + path
+    """`path` made absolute by the current directory, without "." components and doubled slashes.
+
+    Raises SystemCallError where that directory has been removed.
+    """
+    try:
+        joined = path if path.startswith("/") else posix.getcwd() + "/" + path
+    except OSError as error:
+        raise failed(f'find "{path}" in the current directory, which has been removed', error) from None
     return "/" + "/".join([part for part in joined.split("/") if part not in {"", "."}])
 
 
@@ -104,6 +110,13 @@ def bundle_path(bundle: str) -> str:
     if not is_directory:
         raise BundleError(f'bundle "{path}": not a directory')
     return path
+
+
+def no_process(config: dict[str, Any]) -> UnsupportedError:
+    """The error for a config without a process to run."""
+    from ocirt.config.explain import meant
+
+    return UnsupportedError(f"is missing, there is nothing to run{meant(config, '/process')}", "/process")
 
 
 def connect_console(terminal: bool, path: str | None) -> calls.Fd:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ocirt.container import delete, hooks
 from ocirt.container.birth import Birth
-from ocirt.container.prepare import Named
+from ocirt.container.prepare import Named, no_process
 from ocirt.linux import calls
 from ocirt.linux._kernel import lib
 from ocirt.spawn import parent
@@ -35,6 +35,8 @@ def run(  # noqa: PLR0913 - the flags of one command, by name
     birth = Birth(root, container_id, bundle, options)
     with Named(options.config):
         birth.read("run")
+        if not birth.config.get("process"):
+            raise no_process(birth.config)
     if detach:
         bring_to_life(birth, None)
         return 0

@@ -52,7 +52,10 @@ def _not_created(root: str, container_id: str) -> OcirtError:
     if status == "stopped" and (report := _kept_report(root, container_id)):
         return _refused(root, container_id, report)
     if status == "created" and "noprocess" in state.read(root, container_id).python.split():
-        return ContainerError(f'container "{container_id}": cannot start, its config.json has no process')
+        from ocirt.config import explain, load
+
+        question = explain.meant(load.load(f"{root}/{container_id}")[0], "/process")
+        return ContainerError(f'container "{container_id}": cannot start, its config.json has no process{question}')
     return ContainerError(f'container "{container_id}": cannot start a container that is {status}')
 
 

@@ -163,8 +163,21 @@ def find_exec(arguments: tuple[Any, ...], errno: int, _: str, __: str) -> str:
 def execute(arguments: tuple[Any, ...], errno: int, _: str, text: str) -> str:
     """The program is there, and the kernel did not take it."""
     words = f'exec: "{text or arguments[0][0]}": {reason(errno)}'
-    help_words = EXEC_HINTS.get(symbol(errno))
+    help_words = too_long(*arguments) if errno == numbers.E2BIG else EXEC_HINTS.get(symbol(errno))
     return f"{words}: {help_words}" if help_words else words
+
+
+def too_long(argv: list[str], env: list[str]) -> str:
+    """Which argument or variable execve(2) does not take, or how large they are together."""
+    longest = 32 * os.sysconf("SC_PAGE_SIZE")  # MAX_ARG_STRLEN of linux/binfmts.h, the nul byte included
+    sizes = [(f"/process/args/{index}", len(os.fsencode(text)) + 1) for index, text in enumerate(argv)]
+    sizes += [(f"/process/env: {text.partition('=')[0]}", len(os.fsencode(text)) + 1) for text in env]
+    for name, size in sizes:
+        if size > longest:
+            allowed = f"one argument or variable may have {longest - 1} (MAX_ARG_STRLEN, {longest >> 10} KiB)"
+            return f"{name} has {size - 1} bytes, {allowed}"
+    total = sum(size for _, size in sizes)
+    return f"/process/args and env have {total} bytes together; the limit is a quarter of RLIMIT_STACK, at most 6 MiB"
 
 
 def chdir(arguments: tuple[Any, ...], errno: int, detail: str, _: str) -> str:

@@ -93,7 +93,6 @@ EXEC_HINTS = {
     "ENOEXEC": "it is built for another architecture, or a script without a #! line",
     "EACCES": "it is on a mount with noexec, or its interpreter may not be executed",
     "EPERM": "a security module or no_new_privs forbids it",
-    "E2BIG": "args and env are too large together",
     "ETXTBSY": "it is being written to",
     "ELIBBAD": "its interpreter is in no format that the kernel knows",
     "EINVAL": "its ELF headers make no sense to the kernel",

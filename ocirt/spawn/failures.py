@@ -8,7 +8,7 @@ from signal import SIGSYS
 from struct import error as CutOff  # noqa: N812 - what it means of a plan
 from typing import TYPE_CHECKING
 
-from ocirt.errors import ExecError, HookError, OcirtError, PlanError
+from ocirt.errors import ExecError, HookError, InitKilled, OcirtError, PlanError
 from ocirt.linux._kernel import lib
 from ocirt.plan import show
 from ocirt.spawn import wire
@@ -68,7 +68,7 @@ def died(status: int | None) -> PlanError:
         text = "the filter killed the process before it was executed"
         return PlanError(f"config.json: {SECCOMP}: {text}", SECCOMP)
     if code == -9:
-        return PlanError("ocirt-init was killed (SIGKILL): out of memory, or killed from outside")
+        return InitKilled("ocirt-init was killed (SIGKILL): out of memory, or killed from outside")
     if code < 0:
         return PlanError(f"ocirt-init was killed by signal {-code}")
     return PlanError(f"ocirt-init ended without a report (exit status {code})")

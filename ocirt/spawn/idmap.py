@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     Mapping = tuple[int, int, int]
 
 EPERM = 1
+EINVAL = 22
 # Fixed, and the host's: a helper found through the caller's PATH would run with the helper's set-user-ID rights.
 HELPER_DIRECTORIES = ("/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin", "/run/wrappers/bin")
 
@@ -49,9 +50,18 @@ def _put(pid: int, name: str, text: str, pointer: str) -> int:
         number = error.errno or 0
         if number == EPERM and name != "setgroups":
             return number
-        text = f"config.json: {pointer}: write {name}: {posix.strerror(number).lower()}"
+        text = f"config.json: {pointer}: write {name}: {posix.strerror(number).lower()}{_why(number, text)}"
         raise PlanError(text, pointer, number) from None
     return 0
+
+
+def _why(number: int, text: str) -> str:
+    """What is known of a map that the kernel calls invalid (user_namespaces(7): it takes less than a page)."""
+    page = posix.sysconf("SC_PAGE_SIZE")
+    if number != EINVAL or len(text) < page:
+        return ""
+    lines = text.count("\n")
+    return f" ({lines} mappings are {len(text)} bytes of text, which must be less than {page}: merge some)"
 
 
 def _helper(name: str, pid: int, mappings: Sequence[Mapping], pointer: str) -> None:

@@ -204,7 +204,7 @@ def test_exec_warns_of_what_it_was_given(host: Host, runtime: Runtime, make_bund
     process.write_text(json.dumps({**container.bundle.config["process"], "args": ["true"], **UNKNOWN}))
     assert container.exec(flags=["--process", str(process)]).stderr == ""
     [line] = host.read()
-    assert f'container "{container.id}": {process}: /capabilities' in line
+    assert f'container "{container.id}": process: /capabilities' in line
     assert "CAP_TIME_TRAVEL" in line
 
 

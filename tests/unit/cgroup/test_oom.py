@@ -57,3 +57,12 @@ def test_on_v1_the_kernel_is_asked_to_ring_and_nothing_stays_open(tmp_path: Path
 def test_without_the_memory_controller_nothing_is_watched(tmp_path: Path) -> None:
     with oom.watch([str(tmp_path)]) as watch:
         assert (watch.fd, watch.fired()) == (-1, False)
+
+
+def test_what_the_oom_killer_has_killed_is_counted_on_either_version(tmp_path: Path) -> None:
+    for name, text in (("v2/memory.events", QUIET), ("v1/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\n")):
+        path = tmp_path / name
+        path.parent.mkdir()
+        path.write_text(text + "oom_kill 2\n")
+        assert oom.kills([str(tmp_path / "gone"), str(path.parent)]) == 2
+    assert oom.kills([str(tmp_path)]) == 0
