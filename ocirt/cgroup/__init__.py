@@ -243,7 +243,7 @@ def thaw(paths: Sequence[str], deadline_s: float = FREEZE_DEADLINE_S) -> None:
         except OSError as error:
             raise failed(f'thaw cgroup "{path}"', error) from None
         if above:
-            raise ContainerError(f'cgroup "{path}" stays frozen, for a cgroup above it is')
+            raise ContainerError(f'cgroup "{path}" is still frozen because an ancestor cgroup is frozen')
 
 
 def frozen(paths: Sequence[str]) -> bool:

@@ -67,7 +67,7 @@ def unprivileged() -> bool:
 def refuse_holes(default: bool, kept: Sequence[devices.Rule]) -> None:
     """Raise UnsupportedError for what v1 cannot express."""
     for pointer in devices.holes(default, kept):
-        raise UnsupportedError("takes back a part of a rule with a wildcard, which cgroup v1 cannot", pointer)
+        raise UnsupportedError("cgroup v1 cannot revoke part of a wildcard rule", pointer)
 
 
 def _write(path: str, default: bool, kept: Sequence[devices.Rule]) -> None:

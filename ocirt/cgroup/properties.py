@@ -112,7 +112,7 @@ def of_annotations(annotations: dict[str, str]) -> list[Property]:
             reason = f'"{name}" is not the name of a property, which has three letters or more, and letters alone'
             raise ConfigError([Problem(pointer, reason)])
         if name in RESERVED:
-            raise ConfigError([Problem(pointer, f"{name} is the runtime's to say")])
+            raise ConfigError([Problem(pointer, f"{name} is reserved for the runtime")])
         try:
             signature, value = gvariant.parse(text)
             if name.endswith("Sec") and name[-4:-3].islower():
@@ -133,7 +133,7 @@ def _microseconds(signature: str, value: Any) -> int:
         raise ValueError("seconds are a number, from 0 up")
     result = int(value * 1_000_000)
     if result > INFINITY:
-        raise ValueError("so many seconds do not fit into a property")
+        raise ValueError("value out of range")
     return result
 
 

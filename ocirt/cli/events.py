@@ -40,7 +40,7 @@ def run(globals_: Global, options: Options, arguments: list[str]) -> int:
 def seconds(text: str) -> float:
     """Return a duration as of Go, "1m30s" or "500ms", or a number of seconds. Raises UsageError unless above 0."""
     if not (re.fullmatch(_NUMBER, text) or re.fullmatch(f"({_NUMBER}{_UNIT})+", text)):
-        raise UsageError(f'flag --interval: "{text}" is no duration as 5s, 500ms or 1m30s', "events")
+        raise UsageError(f'flag --interval: "{text}" is not a duration (examples: 5s, 500ms, 1m30s)', "events")
     parts = re.findall(f"([0-9.]+){_UNIT}?", text)
     total = sum(float(value) * _SECONDS[unit or "s"] for value, unit in parts)
     if total <= 0:

@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 # Verbs of other runtimes: the nearest of our own would be a wrong guess.
 ABSENT = ("checkpoint", "mounts", "restore")
 
+# What users of Docker and Podman may look for
+ENGINES = {
+    "inspect": "state", "ls": "list", "remove": "delete", "rm": "delete", "stats": "events", "status": "state",
+    "stop": "kill", "top": "ps", "unpause": "resume",
+}  # fmt: skip
+
 EPILOG = (
     "A bundle is a directory with a config.json, which `ocirt spec` writes, and a root filesystem. "
     "`ocirt VERB --help` shows the flags of a verb."
@@ -78,7 +84,7 @@ def unknown_verb(word: str) -> str:
     """Return the words for a verb that does not exist."""
     if word in ABSENT:
         return f'command "{word}" is not part of this version'
-    near = difflib.get_close_matches(word, VERBS, 1, 0.6)
+    near = [ENGINES[word]] if word in ENGINES else difflib.get_close_matches(word, VERBS, 1, 0.6)
     return f'unknown command "{word}"' + (f'; did you mean "{near[0]}"?' if near else "")
 
 

@@ -187,6 +187,8 @@ def expected(schema: dict[str, Any]) -> str:
         return f"one of {', '.join(names)}" if len(names) > 1 else names[0]
     if kind == "integer":
         low, high = schema.get("minimum"), schema.get("maximum")
+        if (low, high) == (-(1 << 63), (1 << 63) - 1):
+            return "an integer"
         if low is not None and high is not None:
             return f"an integer from {low} to {high}"
         return "an integer" if low is None else f"an integer from {low} up"

@@ -40,6 +40,10 @@ def _fault(text: str) -> tuple[int, str]:
         json.loads(text, parse_int=str, parse_float=str)
     except json.JSONDecodeError as fault:
         if number is None or fault.pos <= number[0]:
+            before = text[: fault.pos].rstrip(" \t\n\r")
+            ended = {"}": "object", "]": "array"}.get(text[fault.pos : fault.pos + 1])
+            if before.endswith(",") and ended:  # Python 3.13 finds it by itself, and in these words
+                return len(before) - 1, f"illegal trailing comma before end of {ended}"
             return fault.pos, fault.msg[:1].lower() + fault.msg[1:].removesuffix(" at")
     except RecursionError:
         return 0, "arrays and objects are nested too deep"

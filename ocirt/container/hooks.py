@@ -77,7 +77,21 @@ def _start(hook: dict[str, Any], stdin: int, output: int, where: str) -> int:
             setsigdef=[number for number in calls.SIGNALS if number not in (SIGKILL, SIGSTOP)],
         )
     except OSError as error:
-        raise HookError(f"{where}: {posix.strerror(error.errno or 0).lower()}") from None
+        raise HookError(f"{where}: {posix.strerror(error.errno or 0).lower()}{_why(hook['path'], error)}") from None
+
+
+def _why(path: str, error: OSError) -> str:
+    """What is known of a program that is there and was not executed."""
+    from errno import EACCES, ENOENT, errorcode
+
+    from ocirt.plan.hints import EXEC_HINTS, NOT_EXECUTABLE
+
+    if error.errno == EACCES:
+        return f" ({NOT_EXECUTABLE})"
+    if error.errno == ENOENT and not posix.access(path, posix.F_OK):
+        return ""
+    words = EXEC_HINTS.get(errorcode.get(error.errno or 0, ""), "")
+    return f" ({words})" if words else ""
 
 
 def _kill(pid: int) -> None:

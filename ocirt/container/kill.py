@@ -15,7 +15,9 @@ def signal_number(text: str) -> int:
     """The number of a signal given as number (0 to 64), name with or without SIG, or RTMIN+n. Raises UsageError."""
     number = quick.signal_number(text)
     if number < 0:
-        raise UsageError(f'unknown signal "{text}", must be a name as TERM or SIGKILL, or a number, 0 to 64', "kill")
+        raise UsageError(
+            f'unknown signal "{text}": expected a signal name (TERM, SIGKILL) or a number from 0 to 64', "kill"
+        )
     return number
 
 

@@ -52,11 +52,18 @@ def _not_created(root: str, container_id: str) -> OcirtError:
     if status == "stopped" and (report := _kept_report(root, container_id)):
         return _refused(root, container_id, report)
     if status == "created" and "noprocess" in state.read(root, container_id).python.split():
-        from ocirt.config import explain, load
-
-        question = explain.meant(load.load(f"{root}/{container_id}")[0], "/process")
-        return ContainerError(f'container "{container_id}": cannot start, its config.json has no process{question}')
+        text = f'container "{container_id}": cannot start, its config.json has no process'
+        return ContainerError(text + _what_is_meant(root, container_id))
     return ContainerError(f'container "{container_id}": cannot start a container that is {status}')
+
+
+def _what_is_meant(root: str, container_id: str) -> str:
+    from ocirt.config import explain, load
+
+    try:
+        return explain.meant(load.load(f"{root}/{container_id}")[0], "/process")
+    except OcirtError:
+        return ""  # the file has gone: it is not what this error is about
 
 
 def _kept_report(root: str, container_id: str) -> bytes:

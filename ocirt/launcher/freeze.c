@@ -201,6 +201,6 @@ void need_frozen(int argc, char *const argv[])
 		return;
 	if (argc == 3 && strcmp(argv[1], "--freeze") == 0)
 		freeze(argv[2]);
-	fail("the program has lost its frozen data", "it has to be built anew");
+	fail("corrupt executable", "the embedded snapshot is missing: reinstall ocirt");
 }
 #endif

@@ -76,7 +76,10 @@ WORDS: dict[str, tuple[Callable[..., str], Callable[..., str]]] = {
 
 # Errand, errno → words that help
 HINTS: dict[tuple[str, str], str] = {
-    ("scheduler", "EPERM"): "a real-time policy and a lower nice value take CAP_SYS_NICE on the host; where the kernel "
+    (
+        "scheduler",
+        "EPERM",
+    ): "a real-time policy and a lower nice value require CAP_SYS_NICE on the host; where the kernel "
     "schedules real-time tasks by cgroup, also /linux/resources/cpu/realtimeRuntime",
     ("scheduler", "EINVAL"): "the kernel does not know this policy or these values together",
     ("scheduler", "EBUSY"): "the CPUs have no time left for another deadline task",
@@ -86,9 +89,9 @@ HINTS: dict[tuple[str, str], str] = {
     ("net_device", "ENODEV"): "the host has no such device",
     ("net_device", "EEXIST"): "the container has a device of that name",
     ("net_device", "EINVAL"): "the kernel keeps devices of this kind where they are",
-    ("net_device", "EPERM"): "it takes CAP_NET_ADMIN on the host",
-    ("net_device", "EACCES"): "it takes CAP_NET_ADMIN on the host",
-    ("io_priority", "EPERM"): "IOPRIO_CLASS_RT takes CAP_SYS_NICE on the host",
+    ("net_device", "EPERM"): "it requires CAP_NET_ADMIN on the host",
+    ("net_device", "EACCES"): "it requires CAP_NET_ADMIN on the host",
+    ("io_priority", "EPERM"): "IOPRIO_CLASS_RT requires CAP_SYS_NICE on the host",
 }
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ocirt.errors import OLD_KERNEL
 from ocirt.linux import consts
 from ocirt.plan import names
-from ocirt.plan.hints import EXEC_HINTS, hint
+from ocirt.plan.hints import EXEC_HINTS, NOT_EXECUTABLE, hint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -154,9 +154,10 @@ def find_exec(arguments: tuple[Any, ...], errno: int, _: str, __: str) -> str:
     """The program was not found, or none that was found may be executed."""
     name = arguments[0]
     if errno == numbers.ENOENT and "/" not in name:
-        return f'exec: "{name}": executable file not found in $PATH'
+        words = " (each word of a command is an entry of args)" if len(name.split()) > 1 else ""
+        return f'exec: "{name}": executable file not found in $PATH{words}'
     if errno == numbers.EACCES:
-        return f'exec: "{name}": {reason(errno)}'
+        return f'exec: "{name}": {reason(errno)} ({NOT_EXECUTABLE})'
     return f'exec: "{name}": stat {name}: {reason(errno)}'
 
 

@@ -15,8 +15,8 @@ HINTS: tuple[tuple[str, str, str, str], ...] = (
     ("open_namespace", "ENOENT", "", "the process or the mount that kept the namespace is gone"),
     ("open_namespace", "EINVAL", "", "the file is a namespace of another type, or none"),
     ("join", "EINVAL", "", "the file is a namespace of another type, or one that cannot be entered from here"),
-    ("join", "EPERM", "", "joining takes CAP_SYS_ADMIN in the user namespace that owns it"),
-    ("clone", "EPERM", "", "new namespaces take CAP_SYS_ADMIN, or a user namespace that this host allows"),
+    ("join", "EPERM", "", "joining requires CAP_SYS_ADMIN in the user namespace that owns it"),
+    ("clone", "EPERM", "", "creating namespaces requires CAP_SYS_ADMIN, or a user namespace that this host allows"),
     ("clone", "ENOSPC", "", "a limit of /proc/sys/user is reached, or namespaces are nested too deeply"),
     ("clone", "EUSERS", "", "a limit of /proc/sys/user is reached"),
     ("clone", "EAGAIN", "", "the limit on processes is reached: RLIMIT_NPROC or the pids cgroup"),
@@ -47,7 +47,7 @@ HINTS: tuple[tuple[str, str, str, str], ...] = (
         "mount_fs",
         "EPERM",
         "create",
-        "the filesystem takes privileges over its namespace, or the host's is partly hidden",
+        "the filesystem requires privileges over its namespace, or the host's is partly hidden",
     ),
     ("mount_fs", "ENOTDIR", "attach", "a filesystem goes on a directory"),
     ("mount_fs", "EBUSY", "", "the source is mounted already with other options"),
@@ -63,28 +63,31 @@ HINTS: tuple[tuple[str, str, str, str], ...] = (
         "",
         "the runtime's RLIMIT_NOFILE is reached: a mount stays open while others are made below it",
     ),
-    ("mknod", "EPERM", "", "device nodes take CAP_MKNOD in the host's user namespace"),
+    ("mknod", "EPERM", "", "device nodes require CAP_MKNOD in the host's user namespace"),
     ("pivot", "EINVAL", "", "the host's root is a ramfs: use --no-pivot"),
     ("root_attr", "EPERM", "", "flags of the root mount are locked in a user namespace"),
     ("console", "ENOENT", "", "mount devpts on /dev/pts"),
     ("console", "ENOSPC", "", "the devpts has no terminal left: see its option max"),
     ("keyring", "EDQUOT", "", "the user has too many keys: raise kernel.keys.maxkeys, or use --no-new-keyring"),
-    ("rlimit", "EPERM", "", "raising a hard limit takes CAP_SYS_RESOURCE on the host"),
+    ("rlimit", "EPERM", "", "raising a hard limit requires CAP_SYS_RESOURCE on the host"),
     ("memory_policy", "EINVAL", "", "no such node here, none that the cpuset allows, or a mode or flag that is newer"),
     ("memory_policy", "ENOSYS", "", "the kernel is built without NUMA"),
-    ("oom_score_adj", "EACCES", "", "lowering the score takes CAP_SYS_RESOURCE"),
+    ("oom_score_adj", "EACCES", "", "lowering the score requires CAP_SYS_RESOURCE"),
     ("groups", "EPERM", "", "setgroups is denied in this user namespace"),
     ("groups", "EINVAL", "", "a group has no mapping in the user namespace, or there are more than 65536"),
     ("ids", "EINVAL", "", "the user or group has no mapping in the user namespace"),
     ("ids", "EAGAIN", "", "the user has as many processes as RLIMIT_NPROC allows"),
     ("caps", "EPERM", "", "the runtime lacks one of these capabilities itself"),
-    ("seccomp", "EACCES", "", "without noNewPrivileges a filter takes CAP_SYS_ADMIN"),
-    ("seccomp_notify", "EACCES", "", "without noNewPrivileges a filter takes CAP_SYS_ADMIN"),
+    ("seccomp", "EACCES", "", "without noNewPrivileges a filter requires CAP_SYS_ADMIN"),
+    ("seccomp_notify", "EACCES", "", "without noNewPrivileges a filter requires CAP_SYS_ADMIN"),
     ("seccomp_notify", "EBUSY", "", "a filter with a listener is in force already"),
     ("seccomp_notify", "EPIPE", "", "the agent has closed its connection"),
     ("seccomp_notify", "EAGAIN", "", "the agent does not read"),
     ("seccomp", "EINVAL", "", "the kernel knows none of the filter's flags, or has no seccomp"),
 )
+
+# What faccessat(2) refuses, where the file is there
+NOT_EXECUTABLE = "it is no regular file, is not executable for this user, or is on a mount with noexec"
 
 # The program is there: what else execve(2) may mean
 EXEC_HINTS = {
@@ -100,7 +103,7 @@ EXEC_HINTS = {
 }
 
 # Where a failure is likelier by what the operation is about than by its errno
-SYS_IN_USER_NAMESPACE = "a sysfs takes a network namespace that the user namespace owns"
+SYS_IN_USER_NAMESPACE = "sysfs requires a network namespace that the user namespace owns"
 
 
 def hint(op: Op, errno: int, detail: str) -> str:

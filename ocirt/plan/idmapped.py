@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def tree(c: Context, mount: Mount, host: str) -> int:
     """The slot of a tree of `host` with mapped ids. Raises UnsupportedError."""
     if c.facts.euid:
-        raise UnsupportedError("an idmapped mount takes root on the host", mount.idmap_pointer)
+        raise UnsupportedError("idmapped mounts require root on the host", mount.idmap_pointer)
     if not c.room_for_trees():
         raise UnsupportedError("more idmapped mounts than one message can carry", mount.idmap_pointer)
     slot = c.slot()

@@ -65,7 +65,8 @@ def check_capabilities(c: Context) -> list[Op]:
     known = grantable(c)
     for name in names:
         if name not in CAPABILITIES or CAPABILITIES[name] > c.facts.last_cap:
-            c.warnings.append(f'{POINTER}: the kernel knows no capability "{name}", it is ignored')
+            question = f'; did you mean "CAP_{name}"?' if f"CAP_{name}" in CAPABILITIES else ""
+            c.warnings.append(f'{POINTER}: the kernel knows no capability "{name}", it is ignored{question}')
         elif not known >> CAPABILITIES[name] & 1:
             c.warnings.append(f"{POINTER}: {name} cannot be granted, the runtime does not have it")
     within = {"effective": ("permitted",), "ambient": ("permitted", "inheritable")}

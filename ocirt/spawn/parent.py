@@ -164,7 +164,7 @@ class Init:
             point = message.value
             if message.type != lib.MSG_SYNC or point <= self.reached:
                 heard = f"message {message.type}, point {point} after {self.reached}"
-                raise PlanError(f"ocirt-init spoke out of order: {heard}")
+                raise PlanError(f"protocol error from ocirt-init: {heard}")
             self.reached = point
             action = actions.get(point)
             slots = action() if action else ()
@@ -188,7 +188,7 @@ class Init:
             self.know(message.value)
             message = self.hear()
         if message is not None:
-            raise PlanError("ocirt-init spoke after the last point")
+            raise PlanError("protocol error from ocirt-init: a message after the last point")
         if not self.pid or lib.process_never_executed(self.pid):
             raise self.death()
 

@@ -60,7 +60,7 @@ def test_a_program_without_its_data_says_so_and_reads_nothing(tmp_path: Path) ->
     (tmp_path / "list/ocirt/_bin").mkdir(parents=True)
     (tmp_path / "list/ocirt/_bin/hot.bin").write_bytes(b"none")
     done = subprocess.run([RAW, "list"], capture_output=True, text=True, cwd=tmp_path, check=False)
-    lost = "ocirt: the program has lost its frozen data: it has to be built anew\n"
+    lost = "ocirt: corrupt executable: the embedded snapshot is missing: reinstall ocirt\n"
     assert (done.returncode, done.stdout, done.stderr) == (1, "", lost)
 
 

@@ -291,10 +291,10 @@ def test_what_takes_no_privilege_is_there_and_what_does_is_an_error_that_says_so
     assert "config.json: /process/scheduler: set the scheduling policy SCHED_OTHER (nice -4) (a real-" in result.stderr
     mount = {"destination": "/mnt", "source": str(scratch), "options": ["bind"], **MAPPED}
     result = runtime.run_container(rootless_bundle(ALONE, mounts=[PROC, mount]), check=False)
-    assert "config.json: /mounts/1/uidMappings: an idmapped mount takes root on the host" in result.stderr
+    assert "config.json: /mounts/1/uidMappings: idmapped mounts require root on the host" in result.stderr
     result = runtime.run_container(rootless_bundle({**ALONE, "netDevices": {"lo": {"name": "x"}}}), check=False)
     assert "config.json: /linux/netDevices/lo: move the network device lo into the container as x" in result.stderr
-    assert "it takes CAP_NET_ADMIN on the host" in result.stderr
+    assert "it requires CAP_NET_ADMIN on the host" in result.stderr
 
 
 def test_the_state_is_where_the_users_runtime_directory_is(

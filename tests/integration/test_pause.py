@@ -158,7 +158,7 @@ def test_resume_says_when_a_cgroup_above_is_frozen(runtime: Runtime, make_bundle
     above.write_text(freeze)
     try:
         wait_for(lambda: container.status == "paused", "paused")
-        assert "stays frozen, for a cgroup above it is" in container.resume(check=False).stderr
+        assert "is still frozen because an ancestor cgroup is frozen" in container.resume(check=False).stderr
     finally:
         above.write_text(thaw)
     wait_for(lambda: container.status == "running", "running")

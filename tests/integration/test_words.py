@@ -83,6 +83,60 @@ def test_id_maps_of_more_than_a_page_are_told_their_size(runtime: Runtime, make_
     assert f"less than {PAGE}" in line
 
 
+def test_the_words_of_a_command_are_entries_of_their_own(runtime: Runtime, make_bundle: MakeBundle) -> None:
+    line = said(runtime, make_bundle(args=["sleep 5"]))
+    assert line == 'exec: "sleep 5": executable file not found in $PATH (each word of a command is an entry of args)'
+
+
+@pytest.mark.parametrize("what", ["no permission", "a directory", "noexec"])
+def test_what_may_not_be_executed_is_told_what_it_must_be(runtime: Runtime, make_bundle: MakeBundle, what: str) -> None:
+    """The texts of errno stay: engines look for them."""
+    bundle = make_bundle(args=["/m/program"])
+    path = bundle.add_file("/m/program", "#!/bin/sh\n", 0o644 if what == "no permission" else 0o755)
+    if what == "a directory":
+        bundle.config["process"]["args"] = ["/m"]
+    if what == "noexec":
+        mount = {"destination": "/m", "type": "bind", "source": str(path.parent), "options": ["bind", "noexec"]}
+        bundle.config["mounts"].append(mount)
+    line = said(runtime, bundle.write())
+    name = bundle.config["process"]["args"][0]
+    reason = "it is no regular file, is not executable for this user, or is on a mount with noexec"
+    assert line == f'exec: "{name}": permission denied ({reason})'
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "words"),
+    [
+        ("#!/bin/sh\n", 0o644, "permission denied (it is no regular file, is not executable for this user"),
+        ("#!/no/such\n", 0o755, "no such file or directory (the file is there, its interpreter is not"),
+    ],
+    ids=["no permission", "no interpreter"],
+)
+def test_a_hook_that_cannot_be_executed_is_told_why(
+    runtime: Runtime, make_bundle: MakeBundle, text: str, mode: int, words: str
+) -> None:
+    hook = runtime.scratch / "hook"
+    hook.write_text(text)
+    hook.chmod(mode)
+    line = said(runtime, make_bundle(hooks={"createRuntime": [{"path": str(hook)}]}))
+    assert line.startswith(f'config.json: /hooks/createRuntime/0: hook "{hook}": {words}')
+
+
+def test_a_limit_with_a_unit_is_told_that_it_is_a_number(runtime: Runtime, make_bundle: MakeBundle) -> None:
+    line = said(runtime, make_bundle(linux={"resources": {"memory": {"limit": "50M"}}}))
+    assert line.endswith('/linux/resources/memory/limit: found the string "50M", must be an integer')
+
+
+def test_a_capability_without_its_prefix_is_asked_about(runtime: Runtime, make_bundle: MakeBundle) -> None:
+    bundle = make_bundle(process={"capabilities": {"bounding": ["NET_ADMIN"]}})
+    result = runtime.run("--log-level=warning", "run", "--bundle", str(bundle.path), runtime.new_id(), check=True)
+    assert '"NET_ADMIN", it is ignored; did you mean "CAP_NET_ADMIN"?' in result.stderr
+
+
+def test_a_command_of_an_engine_is_told_its_name_here(runtime: Runtime) -> None:
+    assert 'unknown command "rm"; did you mean "delete"?' in runtime.run("rm", "x", check=False).stderr
+
+
 def test_a_misspelt_name_is_asked_about(runtime: Runtime, make_bundle: MakeBundle) -> None:
     def rename(old: str, new: str) -> Callable[[Json], None]:
         def change(config: Json) -> None:

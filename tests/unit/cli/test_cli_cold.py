@@ -265,7 +265,7 @@ def test_explain_tells_which_devices_can_be_used_and_refuses_what_create_would(p
     ]
     plan.resources = {"devices": [{"allow": True, "type": "b", "major": 8}, {"allow": False, **numbers}]}
     assert main(["--root", "/r", "explain", str(tmp_path)]) == 1
-    assert "config.json: /linux/resources/devices/1: takes back a part" in capfd.readouterr().err
+    assert "config.json: /linux/resources/devices/1: cgroup v1 cannot revoke" in capfd.readouterr().err
 
 
 def test_explain_explains_what_spec_writes(tmp_path, capfd):

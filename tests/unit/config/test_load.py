@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +15,15 @@ from ocirt.errors import BundleError
 from tests.unit.config.changes import places, text
 from tests.unit.config.documents import full
 
-COMMA = (
-    "config.json:2:9: illegal trailing comma" if sys.version_info >= (3, 13) else "config.json:3:1: expecting property"
-)
-
 BROKEN: list[tuple[str, bytes, str]] = [
     ("nothing", b"", "config.json:1:1: the file is empty"),
     ("blanks", b" \n\t\r\n", "config.json:1:1: the file is empty"),
     ("an object that does not end", b'{"a": 1', "config.json:1:8: expecting ',' delimiter"),
     ("a bracket for a brace", b"{]", "config.json:1:2: expecting property name enclosed in double quotes"),
-    ("a comma too many", b'{\n  "a": 1,\n}', COMMA),
+    ("a comma too many", b'{\n  "a": 1,\n}', "config.json:2:9: illegal trailing comma"),
     ("a colon too few", b'{\n  "a" 1}', "config.json:2:7: expecting ':' delimiter"),
+    ("a comma after the last member", b'{"a": 1,\n}', "config.json:1:8: illegal trailing comma before end of object"),
+    ("a comma after the last entry", b"[1, 2, ]", "config.json:1:6: illegal trailing comma before end of array"),
     ("a value too few", b'{"a": }', "config.json:1:7: expecting value"),
     ("single quotes", b"{'a': 1}", "config.json:1:2: expecting property name"),
     ("a comment", b"// x\n{}", "config.json:1:1: expecting value"),

@@ -71,7 +71,7 @@ def test_only_a_bind_mount_can_be_idmapped(mount: dict[str, Any], pointer: str) 
 
 def test_an_ordinary_user_cannot_have_one() -> None:
     document = config(mounts=[{"destination": "/d", "source": "/s", "options": ["bind"], **MAPPINGS}], linux=USERS)
-    with pytest.raises(UnsupportedError, match="takes root on the host") as caught:
+    with pytest.raises(UnsupportedError, match="require root on the host") as caught:
         compiled(document, euid=1000)
     assert caught.value.pointer == "/mounts/0/uidMappings"
 

@@ -18,8 +18,20 @@ EXIT_3, KILLED = 3 << 8, 9
     [
         (ops.find_exec("", "x", []), errno.ENOENT, "none", "", 'exec: "x": executable file not found in $PATH'),
         (ops.find_exec("", "/x", []), errno.ENOENT, "none", "", 'exec: "/x": stat /x: no such file or directory'),
-        (ops.find_exec("", "/etc", []), errno.EACCES, "none", "", 'exec: "/etc": permission denied'),
-        (ops.find_exec("", "x", []), errno.EACCES, "none", "", 'exec: "x": permission denied'),
+        (
+            ops.find_exec("", "/etc", []),
+            errno.EACCES,
+            "none",
+            "",
+            f'exec: "/etc": permission denied ({hints.NOT_EXECUTABLE})',
+        ),
+        (
+            ops.find_exec("", "sleep 5", []),
+            errno.ENOENT,
+            "none",
+            "",
+            'exec: "sleep 5": executable file not found in $PATH (each word of a command is an entry of args)',
+        ),
         (
             ops.chdir("", "/x"),
             errno.ENOENT,
