@@ -66,7 +66,7 @@ conformance: ## which clauses of the specification have tests, by section
 	@$(PYTHON) conformance/run $(ARGS)
 
 bench: packages-demo packages-test build ## side by side with runc and crun; prints ratios
-	@$(PY) tests/bench/run.py $(ARGS)
+	@$(PY) -m tests.bench.run $(ARGS)
 
 bench-engines: packages-demo packages-test build ## podman, docker and ctr run, by ocirt, crun and runc
 	@$(PY) tests/bench/engines.py $(ARGS)

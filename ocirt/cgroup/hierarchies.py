@@ -1,6 +1,6 @@
 """Which cgroup hierarchies this host has, where they are mounted, and where in them the runtime stands.
 
-Making, entering and removing cgroups is left to the package; parsing mountinfo to mounts.py, which is cold.
+Making, entering and removing cgroups is left to the package; parsing mountinfo, where that is needed, to mounts.py.
 
     /proc/self/cgroup (cgroups(7))         mounted, by convention, at
     4:memory:/user                         /sys/fs/cgroup/memory
@@ -19,6 +19,8 @@ from ocirt.errors import failed
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from ocirt.cgroup.mounts import Mount
 
 PROC = "/proc/self"
 ROOT = "/sys/fs/cgroup"
@@ -62,12 +64,17 @@ def hierarchies(proc: str = PROC, root: str = ROOT) -> list[Hierarchy]:
     except OSError as error:
         raise failed(f'read "{proc}/cgroup"', error) from None
     found: list[Hierarchy] = []
+    mounted: Sequence[Mount] | None = None
     for line in text.decode("utf-8", "surrogateescape").split("\n"):
         fields = line.split(":", 2)  # the path may hold colons
         if len(fields) == 3:
             hierarchy = _located(fields[1], _in_view(fields[2]), root)
-            if hierarchy is None and _is_mounted(fields[1], proc):
-                hierarchy = _searched(fields[1], fields[2], proc)
+            if hierarchy is None:
+                from ocirt.cgroup import mounts
+
+                # The kernel lists v2 even where nobody has mounted it.
+                mounted = mounts.mounted(f"{proc}/mountinfo") if mounted is None else mounted
+                hierarchy = mounts.search(fields[1], fields[2], mounted)
             if hierarchy:
                 found.insert(0 if hierarchy.version == 2 else len(found), hierarchy)
     return found
@@ -108,17 +115,3 @@ def _located(controllers: str, own: str, root: str) -> Hierarchy | None:
         if posix.access(root + name + probe, posix.F_OK):
             return Hierarchy(controllers, root + name, own, version)
     return None
-
-
-def _is_mounted(controllers: str, proc: str) -> bool:
-    """Whether it can be worth a search. The kernel lists v2 even where nobody has mounted it: v1 alone is common."""
-    try:
-        return bool(controllers) or b" - cgroup2 " in tree.read(f"{proc}/mountinfo")
-    except OSError:
-        return False
-
-
-def _searched(controllers: str, own: str, proc: str) -> Hierarchy | None:
-    from ocirt.cgroup import mounts
-
-    return mounts.search(controllers, own, f"{proc}/mountinfo")

@@ -46,8 +46,8 @@ VERBS = {
     "exec": ("ocirt.cli.main", "ocirt.cli.exec", "ocirt.container.exec", "ocirt.spawn.console"),
 }
 ON_DEMAND = (
-    "ocirt.cgroup.resources", "ocirt.container.errands", "ocirt.container.profiles", "ocirt.linux.seccomp",
-    "ocirt.plan.scheduling",
+    "ocirt.cgroup.mounts", "ocirt.cgroup.resources", "ocirt.container.errands", "ocirt.container.profiles",
+    "ocirt.linux.seccomp", "ocirt.plan.scheduling",
 )  # fmt: skip
 
 Entry = tuple[str, str, "CodeType | str", "tuple[trees.Link, ...]"]

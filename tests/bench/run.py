@@ -1,15 +1,20 @@
-"""Side by side with runc and crun: every command of the life cycle, hot and spaced, medians and ratios.
+"""Side by side with runc and crun: every command of the life cycle, hot and spaced, on cgroup v1 and v2.
 
-    python tests/bench/run.py [--rounds N] [--json FILE] [--only ocirt,crun] [--spaced SECONDS] [--quick]
+    python -m tests.bench.run [--rounds N] [--views v1,v2] [--only ocirt,crun] [--spaced SECONDS] [--cold N]
 
-All runtimes take turns in one run, so that the machine's moods hit them alike. It runs in a mount namespace of its own,
-without the v2 hierarchy of a hybrid layout: crun refuses hybrid. Hot is one command after the other; spaced is
-one command every 200 ms, as in use: after a quiet moment the kernel's first cgroup attach on v1 is slow.
+All runtimes take turns in one run, so that the machine's moods hit them alike, and every command has a bundle of its
+own (bundles.py). Hot is one command after the other; spaced is one every 200 ms, as in use: after a quiet moment the
+kernel's first cgroup attach on v1 is slow. Cold is with a new state root and an emptied page cache.
+
+A view is a mount namespace: v1 has the hierarchies of a hybrid layout without that of v2, for crun refuses hybrid; v2
+has the hierarchy of v2 alone, which on a hybrid host has few controllers. A host of pure v2 has that view only.
+OCIRT_PEERS=DIR adds the programs crun and runc of that directory, under their versions.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
@@ -20,221 +25,178 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.bench.bundles import Bundles
+from tests.bench.runtime import COMMANDS, Cost, Runtime
+
 HERE = Path(__file__).parent
 TREE = HERE.parent.parent
-COMMANDS = ("run", "create", "start", "exec, first", "exec, repeated", "state", "kill 0", "delete", "life cycle")
+VIEWS = {"v1": "umount $unified", "v2": "mount --bind $unified /sys/fs/cgroup"}
+ENTER = 'unified=/sys/fs/cgroup/unified; if mountpoint -q $unified; then {}; fi; exec "$@"'
+
+Results = dict[str, dict[str, dict[str, float]]]
 
 
-class Bench:
-    """One runtime's containers: a bundle whose process is `true`, one whose process waits, a private state root."""
-
-    def __init__(self, name: str, program: list[str], work: Path, state: Path) -> None:
-        self.name = name
-        self.program = [*program, "--root", str(state / f"root-{name}")]
-        self.bundles = work
-        self.count = 0
-        self.output = os.open("/dev/null", os.O_RDWR)
-
-    def time(self, *arguments: str) -> float:
-        """Milliseconds that one command took; its failure ends the benchmark."""
-        argv = [*self.program, *arguments]
-        actions = [(os.POSIX_SPAWN_DUP2, self.output, fd) for fd in (0, 1)]
-        begin = time.perf_counter_ns()
-        pid = os.posix_spawn(argv[0], argv, os.environ, file_actions=actions)
-        status = os.waitpid(pid, 0)[1]
-        took = (time.perf_counter_ns() - begin) / 1e6
-        if status:
-            raise SystemExit(f"{' '.join(argv)}: wait status {status}")
-        return took
-
-    def container(self) -> str:
-        """A fresh id."""
-        self.count += 1
-        return f"bench-{self.name}-{os.getpid()}-{self.count}"
-
-    def life(self, gap: float) -> dict[str, float]:
-        """One container through every command, and one `run`."""
-        ident = self.container()
-        took = {}
-        for label, *arguments in (
-            ("run", "run", "--bundle", str(self.bundles / "true"), ident),
-            ("create", "create", "--bundle", str(self.bundles / "sleep"), ident),
-            ("start", "start", ident),
-            ("exec, first", "exec", ident, "true"),
-            ("exec, repeated", "exec", ident, "true"),
-            ("state", "state", ident),
-            ("kill 0", "kill", ident, "0"),
-            ("", "kill", ident, "KILL"),
-            ("delete", "delete", ident),
-        ):
-            if gap:
-                time.sleep(gap)
-            if label == "delete":
-                self.wait_stopped(ident)
-            took[label] = self.time(*arguments)
-        took["life cycle"] = sum(took[name] for name in ("create", "start", "state", "", "delete"))
-        del took[""]
-        return took
-
-    def wait_stopped(self, ident: str) -> None:
-        """After SIGKILL the process needs a moment to be gone."""
-        path = f"/proc/{self.pid}/stat"
-        for _ in range(1000):
-            try:
-                if Path(path).read_text().rpartition(")")[2].split()[0] in "ZX":
-                    return
-            except OSError:
-                return
-            time.sleep(0.001)
-        raise SystemExit(f"{ident}: still alive")
-
-    @property
-    def pid(self) -> int:
-        """The pid of the container that was created last."""
-        found = subprocess.run(
-            [*self.program, "state", f"bench-{self.name}-{os.getpid()}-{self.count}"], capture_output=True, check=True
-        )
-        return int(json.loads(found.stdout)["pid"]) or 1 << 30
-
-    def memory(self) -> dict[str, float]:
-        """Kilobytes: resident memory of a created container's init, peak memory of a foreground `run`."""
-        ident = self.container()
-        self.time("create", "--bundle", str(self.bundles / "sleep"), ident)
-        init = field(self.pid, "VmRSS")
-        self.time("delete", "--force", ident)
-        ident = self.container()
-        argv = [*self.program, "run", "--bundle", str(self.bundles / "nap"), ident]
-        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        time.sleep(0.4)
-        peak = field(process.pid, "VmHWM")
-        process.wait()
-        return {"created init, resident kB": init, "run, peak kB": peak}
+def peers() -> dict[str, str]:
+    """Name → path of the runtimes to compare with."""
+    found = {name: path for name in ("crun", "runc") if (path := shutil.which(name))}
+    directory = os.environ.get("OCIRT_PEERS")
+    for name in ("crun", "runc") if directory else ():
+        program = Path(str(directory), name)
+        if program.exists():
+            said = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
+            found[f"{name} {said.split()[2]}"] = str(program)
+    return found
 
 
-def field(pid: int, name: str) -> float:
-    """A number of /proc/PID/status."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith(name + ":"):
-            return float(line.split()[1])
-    raise SystemExit(f"no {name} of {pid}")
-
-
-def make_bundles(work: Path, ocirt: str) -> None:
-    """Three bundles that share a rootfs of busybox: true, sleep, nap."""
-    rootfs = work / "rootfs"
-    for name in ("bin", "proc", "dev", "sys", "etc", "tmp"):
+def bare_run(work: Path, rounds: int) -> float:
+    """The floor: the same namespaces and mounts, made by bare.c; milliseconds."""
+    program, rootfs = str(work / "bare"), work / "bare-rootfs"
+    subprocess.run(["gcc", "-O2", "-static", "-o", program, str(HERE / "bare.c")], check=True)
+    for name in ("bin", "proc", "dev", "sys"):
         (rootfs / name).mkdir(parents=True)
-    shutil.copy("/bin/busybox", rootfs / "bin/busybox")
-    for name in ("true", "sleep", "sh"):
-        (rootfs / "bin" / name).symlink_to("busybox")
-    for name, args in (("true", ["true"]), ("sleep", ["sleep", "1000"]), ("nap", ["sleep", "0.8"])):
-        bundle = work / name
-        bundle.mkdir()
-        subprocess.run([ocirt, "spec", "--bundle", str(bundle)], check=True)
-        config = json.loads((bundle / "config.json").read_text())
-        config["process"] |= {"args": args, "terminal": False}
-        config["root"]["path"] = str(rootfs)
-        # One for all, as engines give one: the peers' own defaults differ in depth.
-        config["linux"]["cgroupsPath"] = f"/{work.name}"
-        # Debian 12's peers know neither newer versions nor a cgroup namespace on v1; all get the same config.
-        config["ociVersion"] = "1.0.2"
-        config["linux"]["namespaces"] = [n for n in config["linux"]["namespaces"] if n["type"] != "cgroup"]
-        config["mounts"] = [m for m in config["mounts"] if m["type"] != "cgroup"]
-        (bundle / "config.json").write_text(json.dumps(config, indent=2))
-
-
-def bare_times(work: Path, rounds: int, gap: float) -> list[float]:
-    """The floor: the same namespaces and mounts, made by bare.c."""
-    program = str(work / "bare")
+    shutil.copy("/bin/busybox", rootfs / "bin/true")
     took = []
     for _ in range(rounds):
-        time.sleep(gap)
         begin = time.perf_counter_ns()
-        subprocess.run([program, str(work / "rootfs"), "/bin/true"], check=True)
+        subprocess.run([program, str(rootfs), "/bin/true"], check=True)
         took.append((time.perf_counter_ns() - begin) / 1e6)
-    return took
+    return statistics.median(took)
 
 
-def measure(benches: list[Bench], rounds: int, gap: float) -> dict[str, dict[str, float]]:
+def in_turns(runtimes: list[Runtime], rounds: int, gap: float) -> dict[str, dict[str, float]]:
     """name → command → median in ms; the runtimes take turns, each round in another order."""
-    samples: dict[str, dict[str, list[float]]] = {bench.name: {c: [] for c in COMMANDS} for bench in benches}
+    samples: dict[str, dict[str, list[float]]] = {one.name: {c: [] for c in COMMANDS} for one in runtimes}
     for number in range(rounds + 1):
-        turn = number % len(benches)
-        for bench in benches[turn:] + benches[:turn]:
-            for command, took in bench.life(gap).items():
+        turn = number % len(runtimes)
+        for one in runtimes[turn:] + runtimes[:turn]:
+            for command, took in one.life(gap).items():
                 if number:  # the first round warms the caches
-                    samples[bench.name][command].append(took)
+                    samples[one.name][command].append(took)
     return {name: {c: statistics.median(s) for c, s in by.items()} for name, by in samples.items()}
 
 
-def hundred(benches: list[Bench]) -> dict[str, float]:
-    """100 runs in a row, in ms, one runtime after the other."""
-    totals = {}
-    for bench in benches:
-        totals[bench.name] = sum(
-            bench.time("run", "--bundle", str(bench.bundles / "true"), bench.container()) for _ in range(100)
-        )
-    return totals
+def first_sight(runtimes: list[Runtime], rounds: int, empty: bool) -> dict[str, dict[str, float]]:
+    """Medians of create and run with a state root that is new each time."""
+    samples: dict[str, list[dict[str, Cost]]] = {one.name: [] for one in runtimes}
+    for number in range(rounds):
+        for one in runtimes:
+            if empty:
+                os.sync()
+                Path("/proc/sys/vm/drop_caches").write_text("3\n")
+            root = one.state / f"new-{one.name.replace(' ', '-')}-{empty}-{number}"
+            samples[one.name].append(one.once(root))
+    rows: dict[str, dict[str, float]] = {}
+    for name, costs in samples.items():
+        median = {verb: Cost(*map(statistics.median, zip(*(cost[verb] for cost in costs), strict=True)))
+                  for verb in ("create", "run")}  # fmt: skip
+        rows[name] = {verb: cost.wall for verb, cost in median.items()}
+        if not empty:
+            rows[name] |= {f"{verb}, CPU": cost.cpu for verb, cost in median.items()}
+    return rows
 
 
-def table(results: dict[str, dict[str, dict[str, float]]], names: list[str]) -> str:
+def whole(runtimes: list[Runtime]) -> dict[str, dict[str, float]]:
+    """What is counted over many containers, and in memory."""
+    return {
+        one.name: {
+            "runs a second, 8 at a time": one.many(96, 8),
+            "runs a second, one at a time": one.many(50, 1),
+            "created init, resident kB": one.resident(),
+            "run, peak kB": one.peak(),
+        }
+        for one in runtimes
+    }
+
+
+def table(results: Results, names: list[str]) -> str:
     """The results as Markdown, with ratios of ocirt to each peer."""
-    peers = [name for name in names if name != "ocirt"]
-    heads = ["", *names, *(f"ocirt/{peer}" for peer in peers)]
+    others = [name for name in names if name != "ocirt"]
+    heads = ["", *names, *(f"ocirt/{name}" for name in others)]
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for kind, by_name in results.items():
         for row in next(iter(by_name.values())):
-            values = [by_name[name].get(row, 0.0) for name in names]
-            own = by_name["ocirt"][row]
-            ratios = [f"{own / by_name[peer][row]:.2f}" for peer in peers]
-            digits = 0 if "kB" in row or "100" in row else 2
+            values = [by_name[name][row] for name in names]
+            ratios = [f"{by_name['ocirt'][row] / by_name[name][row]:.2f}" for name in others]
+            digits = 0 if "kB" in row or "second" in row else 2
             cells = [f"{kind}: {row}", *(f"{value:.{digits}f}" for value in values), *ratios]
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def isolated() -> None:
-    """Start again in a mount namespace where only the v1 hierarchies of a hybrid layout are seen."""
-    if os.environ.get("OCIRT_BENCH") == "isolated":
-        return
-    os.environ["OCIRT_BENCH"] = "isolated"
-    script = 'if grep -q " /sys/fs/cgroup/unified " /proc/mounts; then umount /sys/fs/cgroup/unified; fi; exec "$@"'
-    os.execvp("unshare", ["unshare", "--mount", "sh", "-c", script, "bench", sys.executable, *sys.argv])
-
-
-def main() -> None:
-    """Parse, measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=40, help="hot rounds (spaced: a quarter)")
-    parser.add_argument("--json", default=str(HERE / "results.json"), help="where to write the numbers")
-    parser.add_argument("--only", default="ocirt,crun,runc", help="which runtimes, separated by commas")
-    parser.add_argument("--spaced", type=float, default=0.2, help="seconds between commands when spaced; 0: leave out")
-    parser.add_argument("--ocirt", default=str(TREE / "ocirt/_bin/ocirt"), help="the program to measure")
-    options = parser.parse_args()
-    isolated()
+def measure(options: argparse.Namespace, view: str) -> tuple[Results, list[str], float]:
+    """All of one view, which this process is in; the results, the runtimes' names, the floor."""
     work = Path(tempfile.mkdtemp(prefix="ocirt-bench-"))
-    # A tmpfs, as /run is on users' machines.
-    state = Path(tempfile.mkdtemp(prefix="ocirt-bench-", dir="/dev/shm"))
+    state = Path(tempfile.mkdtemp(prefix="ocirt-bench-", dir="/dev/shm"))  # a tmpfs, as /run is on users' machines
     try:
-        make_bundles(work, options.ocirt)
-        subprocess.run(["gcc", "-O2", "-static", "-o", str(work / "bare"), str(HERE / "bare.c")], check=True)
+        bundles = Bundles(work, view == "v2")
+        programs = {"ocirt": options.ocirt, **peers()}
         wanted = options.only.split(",")
-        paths = {"ocirt": options.ocirt, "crun": shutil.which("crun"), "runc": shutil.which("runc")}
-        benches = [Bench(name, [path], work, state) for name in wanted if (path := paths[name])]
-        names = [bench.name for bench in benches]
-        results = {"hot": measure(benches, options.rounds, 0)}
+        chosen = {name: path for name, path in programs.items() if name.split()[0] in wanted}
+        runtimes = [Runtime(name, path, bundles, state) for name, path in chosen.items()]
+        results = {"hot": in_turns(runtimes, options.rounds, 0)}
         if options.spaced:
-            results["spaced"] = measure(benches, max(options.rounds // 4, 1), options.spaced)
-        totals = hundred(benches)
-        memory = {bench.name: bench.memory() for bench in benches}
-        results["whole"] = {name: {"100 runs in a row": totals[name], **memory[name]} for name in names}
-        floor = statistics.median(bare_times(work, options.rounds, 0))
-        Path(options.json).write_text(json.dumps({"results": results, "bare run": floor}, indent=2) + "\n")
-        print(table(results, names))
-        print(f"\nmilliseconds, medians; bare C (namespaces and mounts only): {floor:.2f}")
+            results["spaced"] = in_turns(runtimes, max(options.rounds // 4, 1), options.spaced)
+        results["first sight"] = first_sight(runtimes, max(options.rounds // 2, 1), empty=False)
+        if options.cold:
+            results["cold"] = first_sight(runtimes, options.cold, empty=True)
+        results["whole"] = whole(runtimes)
+        return results, list(chosen), bare_run(work, options.rounds)
     finally:
         shutil.rmtree(work)
         shutil.rmtree(state)
+        for pattern in (work.name, f"*/{work.name}"):
+            for parent in Path("/sys/fs/cgroup").glob(pattern):
+                remove(parent)
+
+
+def remove(cgroup: Path) -> None:
+    """Remove what is left of the cgroups, and the files that a peer makes where it expects a hierarchy."""
+    for path in sorted([cgroup, *cgroup.rglob("*")], reverse=True):
+        if path.is_dir():
+            path.rmdir()
+        else:
+            with contextlib.suppress(PermissionError):  # a file of a hierarchy goes with its directory
+                path.unlink()
+
+
+def in_view(view: str, result: Path) -> Results:
+    """Run this program again in a mount namespace with that view; what it has measured."""
+    command = [sys.executable, "-m", "tests.bench.run", *sys.argv[1:], "--in-view", view, "--result", str(result)]
+    unshare = ["unshare", "--mount", "--propagation", "private", "sh", "-c", ENTER.format(VIEWS[view]), "bench"]
+    subprocess.run([*unshare, *command], check=True, cwd=TREE)
+    found: Results = json.loads(result.read_text())
+    return found
+
+
+def views() -> list[str]:
+    """Those that this host can show."""
+    if Path("/sys/fs/cgroup/cgroup.controllers").exists():
+        return ["v2"]
+    return ["v1", "v2"] if Path("/sys/fs/cgroup/unified/cgroup.procs").exists() else ["v1"]
+
+
+def main() -> None:
+    """Parse, measure each view, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=40, help="hot rounds (spaced: a quarter)")
+    parser.add_argument("--views", default=",".join(views()), help="which views, separated by commas")
+    parser.add_argument("--only", default="ocirt,crun,runc", help="which runtimes, separated by commas")
+    parser.add_argument("--spaced", type=float, default=0.2, help="seconds between commands when spaced; 0: leave out")
+    parser.add_argument("--cold", type=int, default=3, help="rounds with an emptied page cache; 0: leave out")
+    parser.add_argument("--ocirt", default=str(TREE / "ocirt/_bin/ocirt"), help="the program to measure")
+    parser.add_argument("--json", default=str(HERE / "results.json"), help="where to write the numbers")
+    parser.add_argument("--in-view", help=argparse.SUPPRESS)
+    parser.add_argument("--result", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.in_view:
+        results, names, floor = measure(options, options.in_view)
+        print(f"\ncgroup {options.in_view}; milliseconds, medians\n\n{table(results, names)}\n")
+        print(f"bare C (namespaces and mounts only): {floor:.2f}", flush=True)
+        Path(options.result).write_text(json.dumps({"results": results, "bare run": floor}))
+        return
+    with tempfile.TemporaryDirectory(prefix="ocirt-bench-") as directory:
+        found = {view: in_view(view, Path(directory, view)) for view in options.views.split(",")}
+    Path(options.json).write_text(json.dumps(found, indent=2) + "\n")
 
 
 if __name__ == "__main__":

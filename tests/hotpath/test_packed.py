@@ -144,3 +144,18 @@ def test_a_copy_of_the_tree_starts_as_the_original_does(bundle: Path, tmp_path: 
     executed = re.findall(r'execve\("([^"]*)"', log.read_text())
     assert executed[0] == str(parent / "ocirt/_bin/ocirt")
     assert "python" not in "".join(path.rpartition("/")[2] for path in executed)
+
+
+def test_an_unusual_layout_of_cgroups_looks_for_no_module_either(bundle: Path) -> None:
+    """v2 in place of the directories of a hybrid layout: no hierarchy of v1 is at its usual place."""
+    if not Path("/sys/fs/cgroup/unified/cgroup.procs").exists():
+        pytest.skip("needs a hybrid layout to hide")
+    view = 'mount --bind /sys/fs/cgroup/unified /sys/fs/cgroup; exec "$@"'
+    create = [LAUNCHER, "--root", bundle / "root", "create", "--bundle", bundle, ID]
+    command = ["unshare", "--mount", "sh", "-c", view, "sh", "strace", "-o", bundle / "log", *create]
+    with (bundle / "out").open("wb") as out:  # no pipe: a created container keeps what it inherits
+        subprocess.run(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, timeout=60, check=True)
+    calls = (bundle / "log").read_text(errors="replace").splitlines()
+    opened = [call for call in calls if call.startswith("openat") and "ENOENT" not in call]
+    assert not [call for call in opened if ".py" in call or "encodings" in call]
+    assert len([call for call in opened if "mountinfo" in call]) <= 1
