@@ -14,8 +14,10 @@ NAMESPACE_FILES = {
 
 
 class Mount(NamedTuple):
-    """A line of mountinfo (proc_pid_mountinfo(5)), names unescaped."""
+    """A line of mountinfo (proc_pid_mountinfo(5)), names unescaped; `above` is the number of the mount it lies on."""
 
+    number: int
+    above: int
     target: str
     options: frozenset[str]
     optional: tuple[str, ...]
@@ -28,7 +30,7 @@ class View:
 
     status       the lines of /proc/PID/status
     namespaces   kind → inode
-    mounts       in the order of mountinfo: a later one at the same place is on top
+    mounts       in the order of mountinfo, which is not that of a stack (since Linux 6.8)
     cgroups      (controllers, path) of each hierarchy
     limits       name as in /proc/PID/limits → (soft, hard)
     uid_map, gid_map   (inside, outside, count), outside as the reader sees it
@@ -65,7 +67,7 @@ def mount_of(line: str) -> Mount:
     head, _, tail = line.partition(" - ")
     fields, rest = head.split(" "), tail.split(" ")
     target = re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), fields[4])
-    return Mount(target, frozenset(fields[5].split(",")), tuple(fields[6:]), rest[0], frozenset(rest[-1].split(",")))
+    return Mount(int(fields[0]), int(fields[1]), target, frozenset(fields[5].split(",")), tuple(fields[6:]), rest[0], frozenset(rest[-1].split(",")))
 
 
 def map_of(text: str) -> list[tuple[int, int, int]]:

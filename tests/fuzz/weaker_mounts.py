@@ -46,9 +46,10 @@ def applies(case: Case) -> bool:
 
 
 def top(case: Case, target: str) -> Mount | None:
-    """What is mounted last at a path."""
+    """What is on top at a path: nothing lies on it there."""
     found = [mount for mount in case.seen.mounts if mount.target == target]
-    return found[-1] if found else None
+    covered_ones = {mount.above for mount in found}
+    return next((mount for mount in found if mount.number not in covered_ones), None)
 
 
 def below(path: str, above: str) -> bool:

@@ -156,6 +156,8 @@ def filters(case: Case) -> list[str]:
         return [] if mode == case.host.number("Seccomp", 10) else ["a filter that nobody asked for"]
     if mode != 2:
         return ["no filter"]
+    if case.seen.number("TracerPid", 10):  # whoever traces it is the only one who can read its filters
+        return [] if case.seen.number("Seccomp_filters", 10) else ["no filter"]
     chain = programs(case.seen.pid)
     if not chain:
         return ["no filter"]
