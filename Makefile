@@ -12,6 +12,8 @@ DEMO_PACKAGES  := umoci busybox-static
 TEST_PACKAGES  := skopeo strace cppcheck valgrind tmux uidmap iproute2 procps util-linux
 # To compare with, and to read what ocirt writes: tests that miss one of these are skipped.
 PEER_PACKAGES  := runc crun dbus-daemon libsystemd0 groff-base zsh fish
+# libFuzzer, for tests/fuzz
+FUZZ_PACKAGES  := clang libclang-rt-dev
 # The guest in which tests/guest runs tests: Debian under qemu, made from packages.
 GUEST_PACKAGES := qemu-system-x86 mmdebstrap e2fsprogs
 ENGINE_PACKAGES := podman conmon buildah netavark aardvark-dns iptables catatonit containerd docker.io \
@@ -101,7 +103,7 @@ packages-demo: packages-build
 
 packages-test: packages-build
 	@sh .ci/packages $(TEST_PACKAGES)
-	@sh .ci/packages --optional $(PEER_PACKAGES) $(ENGINE_PACKAGES)
+	@sh .ci/packages --optional $(PEER_PACKAGES) $(FUZZ_PACKAGES) $(ENGINE_PACKAGES)
 
 packages-guest: packages-build
 	@sh .ci/packages --optional $(GUEST_PACKAGES)

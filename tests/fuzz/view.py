@@ -67,7 +67,15 @@ def mount_of(line: str) -> Mount:
     head, _, tail = line.partition(" - ")
     fields, rest = head.split(" "), tail.split(" ")
     target = re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), fields[4])
-    return Mount(int(fields[0]), int(fields[1]), target, frozenset(fields[5].split(",")), tuple(fields[6:]), rest[0], frozenset(rest[-1].split(",")))
+    return Mount(
+        int(fields[0]),
+        int(fields[1]),
+        target,
+        frozenset(fields[5].split(",")),
+        tuple(fields[6:]),
+        rest[0],
+        frozenset(rest[-1].split(",")),
+    )
 
 
 def map_of(text: str) -> list[tuple[int, int, int]]:

@@ -1,0 +1,111 @@
+"""The C that reads what others may have written, each part with a libFuzzer target under sanitizers (targets/).
+
+python -m tests.fuzz.libfuzzer [--seconds N] [--seed N] [--jobs N] [--keep DIRECTORY]
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from ocirt.linux._kernel import lib
+from ocirt.spawn import wire
+from tests.fuzz import documents
+from tests.unit.plan.support import GOLDEN, golden
+
+HERE = Path(__file__).parent
+PROJECT = HERE.parents[1]
+BUILD = PROJECT / "build/fuzz"
+FLAGS = ["-std=gnu11", "-g", "-O1", "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all", "-Iocirt"]
+FLAGS += ["-Iocirt/launcher", "-Iocirt/spawn/init", '-DOCIRT_VERSION="0"']
+# Target → what is linked to it besides the file that it includes
+TARGETS = {
+    "record": ["launcher/trust.c"],
+    "key": ["launcher/record.c", "launcher/trust.c"],
+    "again": ["launcher/record.c", "launcher/trust.c", "launcher/key.c", "linux/shim.c"],
+    "plan": [],
+}
+
+
+def build(name: str) -> Path:
+    """Compile a target with clang. Raises CalledProcessError."""
+    BUILD.mkdir(parents=True, exist_ok=True)
+    program = BUILD / f"target-{name}"
+    linked = [f"ocirt/{path}" for path in TARGETS[name] if (PROJECT / "ocirt" / path).exists()]
+    command = ["clang", *FLAGS, "-o", str(program), str(HERE / "targets" / f"{name}.c"), *linked]
+    subprocess.run(command, cwd=PROJECT, check=True)
+    return program
+
+
+def plans() -> list[bytes]:
+    names = sorted(path.name for path in GOLDEN.iterdir() if (path / "config.json").exists())
+    return [wire.encode(golden(name).ops) for name in names]
+
+
+def commands() -> list[bytes]:
+    """Words of exec, and a process file behind them."""
+    texts = ["-d\0--pid-file\0pid\0box\0true", "--process=process.json\0box", "-p\0process.json\0--detach\0box"]
+    texts += ["--user\0001000\0-e\0A=b\0--cwd=x\0-c\0CAP_KILL\0--no-new-privs\0box\0sh\0-c\0echo"]
+    texts += ["--apparmor\0x\0--process-label\0y\0-g\0007\0--\0box\0true", "-t\0box\0sh"]
+    files = [path.read_text() for path in sorted(documents.CORPUS.glob("process-*.json"))]
+    return [f"{text}\0\0{file}".encode() for text in texts for file in files]
+
+
+def kept() -> list[bytes]:
+    """The key's length, the key, and the file: a head, the key again, the plan."""
+    found = []
+    for number, plan in enumerate(plans()):
+        key = bytes(range(number))
+        head = struct.pack("<QII", lib.ocirt_plan_magic, len(key), len(plan))
+        found.append(struct.pack("<H", len(key)) + key + head + key + plan)
+    return found
+
+
+SEEDS = {"record": documents.states, "key": commands, "again": kept, "plan": plans}
+
+
+def run(name: str, limits: list[str], seed: int = 1, keep: Path = BUILD) -> tuple[int, str]:
+    """Run a target in a directory of its own from its seeds; the exit code, and what libFuzzer said."""
+    program = build(name)
+    keep.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="ocirt-fuzz-") as directory:
+        corpus = Path(directory) / "corpus"
+        corpus.mkdir()
+        for number, data in enumerate(SEEDS[name]()):
+            (corpus / str(number)).write_bytes(data)
+        common = [f"-seed={seed}", "-max_len=65536", "-timeout=10", f"-artifact_prefix={keep.resolve()}/{name}-"]
+        command = [str(program), *common, *limits, str(corpus)]
+        done = subprocess.run(command, cwd=directory, capture_output=True, text=True, errors="replace", check=False)
+    return done.returncode, done.stderr
+
+
+def available() -> bool:
+    return shutil.which("clang") is not None
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seconds", type=int, default=1800, help="for each target")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--keep", type=Path, default=BUILD, help="where the inputs that fail are kept")
+    given = parser.parse_args()
+    if not available():
+        print("needs clang, and its libFuzzer")
+        return 1
+    limits = [f"-max_total_time={given.seconds}"]
+    with ThreadPoolExecutor(given.jobs) as pool:
+        results = list(pool.map(lambda name: (name, *run(name, limits, given.seed, given.keep)), TARGETS))
+    for name, code, text in results:
+        print(f"{name}: exit {code}\n" + "\n".join(text.splitlines()[-1 if code == 0 else -40 :]), flush=True)
+    return int(any(code for _, code, _ in results))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
