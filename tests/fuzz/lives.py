@@ -1,6 +1,7 @@
 """Mutated configs as containers, through their whole life: create, start, exec, update, kill, delete. Needs root.
 
-    python -m tests.fuzz.lives [--seed N] [--first N] [--count N] [--view hybrid|v1|v2] [--jobs N] [--keep DIRECTORY]
+    python -m tests.fuzz.lives [--seed N] [--first N] [--count N] [--view hybrid|v1|v2] [--jobs N]
+        [--keep DIRECTORY] [--sanitized]
 
 Case N of a seed is always the same. A case fails for a traceback, an internal error, a death by signal, an error
 without words, a hang, something left behind, and for a process that is weaker than its config (weaker.py).
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ocirt.config import check
-from tests.fuzz import documents, sandbox
+from tests.fuzz import documents, sandbox, sanitized
 from tests.fuzz.bundles import Ground, Json, executable, parsed
 from tests.fuzz.mutate import Mutator, Stock
 from tests.fuzz.view import View
@@ -33,6 +34,8 @@ from tests.integration.support import Runtime
 
 PROGRAM = Path(__file__).parents[2] / "ocirt/_bin/ocirt"
 HANG = 10.0  # seconds
+# In no error that is one: a failure of Python's code, of C under sanitizers (sanitized.py), of the init
+BROKEN = ("Traceback", "internal error", "Sanitizer", "runtime error:", "killed by signal 4", "killed by signal 11")
 # What a process of exec has from the container where it says nothing: docs/plan.md, "Exec"
 INHERITED = ("capabilities", "oomScoreAdj")
 INHERITED_WHEN_EMPTY = ("rlimits",)
@@ -95,7 +98,7 @@ class Life:
         return None
 
     def judge(self, verb: str, code: int, words: str) -> None:
-        if "Traceback" in words or "internal error" in words or "Sanitizer" in words or "runtime error:" in words:
+        if any(word in words for word in BROKEN):
             self.wrong.append(f"{verb}: {words}")
         elif code < 0 or (code >= 128 and (verb, code) != ("exec", 255)):
             self.wrong.append(f"{verb}: exit {code}, {words}")
@@ -307,10 +310,13 @@ def main() -> int:
     parser.add_argument("--view", default="hybrid")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--keep", type=Path, default=Path("build/fuzz"), help="where failures are kept")
+    parser.add_argument("--sanitized", action="store_true", help="with a build of ocirt under sanitizers")
     parser.add_argument("--scratch", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.scratch:
         return inside(given)
+    if given.sanitized:
+        os.environ |= {"OCIRT": str(sanitized.build()), **sanitized.OPTIONS}
     part, found, counts = 50, 0, Counter[str]()
     starts = range(given.first, given.first + given.count, part)
     with ThreadPoolExecutor(given.jobs) as pool:

@@ -2,26 +2,51 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.fuzz import lives
+from tests.fuzz import lives, sanitized
 
 SEED, COUNT, PART = 1, 200, 50
+SANITIZED = 60
+
+pytestmark = [pytest.mark.root, pytest.mark.cgroup, pytest.mark.slow]
 
 
-@pytest.mark.root
-@pytest.mark.cgroup
-def test_no_mutated_config_hangs_breaks_leaves_anything_or_is_weaker_than_it_says(ocirt_bin: str) -> None:
-    for program in ("gcc", "busybox", "unshare"):
-        if shutil.which(program) is None:
-            pytest.skip(f"needs {program}")
+def run(seed: int, count: int, part: int) -> None:
+    """All must be well, and enough of them must have come up."""
     with ThreadPoolExecutor(2) as pool:
-        results = list(pool.map(lambda first: lives.run(SEED, first, PART), range(0, COUNT, PART)))
+        results = list(pool.map(lambda first: lives.run(seed, first, part), range(0, count, part)))
     failures = [failure for found, _ in results for failure in found]
     assert not failures, "\n".join(
         f"case {one.case}: {one.what}\n{one.config}\n" + "\n".join(one.commands) for one in failures
     )
-    assert sum(counts["ran"] for _, counts in results) > COUNT / 3
+    assert sum(counts["ran"] for _, counts in results) > count / 3
+
+
+@pytest.fixture(autouse=True)
+def programs() -> None:
+    for program in ("gcc", "busybox", "unshare"):
+        if shutil.which(program) is None:
+            pytest.skip(f"needs {program}")
+
+
+def test_no_mutated_config_hangs_breaks_leaves_anything_or_is_weaker_than_it_says(
+    ocirt_bin: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OCIRT", ocirt_bin)
+    run(SEED, COUNT, PART)
+
+
+def test_no_mutated_config_has_c_do_what_c_leaves_undefined(monkeypatch: pytest.MonkeyPatch) -> None:
+    library = subprocess.run(["gcc", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True)
+    if not os.path.isabs(library.stdout):
+        pytest.skip("needs gcc's libasan")
+    monkeypatch.setenv("OCIRT", str(sanitized.build()))
+    for name, value in sanitized.OPTIONS.items():
+        monkeypatch.setenv(name, value)
+    run(SEED + 1, SANITIZED, SANITIZED // 2)
