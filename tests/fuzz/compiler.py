@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from ocirt.cgroup import devices, limits, properties, units
 from ocirt.cgroup.limits_v1 import Unmet
-from ocirt.config import check, load
+from ocirt.config import check, lenient, load
 from ocirt.container import command, record, update
 from ocirt.errors import ConfigError, OcirtError
 from ocirt.plan import errand_words, show
@@ -74,9 +74,10 @@ class Compiler:
 
     def config(self, data: bytes) -> None:
         """All that is made of a config.json without touching the host."""
-        document: Any = load.parse(data)
+        document: Any = load.without_nulls(data, "config.json")
         if type(document) is not dict:
             return
+        lenient.settle(document)
         self.checked(lambda: check.check(document, data), check.valid(document))
         self.resources_of(document)
         host = self.rng.choice(HOSTS)
@@ -118,7 +119,7 @@ class Compiler:
 
     def process(self, data: bytes) -> None:
         """A process file of exec, and what it lacks from a container's."""
-        document: Any = load.parse(data, "process.json")
+        document: Any = load.without_nulls(data, "process.json")
         made = command.process(command.Command(process=document), self.rng.choice(self.own))
         self.checked(lambda: check.check_process(made, "process.json"), check.valid_process(made))
         whole = check.around(process=made, linux={"namespaces": [{"type": "pid"}, {"type": "mount"}]})
@@ -128,10 +129,10 @@ class Compiler:
 
     def resources(self, data: bytes) -> None:
         """A document of `update`."""
-        document: Any = load.parse(data, "resources.json")
-        if type(document) is not dict:
+        wanted: Any = load.without_nulls(data, "resources.json")
+        if type(wanted) is not dict:
             return
-        wanted = {part: update.without_nulls(value) for part, value in document.items() if value is not None}
+        lenient.settle_resources(wanted, self.rng.choice(("1.0.2", "1.3.0")))
         if self.rng.randrange(EXPLAINED) == 0 or check.valid(check.around(linux={"resources": wanted})):
             update.check_resources(wanted, update.in_resources)
             self.resources_of({"linux": {"resources": wanted}})

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -23,10 +24,10 @@ ERRORS = ("EPERM", "ENOMEM", "EMFILE", "EIO", "EINTR", "ENOSPC", "EACCES")
 VERBS = ("create", "start", "exec", "delete")
 # Opened when the program has been loaded
 BEGIN = {"create": 'config.json"', "start": 'state.json"', "exec": 'state.json"', "delete": 'state.json"'}
-# Whoever traces sees these of a process that ends; or they cannot fail.
+# Whoever traces sees these of a process that ends; or they cannot fail: close(2) closes, whatever it returns.
 NOT_FAILING = {
     "exit", "exit_group", "execve", "rt_sigreturn", "getpid", "gettid", "geteuid", "getuid", "getegid", "getgid",
-    "restart_syscall", "brk", "munmap", "sched_yield",
+    "restart_syscall", "brk", "munmap", "close", "sched_yield",
 }  # fmt: skip
 
 
@@ -85,6 +86,7 @@ class Command(Traced):
         if self.exec_file.exists():
             pid = self.pid(self.exec_file)
             self.exec_file.unlink()
+            assert executable(pid), "a pid file of a process that is not there"
             os.kill(pid, signal.SIGKILL)
             wait_for(lambda: reap(pid), "the process of exec has ended")
         result = self.runtime.run("delete", "--force", self.name)
@@ -136,7 +138,7 @@ class Matrix:
         for fault in faults:
             try:
                 self.attempt(*fault)
-            except AssertionError as error:
+            except (AssertionError, OSError, subprocess.SubprocessError) as error:
                 found.append(f"{fault}: {error}")
                 end_processes(self.before)
                 for name in states(self.runtime):

@@ -24,11 +24,12 @@ PROJECT = HERE.parents[1]
 BUILD = PROJECT / "build/fuzz"
 FLAGS = ["-std=gnu11", "-g", "-O1", "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all", "-Iocirt"]
 FLAGS += ["-Iocirt/launcher", "-Iocirt/spawn/init", '-DOCIRT_VERSION="0"']
+BELOW = ["launcher/names.c", "linux/shim.c", "linux/shim_namespace.c"]
 # Target → what is linked to it besides the file that it includes
 TARGETS = {
-    "record": ["launcher/trust.c"],
-    "key": ["launcher/record.c", "launcher/trust.c"],
-    "again": ["launcher/record.c", "launcher/trust.c", "launcher/key.c", "linux/shim.c"],
+    "record": ["launcher/trust.c", *BELOW],
+    "key": ["launcher/record.c", "launcher/trust.c", *BELOW],
+    "again": ["launcher/record.c", "launcher/trust.c", "launcher/key.c", *BELOW],
     "plan": [],
 }
 
@@ -37,7 +38,7 @@ def build(name: str) -> Path:
     """Compile a target with clang. Raises CalledProcessError."""
     BUILD.mkdir(parents=True, exist_ok=True)
     program = BUILD / f"target-{name}"
-    linked = [f"ocirt/{path}" for path in TARGETS[name] if (PROJECT / "ocirt" / path).exists()]
+    linked = [f"ocirt/{path}" for path in TARGETS[name]]
     command = ["clang", *FLAGS, "-o", str(program), str(HERE / "targets" / f"{name}.c"), *linked]
     subprocess.run(command, cwd=PROJECT, check=True)
     return program
