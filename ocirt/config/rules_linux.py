@@ -123,7 +123,7 @@ def mount_mappings(doc: Doc, kinds: Kinds, found: list[Found]) -> None:
         if mapped or "user" in kinds:
             continue
         for at, option in enumerate(mount.get("options", ())):
-            if option in ("idmap", "ridmap"):
+            if option.removesuffix("=") in ("idmap", "ridmap"):
                 message = f'option "{option}" needs uidMappings and gidMappings, or a user namespace'
                 found.append((f"{pointer}/options/{at}", message, ()))
 

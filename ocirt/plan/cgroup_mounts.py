@@ -2,8 +2,13 @@
 
 v2          mount_fs cgroup2                      in a cgroup namespace
             mount_bind of the container's cgroup  without one, or where the kernel refuses the first
-v1, hybrid  mount_fs tmpfs, and in it per hierarchy mount_fs cgroup or mount_bind, as above;
-            symlinks from "cpu" to "cpu,cpuacct"; the tmpfs read-only in the end
+v1, hybrid  mount_fs tmpfs, and in it per hierarchy of v1 mount_fs cgroup or mount_bind, as above;
+            symlinks from "cpu" to "cpu,cpuacct"; with "ro" the tmpfs is read-only in the end. The v2 hierarchy
+            of a hybrid host is left out, as by runc and crun: a systemd inside would take it for its own
+
+Writable unless "ro" is said, as by all runtimes. What CVE-2022-0492 takes, the file release_agent, is in the root of a
+v1 hierarchy alone, and no container has that for its own cgroup; and Linux 5.17 (and the kernels of distributions that
+are older) lets only CAP_SYS_ADMIN of the first user namespace write it.
 """
 
 from __future__ import annotations
@@ -35,8 +40,9 @@ def cgroup(c: Context, mount: Mount) -> list[Op]:
         return hierarchy_at(c, mount, mount.target, unified[0], attributes)
     if not pairs:
         c.warnings.append(f"{mount.pointer}: no cgroup hierarchy is in use, {mount.target} is empty")
-        return [empty(mount)]
-    return v1(c, mount, pairs)
+        c.late_readonly.append((mount.target, mount.pointer))
+        return [empty(mount, 0)]
+    return v1(c, mount, [pair for pair in pairs if pair[0].version == 1])
 
 
 def delegated(c: Context, mount: Mount) -> bool:
@@ -45,18 +51,18 @@ def delegated(c: Context, mount: Mount) -> bool:
     return conventional and c.new("cgroup") and not mount.options.single & MOUNT_ATTR_RDONLY
 
 
-def empty(mount: Mount) -> Op:
-    """An empty, read-only directory: nothing of the host's cgroups shows through."""
-    attributes = mount.options.single | MOUNT_ATTR_RDONLY
+def empty(mount: Mount, read_only: int) -> Op:
+    """An empty directory: nothing of the host's cgroups shows through."""
+    attributes = mount.options.single & ~MOUNT_ATTR_RDONLY | read_only
     return ops.mount_fs(mount.pointer, mount.target, "tmpfs", "tmpfs", V1_TMPFS, attributes, 0, 0)
 
 
 def v1(c: Context, mount: Mount, pairs: list[tuple[HierarchyFacts, str]]) -> list[Op]:
     """One directory per hierarchy."""
-    # CVE-2022-0492: who can write release_agent runs programs on the host. Writable only where that is said.
-    attributes = mount.options.single | (0 if mount.options.writable else MOUNT_ATTR_RDONLY)
+    attributes, pointer, target = mount.options.single, mount.pointer, mount.target
     writable = attributes & ~MOUNT_ATTR_RDONLY
-    pointer, target = mount.pointer, mount.target
+    for word in mount.options.data:
+        c.warnings.append(f'{pointer}/options: "{word}" is ignored, {target} shows several hierarchies of v1')
     found = [ops.mount_fs(pointer, target, "tmpfs", "cgroup", V1_TMPFS, writable, mount.options.propagation, 0)]
     for pair in pairs:
         directory = pair[0].mount.rpartition("/")[2]
@@ -65,7 +71,7 @@ def v1(c: Context, mount: Mount, pairs: list[tuple[HierarchyFacts, str]]) -> lis
         if len(names) > 1:
             found += [ops.symlink(pointer, directory, f"{target}/{name}") for name in names if name != directory]
     if attributes & MOUNT_ATTR_RDONLY:
-        found.append(ops.mount_attr(pointer, target, (MOUNT_ATTR_RDONLY, 0), 0, 0))
+        c.late_readonly.append((target, pointer))  # other mounts may have targets in it that are to be made
     return found
 
 
@@ -85,7 +91,7 @@ def hierarchy_at(c: Context, mount: Mount, target: str, pair: tuple[HierarchyFac
     )
     # The runtime makes no cgroup where it may not write; then there is none to show, and nothing else in its place.
     alone = target == mount.target
-    bound = ops.fallback(bind, (ENOENT,), [empty(mount)]) if alone else [ops.ignoring(bind, ENOENT)]
+    bound = ops.fallback(bind, (ENOENT,), [empty(mount, MOUNT_ATTR_RDONLY)]) if alone else [ops.ignoring(bind, ENOENT)]
     if "cgroup" not in c.namespaces:
         return bound
     fstype, words = "cgroup", hierarchy.controllers.split(",")

@@ -7,8 +7,12 @@ from errno import EOPNOTSUPP, EPERM, EROFS
 from ocirt.errors import ConfigError, Problem, UnsupportedError
 from ocirt.linux.consts import (
     FSCONFIG_VALUE_MAX,
+    MOUNT_ATTR_NODEV,
+    MOUNT_ATTR_NOEXEC,
+    MOUNT_ATTR_NOSUID,
     MOUNT_ATTR_RDONLY,
     MOUNT_COPY_SYMLINK,
+    MOUNT_COPY_UP,
     MOUNT_INHERIT_MODE,
     MOUNT_NO_SYMLINKS,
     MOUNT_PROC_OK,
@@ -41,6 +45,11 @@ LABELLED_LATER = {"mqueue"}
 LABEL_OPTION = "run.oci.mount_context_type"
 
 
+# What a bind mount has of its source's mount where no flag is asked for. One that is replaces them all, as by mount(2)
+# with MS_REMOUNT|MS_BIND, which runc and crun do; but what is bound to be read-only keeps them, as with crun.
+OF_THE_SOURCE = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
+
+
 class Mount:
     """One entry of mounts: its pointer, where it goes (normalised), and its options."""
 
@@ -68,6 +77,11 @@ class Mount:
         """What asks for an idmapped mount: mappings of its own, as engines write it, or an option; "" for nothing."""
         return f"{self.pointer}/uidMappings" if self.entry.get("uidMappings") else self.options.idmap
 
+    def place(self, word: str) -> str:
+        """The JSON pointer of an option, or of a part of one."""
+        index = next((at for at, text in enumerate(self.options.words) if word in text), 0)
+        return f"{self.pointer}/options/{index}"
+
     def flags(self) -> int:
         """MOUNT_… that follow from where it goes."""
         found = self.options.flags
@@ -92,6 +106,29 @@ def mounts(c: Context) -> list[Op]:
 
 def one(c: Context, mount: Mount) -> list[Op]:
     """The operations of one entry."""
+    check(c, mount)
+    later = [ops.mount_attr(mount.pointer, mount.target, (0, 0), flags, 0) for flags in mount.options.propagations[1:]]
+    return kind(c, mount) + later
+
+
+def check(c: Context, mount: Mount) -> None:
+    """Raise UnsupportedError for options that this kind of mount has not; warn of those that mean nothing here."""
+    flags, bound = mount.options.flags, mount.bind and not mount.options.remount
+    if flags & MOUNT_COPY_UP and (bound or mount.options.remount or mount.fstype != "tmpfs"):
+        raise UnsupportedError("tmpcopyup takes a tmpfs", mount.place("tmpcopyup"))
+    if flags & MOUNT_COPY_SYMLINK and not bound:
+        raise UnsupportedError("copy-symlink takes a bind mount", mount.place("copy-symlink"))
+    for word in mount.options.fstab:
+        c.warnings.append(f'{mount.pointer}/options: "{word}" is ignored, it is for /etc/fstab')
+    if bound or mount.options.remount:
+        for word in mount.options.words:
+            if word in options.SUPERBLOCK:
+                why = "a bind mount" if bound else "mounted already"
+                c.warnings.append(f'{mount.pointer}/options: "{word}" is ignored, {mount.target} is {why}')
+
+
+def kind(c: Context, mount: Mount) -> list[Op]:
+    """The operations of one entry, by what kind of mount it is."""
     if mount.bind and not mount.options.remount:
         return bind(c, mount)
     if mount.idmap_pointer:
@@ -134,7 +171,15 @@ def bind(c: Context, mount: Mount) -> list[Op]:
         # A tree from the host's namespace is a peer of its source: mounts inside would show up on the host.
         propagation = MS_SLAVE | MS_REC
     flags = mount.flags() | (MOUNT_RECURSIVE if wanted.recursive else 0)
-    return [ops.mount_bind(mount.pointer, mount.target, host, slot, wanted.attributes, propagation, flags)]
+    return [ops.mount_bind(mount.pointer, mount.target, host, slot, bind_attributes(wanted), propagation, flags)]
+
+
+def bind_attributes(wanted: options.Options) -> tuple[int, int, int, int]:
+    """The attributes of a bind mount, as ops.mount_bind takes them."""
+    add, remove, below, removed_below = wanted.attributes
+    if wanted.given and not (add | below) & MOUNT_ATTR_RDONLY:
+        remove |= OF_THE_SOURCE & ~(add | below)
+    return (add, remove, below, removed_below)
 
 
 def ignore_data(c: Context, mount: Mount) -> None:
@@ -149,9 +194,7 @@ def refuse_data(mount: Mount, reason: str) -> None:
     """Raise UnsupportedError, with the option's own pointer, where there are options for a filesystem."""
     if mount.options.data:
         word = mount.options.data[0]
-        listed = mount.entry.get("options") or [word]
-        index = next((place for place, text in enumerate(listed) if word in text), 0)
-        raise UnsupportedError(f'unknown option "{word}": {reason}', f"{mount.pointer}/options/{index}")
+        raise UnsupportedError(f'unknown option "{word}": {reason}', mount.place(word))
 
 
 def filesystem(c: Context, mount: Mount) -> list[Op]:

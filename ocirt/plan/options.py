@@ -39,11 +39,14 @@ from ocirt.linux.consts import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
 # Word → bits set, bits cleared, of the mount. Each has a twin with "r" in front, for the mounts below it too.
-# Without noatime and strictatime the kernel means relatime, so that atime and relatime are what is left without them;
-# norelatime cannot be had (mount(2) since Linux 2.6.30) and changes nothing.
+# Without noatime and strictatime the kernel means relatime, which has no bit of its own: the word clears the field's
+# unused one, so that the field counts as given. strictatime is stronger than noatime and that than relatime, in any
+# order (mount(2)); norelatime cannot be had since Linux 2.6.30 and changes nothing.
+RELATIME = MOUNT_ATTR__ATIME & ~(MOUNT_ATTR_NOATIME | MOUNT_ATTR_STRICTATIME)
 ATTRIBUTES = {
     "ro": (MOUNT_ATTR_RDONLY, 0),
     "rw": (0, MOUNT_ATTR_RDONLY),
@@ -57,9 +60,9 @@ ATTRIBUTES = {
     "diratime": (0, MOUNT_ATTR_NODIRATIME),
     "nosymfollow": (MOUNT_ATTR_NOSYMFOLLOW, 0),
     "symfollow": (0, MOUNT_ATTR_NOSYMFOLLOW),
-    "noatime": (MOUNT_ATTR_NOATIME, MOUNT_ATTR_STRICTATIME),
-    "strictatime": (MOUNT_ATTR_STRICTATIME, MOUNT_ATTR_NOATIME),
-    "relatime": (0, MOUNT_ATTR_NOATIME | MOUNT_ATTR_STRICTATIME),
+    "noatime": (MOUNT_ATTR_NOATIME, 0),
+    "strictatime": (MOUNT_ATTR_STRICTATIME, 0),
+    "relatime": (0, RELATIME),
     "atime": (0, MOUNT_ATTR_NOATIME),
     "nostrictatime": (0, MOUNT_ATTR_STRICTATIME),
     "norelatime": (0, 0),
@@ -97,11 +100,18 @@ PROPAGATION = {
     "runbindable": MS_UNBINDABLE | MS_REC,
 }
 
-FLAGS = {"tmpcopyup": MOUNT_COPY_UP, "copy-symlink": MOUNT_COPY_SYMLINK}
+# Word → MOUNT_… of the operation, set and cleared
+FLAGS = {
+    "tmpcopyup": (MOUNT_COPY_UP, 0),
+    "notmpcopyup": (0, MOUNT_COPY_UP),
+    "copy-symlink": (MOUNT_COPY_SYMLINK, 0),
+}
 
-# Of no effect here: what is the default anyway, how much the kernel logs, what mount(8) reads for /etc/fstab.
-# Engines put "" into lists that they build.
-WITHOUT_EFFECT = {"", "defaults", "silent", "loud", "notmpcopyup", "auto", "noauto", "nofail", "nouser", "_netdev"}
+# Of no effect: the defaults, and how much the kernel logs. Engines put "" into lists that they build.
+NOTHING = {"", "defaults"}
+LOGGING = {"silent", "loud"}
+# What mount(8) reads in /etc/fstab, beside all that begins with "x-" or "X-"
+FSTAB = {"auto", "noauto", "nofail", "nouser", "_netdev"}
 
 # MOUNT_ATTR_… as mount(2) has it
 LEGACY = (
@@ -121,14 +131,17 @@ class Options:
 
     set, clear                        MOUNT_ATTR_… of the mount
     recursive_set, recursive_clear    the same for it and all mounts below it
+    given                             a word of mount(2)'s flags is there: they are what is asked for, as a whole
     superblock                        MS_… of the filesystem
-    propagation                       MS_SHARED … | MS_REC, 0 where none is asked for
+    propagations                      MS_SHARED … | MS_REC, one after the other
     flags                             MOUNT_… of the operation
     bind, recursive, remount          what kind of mount it is
-    writable                          "rw" is asked for: cgroups of v1 are read-only without
     idmap                             JSON pointer of the word idmap or ridmap, "" where neither is there
     idmap_below                       it is ridmap: the mounts below are mapped too
+    idmap_text                        the mappings that stand behind it, "" for none
     data                              words for the filesystem itself
+    fstab                             words for /etc/fstab
+    words                             all of them
     """
 
     __slots__ = (
@@ -136,33 +149,43 @@ class Options:
         "clear",
         "data",
         "flags",
+        "fstab",
+        "given",
         "idmap",
         "idmap_below",
-        "propagation",
+        "idmap_text",
+        "propagations",
         "recursive",
         "recursive_clear",
         "recursive_set",
         "remount",
         "set",
         "superblock",
-        "writable",
+        "words",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, words: Sequence[str] = ()) -> None:
+        self.words = words
         self.set = self.clear = 0
         self.recursive_set = self.recursive_clear = 0
         self.superblock = 0
-        self.propagation = 0
+        self.propagations: list[int] = []
         self.flags = 0
-        self.bind = self.recursive = self.remount = self.writable = False
-        self.idmap = ""
+        self.given = self.bind = self.recursive = self.remount = False
+        self.idmap = self.idmap_text = ""
         self.idmap_below = False
         self.data: list[str] = []
+        self.fstab: list[str] = []
 
     @property
     def attributes(self) -> tuple[int, int, int, int]:
         """As mount_bind takes them."""
         return (self.set, self.clear, self.recursive_set, self.recursive_clear)
+
+    @property
+    def propagation(self) -> int:
+        """The first change of propagation, 0 for none."""
+        return self.propagations[0] if self.propagations else 0
 
     @property
     def single(self) -> int:
@@ -179,15 +202,21 @@ class Options:
 
 
 def parse(mount: dict[str, Any], pointer: str) -> Options:
-    """The options of one mount, the later word over the earlier."""
-    found = Options()
-    for index, word in enumerate(mount.get("options") or ()):
-        if word in ("idmap", "ridmap"):
-            found.idmap, found.idmap_below = f"{pointer}/options/{index}", word == "ridmap"
+    """The options of one mount. What contradicts itself: the later word wins, and one with "r" over one without."""
+    found = Options(mount.get("options") or ())
+    for index, word in enumerate(found.words):
+        if word.partition("=")[0] in {"idmap", "ridmap"}:
+            found.idmap = f"{pointer}/options/{index}"
+            found.idmap_text = word.partition("=")[2] or found.idmap_text
+            found.idmap_below |= word[0] == "r"
         else:
             _apply(found, word)
     found.set, found.clear = _whole_atime(found.set, found.clear)
     found.recursive_set, found.recursive_clear = _whole_atime(found.recursive_set, found.recursive_clear)
+    # What is read-only, nosuid … with all below it, stays that at the top; the time of access is as it is below.
+    found.clear &= ~found.recursive_set
+    if found.recursive_clear & MOUNT_ATTR__ATIME:
+        found.set, found.clear = found.set & ~MOUNT_ATTR__ATIME, found.clear & ~MOUNT_ATTR__ATIME
     return found
 
 
@@ -195,24 +224,38 @@ def _apply(found: Options, word: str) -> None:
     if word in ATTRIBUTES:
         add, remove = ATTRIBUTES[word]
         found.set, found.clear = found.set & ~remove | add, found.clear & ~add | remove
-        found.writable = word == "rw" or (found.writable and word != "ro")
+        found.given = True
     elif word in PROPAGATION:
-        found.propagation = PROPAGATION[word]
-    elif word in ("bind", "rbind"):
-        found.bind, found.recursive = True, word == "rbind"
+        _propagate(found.propagations, PROPAGATION[word])
+    elif word in {"bind", "rbind"}:
+        found.bind, found.recursive = True, found.recursive or word == "rbind"
     elif word in SUPERBLOCK:
         add, remove = SUPERBLOCK[word]
         found.superblock = found.superblock & ~remove | add
+        found.given = True
     elif word[:1] == "r" and word[1:] in ATTRIBUTES:
         add, remove = ATTRIBUTES[word[1:]]
         found.recursive_set = found.recursive_set & ~remove | add
         found.recursive_clear = found.recursive_clear & ~add | remove
     elif word in FLAGS:
-        found.flags |= FLAGS[word]
+        add, remove = FLAGS[word]
+        found.flags = found.flags & ~remove | add
     elif word == "remount":
         found.remount = True
-    elif word not in WITHOUT_EFFECT and word[:2] != "x-":
+    elif word in LOGGING:
+        found.given = True
+    elif word in FSTAB or word[:2] in {"x-", "X-"}:
+        found.fstab.append(word)
+    elif word not in NOTHING:
         found.data += _words(word)
+
+
+def _propagate(listed: list[int], flags: int) -> None:
+    """One change after the other; the same one again only adds the mounts below."""
+    if listed and (listed[-1] ^ flags) & ~MS_REC == 0:
+        listed[-1] |= flags
+    else:
+        listed.append(flags)
 
 
 def _words(text: str) -> list[str]:
@@ -221,5 +264,7 @@ def _words(text: str) -> list[str]:
 
 
 def _whole_atime(add: int, remove: int) -> tuple[int, int]:
-    """mount_setattr(2): the access-time bits are one field, cleared as a whole when it is set."""
+    """mount_setattr(2): the access-time bits are one field with one value, cleared as a whole when it is set."""
+    if add & MOUNT_ATTR_STRICTATIME:
+        add &= ~MOUNT_ATTR_NOATIME
     return (add, remove | MOUNT_ATTR__ATIME) if (add | remove) & MOUNT_ATTR__ATIME else (add, remove)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import posix
 
+from ocirt import notes
 from ocirt.errors import PlanError, SystemCallError, UnsupportedError, failed
 from ocirt.linux import calls
 from ocirt.linux._kernel import lib
@@ -161,6 +162,9 @@ class Init:
                 if born:
                     born(self.pid)
                 continue
+            if message.type == lib.MSG_LOCKED:
+                self.tell_locked(message.value, message.error)
+                continue
             point = message.value
             if message.type != lib.MSG_SYNC or point <= self.reached:
                 heard = f"message {message.type}, point {point} after {self.reached}"
@@ -177,6 +181,14 @@ class Init:
         self.pid = pid
         posix.waitpid(self.first, 0)
         self.first = 0
+
+    def tell_locked(self, index: int, attributes: int) -> None:
+        """Say which flags a bind mount has kept from its source, though they were not asked for."""
+        if notes.steps:
+            from ocirt.plan import names, show
+
+            words = ", ".join(names.attributes(attributes))
+            notes.step(f"step {index + 1}: {show.describe(self.ops[index])}: {words} of the source stays, it is locked")
 
     def executed(self) -> None:
         """Wait until the process, which may be made after the last point, has been executed.

@@ -37,6 +37,13 @@ def test_files_belong_to_the_mapped_ids(inside: Inside, source: Path, options: l
     assert inside(*STAT, mounts=mounts).split() == ["1000:7", "1003:11", "1000:7"]
 
 
+def test_an_option_may_have_the_mappings_as_crun_writes_them(inside: Inside, source: Path) -> None:
+    absolute = bind(source, "bind", "idmap=uids=0-1000-3#3-1003-1;gids=0-7-100")
+    assert inside(*STAT, mounts=absolute).split() == ["1000:7", "1003:11", "1000:7"]
+    relative = bind(source, "bind", "idmap=uids=@0-20-10;gids=@0-0-10")
+    assert inside(*STAT, mounts=relative, linux=user_namespace()).split() == ["20:0", "23:4", "20:0"]
+
+
 def test_what_is_made_inside_belongs_to_the_unmapped_ids_on_the_host(inside: Inside, source: Path) -> None:
     mounts = bind(source, "rbind", uidMappings=ZERO_TO_1000, gidMappings=SEVEN)
     user = {"user": {"uid": 1005, "gid": 10}}

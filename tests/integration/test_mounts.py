@@ -124,6 +124,44 @@ def test_what_the_source_forbids_an_option_allows_again(
     assert (word in below.options) is (option in CLEARED)
 
 
+# options → what of ro, nosuid, nodev and noexec, all of which the source has, is left
+REPLACED = {
+    "rprivate": "ro nosuid nodev noexec",
+    "rnosymfollow": "ro nosuid nodev noexec",
+    "nosuid": "nosuid",
+    "rw nosuid": "nosuid",
+    "nodev noexec rprivate": "nodev noexec",
+    "relatime": "",
+    "silent": "",
+    "sync": "",
+    "exec nosuid rro": "ro nosuid nodev",
+    "ro": "ro nosuid nodev noexec",
+    "ro exec": "ro nosuid nodev",
+}
+
+
+@pytest.mark.parametrize(("words", "left"), REPLACED.items())
+def test_a_flag_that_is_given_replaces_those_of_the_source(
+    runtime: Runtime, make_bundle: MakeBundle, tree: Path, words: str, left: str
+) -> None:
+    flags = {"ro", "nosuid", "nodev", "noexec"}
+    for target in (tree, tree / "sub"):
+        subprocess.run(["mount", "-o", f"remount,bind,{','.join(flags)}", target], check=True)
+    top, below = bound(runtime, make_bundle, bind(tree, "rbind", *words.split()))
+    assert top.options & flags == set(left.split())
+    assert below.options & flags == flags
+
+
+@pytest.mark.parametrize("words", [["rbind", "rprivate", "ro", "bind"], ["bind", "ro", "rbind"]])
+def test_rbind_is_recursive_wherever_bind_stands(
+    runtime: Runtime, make_bundle: MakeBundle, tree: Path, words: list[str]
+) -> None:
+    """As CRI-O writes it for volumes."""
+    top, below = bound(runtime, make_bundle, bind(tree, *words))
+    assert "ro" in top.options
+    assert below.fstype == "tmpfs"
+
+
 @pytest.fixture
 def tree(scratch: Path, runtime: Runtime) -> Iterator[Path]:
     """A tmpfs with another below it at "sub"."""
@@ -157,6 +195,10 @@ PROPAGATION = {
     "rprivate": set(),
     "unbindable": {"unbindable"},
     "runbindable": {"unbindable"},
+    "rprivate private": set(),
+    "rslave shared": {"shared", "master"},
+    "rshared rslave": {"master"},
+    "shared private": set(),
 }
 
 
@@ -167,7 +209,7 @@ def test_a_bind_mount_has_the_propagation_of_its_option(
     volume = runtime.scratch / "volume"
     volume.mkdir()
     host_view.run("mount", "-t", "tmpfs", "volume", str(volume))
-    bundle = make_bundle(args=["sleep", "600"], mounts=base_mounts(bind(volume, "rbind", option)))
+    bundle = make_bundle(args=["sleep", "600"], mounts=base_mounts(bind(volume, "rbind", *option.split())))
     container = runtime.start(bundle)
     mount = next(mount for mount in container.mounts() if mount.target == "/mnt")
     assert mount.propagation == expected

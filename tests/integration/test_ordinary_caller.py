@@ -320,3 +320,27 @@ def test_the_state_is_where_the_users_runtime_directory_is(
     ocirt("delete", "--force", name)
     os.waitpid(pid, 0)
     assert not (own / "ocirt" / name).exists()
+
+
+@pytest.mark.parametrize("words", [["rw", "rprivate", "nosuid", "nodev", "rbind"], ["rbind", "noatime", "exec"]])
+def test_flags_that_the_host_has_locked_stay_on_a_volume(
+    runtime: Runtime, scratch: Path, rootless_bundle: Callable[..., Bundle], words: list[str]
+) -> None:
+    """A read-only mount of the host, as /usr of Silverblue is, can be bound whatever is asked for; --debug tells."""
+    source = scratch / "volume"
+    source.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "ro,noexec,mode=755", "volume", source], check=True)
+    try:
+        as_caller(runtime, scratch)
+        mount = {"destination": "/mnt", "type": "bind", "source": str(source), "options": words}
+        bundle = rootless_bundle(ALONE, args=["grep", " /mnt ", "/proc/mounts"], mounts=[PROC, DEV, PTS, mount])
+        found = runtime.run_container(bundle, check=True).stdout.split()[3].split(",")
+        assert {"ro", "noexec"} <= set(found)
+        assert ({"nosuid", "nodev"} <= set(found)) is ("nosuid" in words)
+        name = runtime.new_id()
+        told = runtime.run("--debug", "run", "--bundle", str(bundle.path), name, check=True).stderr
+        (line,) = [line for line in told.splitlines() if "locked" in line]
+        assert "/mnt" in line
+        assert "ro, noexec of the source stays, it is locked" in line
+    finally:
+        subprocess.run(["umount", source], check=True)

@@ -69,12 +69,13 @@ static int run(struct init *init, uint32_t *ret_index)
 			skip--;
 			continue;
 		}
+		init->index = init->before + i;
 		r = operation_functions[op.head.code](init, op.args);
 		if (r >= 0) {
 			skip = op.head.skip;
 			continue;
 		}
-		*ret_index = init->before + i;
+		*ret_index = init->index;
 		if (-r != op.head.ignore[0] && -r != op.head.ignore[1])
 			return r;
 		forget_failure(init);

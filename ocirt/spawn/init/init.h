@@ -20,6 +20,7 @@ struct init {
 	int slots[SLOT_COUNT]; /* fds, or -1 */
 	struct plan plan;
 	uint32_t before;       /* operations of the plans before this one */
+	uint32_t index;        /* of the operation under way */
 	bool more;             /* another plan is to come */
 	bool children_unseen;  /* SIGCHLD has SA_NOCLDWAIT (op_notify.c), which whoever waits for a child has to undo */
 	bool unprivileged;     /* the caller is not root: /proc/self belongs to it only while dumpable */
@@ -60,6 +61,7 @@ void say_string(struct init *init, const char *text);
 void forget_failure(struct init *init);
 void report_failure(struct init *init, uint32_t index, int error);
 int send_message(const struct init *init, uint32_t type, uint32_t value);
+int send_locked(const struct init *init, uint64_t attributes);
 int receive_go(struct init *init, uint32_t point);
 int send_with_fd(int socket, int fd, const char *bytes, size_t length);
 int slot_fd(const struct init *init, uint64_t slot); /* -EBADF when it is empty */
@@ -109,6 +111,9 @@ bool is_filesystem(int fd, long magic);
 
 int attach(struct init *init, int tree, int target);
 int set_attributes(struct init *init, int tree, uint64_t set, uint64_t clear, bool recursive);
+
+/* The same for one mount, but what a more privileged mount namespace has locked stays; the runtime is told. */
+int set_unlocked(struct init *init, int tree, uint64_t set, uint64_t clear);
 int set_propagation(struct init *init, int tree, uint64_t propagation);
 int make_filesystem(struct init *init, const char *fstype, const char *source, char *const *options, uint64_t attributes);
 int clone_tree(int fd, const char *path, unsigned int flags);

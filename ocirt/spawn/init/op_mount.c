@@ -270,7 +270,7 @@ int op_mount_bind(struct init *init, const uint64_t *args)
 	/* Attributes go on while the tree is detached: there is no moment in which it can be written to. */
 	r = set_attributes(init, tree, args[5], args[6], true);
 	if (r >= 0)
-		r = set_attributes(init, tree, args[3], args[4], false);
+		r = set_unlocked(init, tree, args[3], args[4]);
 	if (r < 0)
 		return r;
 	target = open_target(init, path, S_ISDIR(source.stx_mode) ? S_IFDIR : S_IFREG, flags, NULL);

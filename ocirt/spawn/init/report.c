@@ -41,15 +41,25 @@ static int send_bytes(const struct init *init, const struct message *message, si
 	return r < 0 ? r : 0;
 }
 
-int send_message(const struct init *init, uint32_t type, uint32_t value)
+static int send_head(const struct init *init, uint32_t type, uint32_t value, uint32_t error)
 {
 	struct message message;
 
 	message.type = type;
 	message.value = value;
-	message.error = 0;
+	message.error = error;
 	message.detail = 0;
 	return send_bytes(init, &message, MESSAGE_HEAD);
+}
+
+int send_message(const struct init *init, uint32_t type, uint32_t value)
+{
+	return send_head(init, type, value, 0);
+}
+
+int send_locked(const struct init *init, uint64_t attributes)
+{
+	return send_head(init, MSG_LOCKED, init->index, (uint32_t)attributes);
 }
 
 void report_failure(struct init *init, uint32_t index, int error)

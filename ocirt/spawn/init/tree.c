@@ -1,6 +1,9 @@
 /* Detached mounts: made, changed and attached by their fds. The words of their errors come from the kernel. */
 #include <linux/mount.h>
+#include <sys/vfs.h>
 #include "init.h"
+
+#define LOCKABLE (MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC) /* as ST_… of statfs(2) too */
 
 _Static_assert(ATTACH_FROM_TO == (MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH), "ATTACH_FROM_TO");
 
@@ -24,6 +27,26 @@ int set_attributes(struct init *init, int tree, uint64_t set, uint64_t clear, bo
 	if (!set && !clear)
 		return 0;
 	return fail(init, sys(SYS_mount_setattr, tree, "", flags, &attributes, sizeof(attributes)), DETAIL_ATTRIBUTE);
+}
+
+/* mount_namespaces(7): neither the four flags may be cleared nor the time of access be changed. */
+int set_unlocked(struct init *init, int tree, uint64_t set, uint64_t clear)
+{
+	int r = set_attributes(init, tree, set, clear, false);
+	uint64_t locked = 0;
+	struct statfs s;
+
+	if (r != -EPERM)
+		return r;
+	if (sys(SYS_fstatfs, tree, &s) == 0)
+		locked = clear & LOCKABLE & (uint64_t)s.f_flags;
+	for (int i = 0; r == -EPERM && i < 2; i++) {
+		forget_failure(init);
+		r = set_attributes(init, tree, set, clear & ~locked, false);
+		set &= ~(uint64_t)MOUNT_ATTR__ATIME;
+		clear &= ~(uint64_t)MOUNT_ATTR__ATIME;
+	}
+	return r < 0 || !locked ? r : send_locked(init, locked);
 }
 
 int set_propagation(struct init *init, int tree, uint64_t propagation)

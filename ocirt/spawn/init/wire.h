@@ -63,15 +63,15 @@ enum {
 	PROC_HOST,      /* what is on /proc, before anything of the container's can be there */
 };
 
-enum { MSG_GO = 1, MSG_PID, MSG_SYNC, MSG_ERROR };
+enum { MSG_GO = 1, MSG_PID, MSG_SYNC, MSG_ERROR, MSG_LOCKED };
 
 #define MSG_TEXT_MAX 1024
 #define MSG_FDS_MAX 200
 
 struct message {
 	uint32_t type;
-	uint32_t value;  /* GO, SYNC: the point; PID: the pid; ERROR: the operation's index, or NO_OP */
-	uint32_t error;  /* ERROR: errno */
+	uint32_t value;  /* GO, SYNC: the point; PID: the pid; ERROR, LOCKED: the operation's index, or NO_OP */
+	uint32_t error;  /* ERROR: errno; LOCKED: MOUNT_ATTR_… that the mount keeps from its source */
 	uint32_t detail; /* ERROR: DETAIL_…; GO: number of fds, their slots follow as u32 in text */
 	char text[MSG_TEXT_MAX]; /* ERROR: what else there is to say; sent only as far as used */
 };

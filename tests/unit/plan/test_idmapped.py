@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ocirt.errors import UnsupportedError
+from ocirt.errors import ConfigError, UnsupportedError
 from ocirt.plan.compile import Plan
 from tests.unit.plan.support import compiled, config, named
 
@@ -48,6 +48,44 @@ def test_the_mounts_own_mappings_come_before_the_user_namespaces() -> None:
 def test_the_option_alone_takes_the_mappings_of_the_user_namespace() -> None:
     mapping = plan(USERS, options=["bind", "idmap"]).idmaps.values()
     assert list(mapping) == [([(0, 100000, 65536)], [(0, 200000, 65536)], "", False)]
+
+
+def test_the_option_may_have_the_mappings_as_crun_writes_them() -> None:
+    options = ["rbind", "ridmap=uids=0-1000-1#5-7-2;gids=#0-9-3"]
+    assert tree(plan(options=options)) == ([(0, 1000, 1), (5, 7, 2)], [(0, 9, 3)], "", True)
+    relative = plan(USERS, options=["bind", "idmap=uids=@5-3-10;gids=7-7-1#@1-65535-1"]).idmaps.values()
+    assert list(relative) == [([(5, 100003, 10)], [(7, 7, 1), (1, 265535, 1)], "", False)]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("uids=0-1-1", "gids= is missing"),
+        ("gids=0-1-1", "uids= is missing"),
+        ("uids=0-1-1;gids=0-1-1;uids=0-1-1", "not one uids"),
+        ("uids=0-1-1;gids=0-1-1;", "not one uids"),
+        ("users=0-1-1", "not one uids"),
+        ("uids=0-1;gids=0-1-1", "not three numbers"),
+        ("uids=0-1-1-1;gids=0-1-1", "not three numbers"),
+        ("uids=0--1-1;gids=0-1-1", "not three numbers"),
+        ("uids=0-0x1-1;gids=0-1-1", "not three numbers"),
+        ("uids=0-\u0661-1;gids=0-1-1", "not three numbers"),
+        ("uids=" + "9" * 5000 + "-1-1;gids=0-1-1", "not three numbers"),
+        ("uids=;gids=0-1-1", "not three numbers"),
+        ("uids=0-4294967295-1;gids=0-1-1", "below 4294967295"),
+        ("uids=0-1-0;gids=0-1-1", "there must be one"),
+        ("uids=@0-65535-2;gids=0-1-1", "no mapping of the user namespace"),
+    ],
+)
+def test_mappings_that_make_no_sense_are_refused_by_their_option(text: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words) as caught:
+        plan(USERS, options=["bind", f"idmap={text}"])
+    assert caught.value.pointer == "/mounts/0/options/1"
+
+
+def test_mappings_are_given_once() -> None:
+    with pytest.raises(ConfigError, match="too"):
+        plan(options=["bind", "idmap=uids=0-1-1;gids=0-1-1"], **MAPPINGS)
 
 
 def test_the_option_alone_takes_a_joined_user_namespace() -> None:

@@ -78,6 +78,11 @@ def test_nothing_else_may_be_mounted_inside_proc() -> None:
         ({"type": "bind", "source": "/s", "options": ["ro", "nosiud"]}, "/mounts/0/options/1", "nosiud"),
         ({"options": ["remount", "size=1"]}, "/mounts/0/options/1", "size=1"),
         ({"type": "overlay", "options": ["lowerdir=" + "/x" * 3000]}, "/mounts/0/options", "4095"),
+        ({"type": "bind", "source": "/s", "options": ["ro", "tmpcopyup"]}, "/mounts/0/options/1", "takes a tmpfs"),
+        ({"type": "proc", "options": ["tmpcopyup"]}, "/mounts/0/options/0", "takes a tmpfs"),
+        ({"options": ["remount", "tmpcopyup"]}, "/mounts/0/options/1", "takes a tmpfs"),
+        ({"type": "tmpfs", "options": ["ro", "copy-symlink"]}, "/mounts/0/options/1", "takes a bind mount"),
+        ({"type": "bind", "source": "/s", "options": ["src-nofollow"]}, "/mounts/0/options/0", "src-nofollow"),
     ],
 )
 def test_what_cannot_be_mounted_is_refused_by_its_field(mount: dict[str, Any], pointer: str, words: str) -> None:
@@ -96,6 +101,50 @@ def test_a_filesystem_option_of_a_bind_mount_is_passed_over_and_the_log_says_so(
     found = plan({"destination": "/x", "type": "bind", "source": "/s", "options": ["mode=755", "ro"]})
     assert named(found, "mount_bind")[0][3] == k.MOUNT_ATTR_RDONLY
     assert found.warnings == ['/mounts/0/options: "mode=755" is ignored, /x is a bind mount']
+
+
+@pytest.mark.parametrize(
+    ("mount", "said"),
+    [
+        ({"type": "bind", "source": "/s", "options": ["sync", "lazytime"]}, ["sync", "lazytime"]),
+        ({"options": ["remount", "ro", "dirsync"]}, ["dirsync"]),
+        ({"type": "tmpfs", "options": ["x-mount.mkdir", "nofail", "noauto"]}, ["x-mount.mkdir", "nofail", "noauto"]),
+        ({"type": "tmpfs", "options": ["", "defaults", "silent", "loud", "async", "notmpcopyup"]}, []),
+    ],
+)
+def test_a_word_that_means_nothing_here_is_ignored_aloud(mount: dict[str, Any], said: list[str]) -> None:
+    found = plan({"destination": "/x", **mount})
+    assert [warning.split('"')[1] for warning in found.warnings] == said
+    assert all(warning.startswith("/mounts/0/options: ") for warning in found.warnings)
+
+
+@pytest.mark.parametrize(
+    ("words", "set_", "clear"),
+    [
+        (["bind"], "", ""),
+        (["rbind", "rprivate", "rro", ""], "", ""),
+        (["bind", "nosuid"], "nosuid", "ro nodev noexec"),
+        (["bind", "rw", "nosuid"], "nosuid", "ro nodev noexec"),
+        (["bind", "rw"], "", "ro nosuid nodev noexec"),
+        (["bind", "suid"], "", "ro nosuid nodev noexec"),
+        (["bind", "async"], "", "ro nosuid nodev noexec"),
+        (["bind", "ro"], "ro", ""),
+        (["bind", "ro", "exec"], "ro", "noexec"),
+        (["bind", "nosuid", "rro", "dev"], "nosuid", "nodev"),
+        (["bind", "nosuid", "rnoexec"], "nosuid", "ro nodev"),
+    ],
+)
+def test_a_flag_that_is_given_replaces_those_of_the_source(words: list[str], set_: str, clear: str) -> None:
+    bits = {"ro": 1, "nosuid": 2, "nodev": 4, "noexec": 8}
+    found = named(plan({"destination": "/x", "source": "/s", "options": ["bind", *words]}), "mount_bind")[0]
+    assert found[3:5] == tuple(sum(bits[word] for word in text.split()) for text in (set_, clear))
+
+
+def test_a_second_change_of_propagation_is_made_after_the_first() -> None:
+    bind = {"destination": "/x", "source": "/s", "options": ["rbind", "rslave", "shared"]}
+    found = plan(bind, {"destination": "/x/y", "type": "tmpfs", "options": ["private", "unbindable"]})
+    assert named(found, "mount_bind")[0][7] == k.MS_SLAVE | k.MS_REC
+    assert named(found, "mount_attr") == [("/x", 0, 0, k.MS_SHARED, 0), ("/x/y", 0, 0, k.MS_UNBINDABLE, 0)]
 
 
 def test_a_value_of_more_than_255_bytes_goes_by_mount_2_and_a_shorter_one_does_not() -> None:
@@ -165,12 +214,26 @@ CGROUP = {"destination": "/sys/fs/cgroup", "type": "cgroup"}
 V1 = [["cpu,cpuacct", "/sys/fs/cgroup/cpu,cpuacct", 1], ["pids", "/sys/fs/cgroup/pids", 1]]
 
 
-@pytest.mark.parametrize(("words", "writable"), [([], False), (["ro"], False), (["rw"], True), (["rw", "ro"], False)])
-def test_a_v1_cgroup_mount_is_writable_only_where_that_is_said(words: list[str], writable: bool) -> None:
+@pytest.mark.parametrize(("words", "writable"), [([], True), (["ro"], False), (["rw"], True), (["rw", "ro"], False)])
+def test_a_v1_cgroup_mount_is_writable_unless_ro_is_said(words: list[str], writable: bool) -> None:
     found = plan({**CGROUP, "options": words}, hierarchies=V1)
     read_only = [bool(op[3] & k.MOUNT_ATTR_RDONLY) for op in named(found, "mount_bind")[:2]]
     assert read_only == [not writable] * 2
     assert bool(named(found, "mount_attr")) is not writable
+
+
+def test_the_v2_hierarchy_of_a_hybrid_host_is_mounted_by_its_own_type_alone() -> None:
+    hybrid = [*V1, ["", "/sys/fs/cgroup/unified", 2]]
+    assert not [op for op in named(plan(CGROUP, hierarchies=hybrid), "mount_bind") if "unified" in op[1]]
+    found = plan({**CGROUP, "type": "cgroup2"}, hierarchies=hybrid)
+    assert [op[0] for op in named(found, "mount_bind") if "unified" in op[1]] == ["/sys/fs/cgroup"]
+
+
+def test_an_option_for_one_hierarchy_is_ignored_aloud_where_there_are_several() -> None:
+    found = plan({**CGROUP, "options": ["nsdelegate"]}, hierarchies=V1)
+    assert found.warnings == [
+        '/mounts/0/options: "nsdelegate" is ignored, /sys/fs/cgroup shows several hierarchies of v1'
+    ]
 
 
 def test_controllers_that_are_mounted_together_have_a_link_each() -> None:
@@ -199,7 +262,8 @@ def test_without_a_cgroup_mount_the_namespace_is_made_before_the_hooks() -> None
 def test_without_cgroups_a_cgroup_mount_is_empty_read_only_and_warned_of() -> None:
     found = plan(CGROUP, hierarchies=[])
     mount = named(found, "mount_fs")[0]
-    assert (mount[1], mount[4]) == ("tmpfs", k.MOUNT_ATTR_RDONLY)
+    assert (mount[1], mount[4]) == ("tmpfs", 0)
+    assert named(found, "mount_attr") == [("/sys/fs/cgroup", k.MOUNT_ATTR_RDONLY, 0, 0, 0)]
     assert found.warnings
     assert found.warnings[0].startswith("/mounts/0")
 

@@ -42,7 +42,11 @@ def test_no_option_of_the_specification_is_passed_to_a_filesystem(word: str) -> 
         (["noatime"], k.MOUNT_ATTR_NOATIME, ATIME),
         (["strictatime"], k.MOUNT_ATTR_STRICTATIME, ATIME),
         (["noatime", "strictatime"], k.MOUNT_ATTR_STRICTATIME, ATIME),
-        (["strictatime", "relatime"], 0, ATIME),
+        (["relatime"], 0, ATIME),
+        (["relatime", "strictatime"], k.MOUNT_ATTR_STRICTATIME, ATIME),
+        (["strictatime", "relatime"], k.MOUNT_ATTR_STRICTATIME, ATIME),
+        (["strictatime", "noatime"], k.MOUNT_ATTR_STRICTATIME, ATIME),
+        (["noatime", "relatime"], k.MOUNT_ATTR_NOATIME, ATIME),
         (["noatime", "atime"], 0, ATIME),
         (["strictatime", "nostrictatime"], 0, ATIME),
         (["noatime", "norelatime"], k.MOUNT_ATTR_NOATIME, ATIME),
@@ -53,7 +57,7 @@ def test_no_option_of_the_specification_is_passed_to_a_filesystem(word: str) -> 
         (["", "defaults", "loud", "silent", "x-systemd.automount", "_netdev"], 0, 0),
     ],
 )
-def test_the_later_word_wins_and_the_atime_field_is_cleared_whole(words: list[str], set_: int, clear: int) -> None:
+def test_what_a_word_sets_and_clears(words: list[str], set_: int, clear: int) -> None:
     found = parsed(*words)
     assert (found.set, found.clear) == (set_, clear)
     assert (found.recursive_set, found.recursive_clear) == (0, 0)
@@ -67,12 +71,40 @@ def test_propagation_is_taken_from_any_position_with_and_without_recursion(word:
     flag = options.PROPAGATION[word]
     assert parsed("ro", word, "nosuid").propagation == flag
     assert parsed("r" + word, "size=1").propagation == flag | k.MS_REC
-    assert parsed("private", word).propagation == flag
+    assert parsed("r" + word, word).propagations == parsed(word, "r" + word).propagations == [flag | k.MS_REC]
+
+
+def test_changes_of_propagation_are_made_one_after_the_other() -> None:
+    assert parsed("rslave", "slave", "shared").propagations == [k.MS_SLAVE | k.MS_REC, k.MS_SHARED]
+    assert parsed("private", "rshared", "private").propagations == [k.MS_PRIVATE, k.MS_SHARED | k.MS_REC, k.MS_PRIVATE]
 
 
 def test_bind_and_rbind_differ_in_depth() -> None:
     assert (parsed("bind").bind, parsed("bind").recursive) == (True, False)
     assert (parsed("rbind").bind, parsed("rbind").recursive) == (True, True)
+
+
+@pytest.mark.parametrize("words", [["rbind", "rprivate", "ro", "bind"], ["bind", "rbind"]])
+def test_a_recursive_bind_stays_one_whatever_is_added(words: list[str]) -> None:
+    assert parsed(*words).recursive
+
+
+def test_what_holds_for_all_below_holds_at_the_top_too() -> None:
+    found = parsed("rro", "rw", "rnosuid", "suid")
+    assert (found.recursive_set, found.clear & found.recursive_set) == (k.MOUNT_ATTR_RDONLY | k.MOUNT_ATTR_NOSUID, 0)
+    found = parsed("ro", "rrw")
+    assert (found.set, found.recursive_clear) == (k.MOUNT_ATTR_RDONLY, k.MOUNT_ATTR_RDONLY)
+    assert parsed("noatime", "rstrictatime").attributes == (0, 0, k.MOUNT_ATTR_STRICTATIME, ATIME)
+
+
+def test_a_flag_of_mount_2_is_known_to_be_given_a_recursive_one_is_none() -> None:
+    for word in (*options.ATTRIBUTES, *options.SUPERBLOCK, "silent", "loud"):
+        assert parsed(word).given, word
+    assert not parsed("bind", "rprivate", "rro", "idmap", "defaults", "", "tmpcopyup", "size=1", "x-y", "nofail").given
+
+
+def test_a_copy_up_can_be_taken_back() -> None:
+    assert (parsed("tmpcopyup").flags, parsed("tmpcopyup", "notmpcopyup").flags) == (k.MOUNT_COPY_UP, 0)
 
 
 def test_unknown_words_go_to_the_filesystem_one_by_one() -> None:
@@ -106,6 +138,9 @@ def test_the_word_for_an_idmapped_mount_is_remembered_with_its_place() -> None:
     assert (found.idmap, found.idmap_below, found.data) == ("/mounts/3/options/1", False, [])
     found = options.parse({"destination": "/x", "options": ["ridmap"]}, "/mounts/3")
     assert (found.idmap, found.idmap_below) == ("/mounts/3/options/0", True)
+    found = parsed("ridmap", "idmap=uids=0-1-1;gids=0-1-1", "idmap")
+    assert (found.idmap, found.idmap_below, found.idmap_text) == ("/mounts/0/options/2", True, "uids=0-1-1;gids=0-1-1")
+    assert parsed("idmapped", "idmap-x=1").data == ["idmapped", "idmap-x=1"]
 
 
 def test_the_flags_of_mount_2_follow_from_the_options() -> None:
