@@ -43,7 +43,11 @@ def restrict_devices(paths: Sequence[str], hs: Sequence[Hierarchy], listed: Sequ
         # EPERM of v1 comes from a write, for a device that the cgroup above may not use: others may be written by then.
         nobodys = not asked(listed) and (version == 2 or error.errno != EPERM)
         if error.errno not in {ENOENT, *tree.DENIED} or not (nobodys or unprivileged()):
-            raise
+            from ocirt.cgroup import refusals
+
+            if posix.access(path, posix.F_OK) or not refusals.read_only(path):
+                raise
+            raise UnsupportedError(refusals.missing(path), devices.POINTER) from None
 
 
 def home(paths: Sequence[str], hs: Sequence[Hierarchy]) -> tuple[str, int]:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _BANDWIDTH = "a period is from 1000 to 1000000, a quota at least 1000 and no larger share than the cgroup above has"
 _CPUSET = "they must exist, and the cgroup above must have them"
 
+ST_RDONLY = 1  # statvfs(3)
+
 # What a value must be, for files that say no without a word
 RULES = {
     "cpu.cfs_quota_us": _BANDWIDTH,
@@ -42,8 +44,7 @@ def explain(directory: str, write: Write, error: OSError, name: Callable[[str], 
     denied = error.errno in tree.DENIED
     if error.errno == ENOENT or denied:
         if not posix.access(directory, posix.F_OK):
-            reason = f'needs the cgroup "{directory}", which is not there: limits need root or delegation'
-            return UnsupportedError(f"{name(pointer)}: {reason}")
+            return UnsupportedError(f"{name(pointer)}: {missing(directory)}")
         if version == 2 and controller != "cgroup" and controller not in _available(directory):
             reason = f'needs the cgroup controller "{controller}", which "{directory}" does not have'
             reason += f": {v2.why_lacking(directory, controller)}"
@@ -86,6 +87,22 @@ def _own(pid: int) -> str:
         if line.startswith("0::") and not line.startswith("0::/.."):
             return line[3:].rstrip("/")
     return ""
+
+
+def missing(directory: str) -> str:
+    """Why there is no cgroup to set a limit in."""
+    why = "limits need root or delegation"
+    if read_only(directory):
+        why = "the hierarchy is mounted read-only here, as in a container: mount it writable, or use"
+        why += " --cgroup-manager disabled"
+    return f'needs the cgroup "{directory}", which is not there: {why}'
+
+
+def read_only(directory: str) -> bool:
+    """Whether nothing can be made in what there is of `directory`, for its mount is read-only."""
+    while directory and not posix.access(directory, posix.F_OK):
+        directory = tree.parent(directory)
+    return bool(posix.statvfs(directory or "/").f_flag & ST_RDONLY)
 
 
 def _available(directory: str) -> list[str]:

@@ -185,7 +185,9 @@ def mounts(doc: Doc, found: list[Found]) -> None:
             continue
         target = normal(destination)
         if target.startswith("/proc/") and target not in PROC_MOUNTS:
-            found.append((pointer, f"found {quoted(destination)}, but no mount is allowed inside /proc", ()))
+            allowed = ", ".join(sorted(PROC_MOUNTS))
+            text = f"found {quoted(destination)}, but no mount is allowed inside /proc, other than on {allowed}"
+            found.append((pointer, text, ()))
         elif target == "/proc" and mount.get("type") != "proc" and not binds(mount):
             kind = quoted(mount.get("type", ""))
             found.append((pointer, f"mounts type {kind} on /proc, where only proc or a bind mount is allowed", ()))

@@ -187,9 +187,9 @@ def chdir(arguments: tuple[Any, ...], errno: int, detail: str, _: str) -> str:
     return f'chdir to cwd ("{arguments[0]}") set in config.json failed: {why}'
 
 
-def mkdir(arguments: tuple[Any, ...], errno: int, _: str, __: str) -> str:
-    """The working directory is the one that is made."""
-    return f'make cwd ("{arguments[0]}") set in config.json failed: {reason(errno)}'
+def mkdir(arguments: tuple[Any, ...], errno: int, _: str, text: str) -> str:
+    """The working directory is the one that is made; `text` is what of its path is no directory."""
+    return f'make cwd ("{arguments[0]}") set in config.json failed: {reason(errno)}{f": {text}" if text else ""}'
 
 
 def hook(arguments: tuple[Any, ...], errno: int, detail: str, text: str) -> str:

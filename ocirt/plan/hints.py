@@ -6,11 +6,14 @@ import errno as numbers
 from typing import TYPE_CHECKING
 
 from ocirt.linux import consts
+from ocirt.linux.paths import PROC_MOUNTS
 
 if TYPE_CHECKING:
     from ocirt.plan.ops import Op
 
-# Operation, errno, detail ("" for any) → words. The first that fits is taken.
+_PROC = ", ".join(sorted(PROC_MOUNTS))
+
+# Operation ("" for any), errno, detail ("" for any) → words. The first that fits is taken.
 HINTS: tuple[tuple[str, str, str, str], ...] = (
     ("open_namespace", "ENOENT", "", "the process or the mount that kept the namespace is gone"),
     ("open_namespace", "EINVAL", "", "the file is a namespace of another type, or none"),
@@ -39,6 +42,10 @@ HINTS: tuple[tuple[str, str, str, str], ...] = (
     ("rootfs", "EACCES", "", "the container's user cannot search the directories above it"),
     ("rootfs", "EINVAL", "", "its mount is unbindable"),
     ("root_dir", "ENOENT", "", "the directory of root.path is missing"),
+    ("", "EACCES", "in_proc", f"/proc may be covered by another procfs, and of what is in it only {_PROC}"),
+    ("rootfs", "ENOTDIR", "", "root.path, or a part of it, is no directory"),
+    ("root_dir", "ENOTDIR", "", "root.path, or a part of it, is no directory"),
+    ("mount_bind", "ENOTDIR", "source", "a part of the source's path is no directory"),
     ("mount_fs", "ENODEV", "", "the kernel has no such filesystem"),
     ("mount_fs", "EINVAL", "option", "the filesystem does not know this option, or not this value"),
     ("mount_fs", "EINVAL", "create", "the filesystem does not take these options together"),
@@ -54,7 +61,7 @@ HINTS: tuple[tuple[str, str, str, str], ...] = (
     ("mount_bind", "ENOENT", "source", "the source of a bind mount must be there"),
     ("mount_bind", "EPERM", "attribute", "flags that the host has set on the source are locked in a user namespace"),
     ("mount_bind", "EINVAL", "source", "the source is on an unbindable mount, or has mounts below it: use rbind"),
-    ("mount_bind", "ENOTDIR", "", "a directory goes on a directory, a file on a file"),
+    ("mount_bind", "ENOTDIR", "attach", "a directory goes on a directory, a file on a file"),
     ("mount_bind", "EACCES", "source", "the container's user cannot search the directories above the source"),
     ("", "EXDEV", "target", "a symlink leads out of the mount that the path is below"),
     (

@@ -127,6 +127,14 @@ FAIL_AT_CREATE: dict[str, tuple[Change, str]] = {
     "no program in cwd": (put("/process/args", ["./gone"]), 'exec: "./gone": stat ./gone: no such file or directory'),
     "program is a directory": (put("/process/args", ["/etc"]), 'exec: "/etc": permission denied'),
     "program not executable": (put("/process/args", ["/etc/passwd"]), 'exec: "/etc/passwd": permission denied'),
+    "target below a file": (filesystem("tmpfs", "/etc/passwd/x/y"), "/mounts/.*: not a directory: /etc/passwd$"),
+    "file below a file": (bind("/etc/hostname", "/etc/passwd/x"), "/mounts/.*: not a directory: /etc/passwd$"),
+    "source below a file": (bind("/etc/passwd/x"), "not a directory .a part of the source's path is no directory"),
+    "cwd deep below one": (put("/process/cwd", "/etc/passwd/x/y"), "/process/cwd: .*: not a directory: /etc/passwd$"),
+    "device in a file": (device("/etc/passwd/x"), "/linux/devices/0: .*: not a directory: /etc/passwd/$"),
+    "root below a file": (put("/root/path", "config.json/x"), "/root/path: .*not a directory .root.path, or a part"),
+    "root is a file": (put("/root/path", "config.json"), "/root/path: .*not a directory .root.path, or a part"),
+    "inside /proc": (filesystem("tmpfs", "/proc/sys"), "inside /proc, other than on /proc/cpuinfo, .*/uptime"),
     "terminal without socket": (put("/process/terminal", True), "/process/terminal: .*needs --console-socket"),
 }  # fmt: skip
 

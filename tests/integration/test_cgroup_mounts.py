@@ -164,6 +164,29 @@ def test_without_cgroups_the_mount_is_an_empty_directory(
     assert "ro" in below(container)[""].options
 
 
+@needs_v1
+@pytest.mark.parametrize("layout", ["hybrid", "v2"])
+def test_where_cgroups_are_read_only_a_limit_says_so(
+    runtime: Runtime, make_bundle: MakeBundle, host_view: HostView, layout: str
+) -> None:
+    """As in a container of an engine; what asks for no limit runs without a cgroup of its own."""
+    if layout == "v2":
+        host_view.show_v2()
+    tops = ["/sys/fs/cgroup"] if layout == "v2" else [f"/sys/fs/cgroup/{name}" for name in HIERARCHIES]
+    for top in tops:
+        host_view.run("mount", "-o", "remount,bind,ro", top)
+    why = "which is not there: the hierarchy is mounted read-only here, as in a container: mount it writable"
+    rules = [{"allow": False, "access": "rwm"}]
+    for field, resources in (("devices", {"devices": rules}), ("pids/limit", {"pids": {"limit": 9}})):
+        result = runtime.run_container(make_bundle(linux={"resources": resources}), check=False)
+        assert f"config.json: /linux/resources/{field}: needs the cgroup " in result.stderr
+        assert why in result.stderr
+    assert (
+        runtime.run_container(make_bundle(args=["echo", "ran"], linux={"resources": None}), check=True).stdout
+        == "ran\n"
+    )
+
+
 def test_the_manager_disabled_makes_no_cgroup(runtime: Runtime, make_bundle: MakeBundle) -> None:
     bundle = make_bundle(args=["cat", "/proc/self/cgroup"])
     ours = Path("/proc/self/cgroup").read_text()

@@ -96,10 +96,10 @@ int open_below(int root, const char *path, uint64_t flags, uint64_t resolve);
  * Open (O_PATH) a path below SLOT_ROOT, made as a directory or an empty file (S_IFDIR, S_IFREG) with its parents
  * where it is missing. `resolve`: RESOLVE_NO_SYMLINKS or 0. *ret_made tells whether it was missing; may be NULL.
  */
-int open_or_make(const struct init *init, const char *path, unsigned int type, uint64_t resolve, bool *ret_made);
+int open_or_make(struct init *init, const char *path, unsigned int type, uint64_t resolve, bool *ret_made);
 
 /* Open the directory that holds the last component of `path` (made where missing); *ret_name is that component. */
-int open_parent(const struct init *init, const char *path, char ret_name[256]);
+int open_parent(struct init *init, const char *path, char ret_name[256]);
 
 int file_status(int fd, struct statx *ret_status);
 int same_inode_type(int fd, unsigned int mode, uint32_t device);

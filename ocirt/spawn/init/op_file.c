@@ -19,7 +19,7 @@ int op_mkdir(struct init *init, const uint64_t *args)
 		if (r < 0 && r != -EEXIST)
 			return fail(init, r, DETAIL_TARGET);
 	}
-	if (fd == -ENOENT || fd == -EXDEV)
+	if (fd == -ENOENT || fd == -EXDEV || fd == -ENOTDIR)
 		fd = open_or_make(init, path, S_IFDIR, 0, NULL);
 	r = fd < 0 ? fd : file_status(fd, &s);
 	if (r >= 0 && !S_ISDIR(s.stx_mode))

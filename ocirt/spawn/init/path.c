@@ -210,7 +210,7 @@ static int walk(struct walk *w)
 	return r;
 }
 
-static int make_path(const struct init *init, const char *path, unsigned int type, uint64_t resolve, bool *ret_made)
+static int make_path(struct init *init, const char *path, unsigned int type, uint64_t resolve, bool *ret_made)
 {
 	size_t kept = kept_length(init, path);
 	struct walk w;
@@ -228,6 +228,8 @@ static int make_path(const struct init *init, const char *path, unsigned int typ
 	w.done[kept] = 0;
 	memcpy(w.rest, path + kept, strlen(path + kept) + 1);
 	r = walk(&w);
+	if (r == -ENOTDIR)
+		say_string(init, w.done);
 	if (r < 0) {
 		walk_to(&w, -1);
 		return r;
@@ -237,17 +239,31 @@ static int make_path(const struct init *init, const char *path, unsigned int typ
 	return w.fd;
 }
 
-int open_or_make(const struct init *init, const char *path, unsigned int type, uint64_t resolve, bool *ret_made)
+/* Go the way once more, for the words of an error: which part of the path is no directory. */
+static int say_where(struct init *init, const char *path, uint64_t resolve)
+{
+	int fd = make_path(init, path, S_IFDIR, resolve, NULL);
+
+	if (fd >= 0) {
+		(void)sys(SYS_close, fd);
+		say_string(init, path);
+	}
+	return -ENOTDIR;
+}
+
+int open_or_make(struct init *init, const char *path, unsigned int type, uint64_t resolve, bool *ret_made)
 {
 	int fd = open_path(init, path, O_PATH, resolve);
 
 	if (ret_made)
 		*ret_made = false;
+	if (fd == -ENOTDIR)
+		return say_where(init, path, resolve);
 	/* EXDEV: a symlink leads out of a kept mount, and is followed like any other. */
 	return fd == -ENOENT || fd == -EXDEV ? make_path(init, path, type, resolve, ret_made) : fd;
 }
 
-int open_parent(const struct init *init, const char *path, char ret_name[256])
+int open_parent(struct init *init, const char *path, char ret_name[256])
 {
 	char parent[PATH_LIMIT];
 	size_t end = strlen(path), start;

@@ -70,7 +70,10 @@ EXIT_3, KILLED = 3 << 8, 9
             errno.EACCES,
             "in_proc",
             "",
-            'bind "/s" on /t: the target lies inside a procfs: permission denied',
+            'bind "/s" on /t: the target lies inside a procfs: permission denied (/proc may be covered by another '
+            "procfs, and of what is in it only /proc/cpuinfo, /proc/diskstats, /proc/loadavg, /proc/meminfo, "
+            "/proc/slabinfo, /proc/stat, /proc/swaps, /proc/sys/crypto/fips_enabled, /proc/sys/kernel/ns_last_pid, "
+            "/proc/uptime)",
         ),
         (ops.umask("", 0o22), 0, "plan", "", "set umask 0022: the plan is malformed: unknown error"),
     ],
