@@ -248,6 +248,11 @@ def copy_terminal_size(source: int, target: int) -> bool:
     return bool(lib.shim_terminal_copy_size(source, target) == 0)
 
 
+def keep_newlines(terminal: int) -> None:
+    """Have a terminal put no carriage return ahead of a newline (termios(3), ONLCR)."""
+    _checked(lib.shim_terminal_keep_newlines(terminal), "set the terminal's mode")
+
+
 def default_root() -> str:
     """The state root where --root does not say: /run/ocirt, or $XDG_RUNTIME_DIR/ocirt without privileges."""
     buffer = bytearray(4096)

@@ -11,7 +11,6 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/sendfile.h>
@@ -22,7 +21,6 @@
 #include <sys/time.h>
 #include <sys/un.h>
 #include <sys/wait.h>
-#include <termios.h>
 #include <unistd.h>
 
 #ifndef MFD_EXEC
@@ -341,36 +339,4 @@ int shim_pidfd_send_signal(int pidfd, int number)
 int shim_subreaper(void)
 {
 	return prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0 ? -errno : 0;
-}
-
-int shim_terminal_raw(int fd, void *saved, size_t size)
-{
-	struct termios mode;
-
-	if (size < sizeof(mode))
-		return -EINVAL;
-	if (tcgetattr(fd, &mode) < 0)
-		return -errno;
-	memcpy(saved, &mode, sizeof(mode));
-	cfmakeraw(&mode);
-	return tcsetattr(fd, TCSANOW, &mode) < 0 ? -errno : 0;
-}
-
-int shim_terminal_restore(int fd, const void *saved, size_t size)
-{
-	struct termios mode;
-
-	if (size < sizeof(mode))
-		return -EINVAL;
-	memcpy(&mode, saved, sizeof(mode));
-	return tcsetattr(fd, TCSANOW, &mode) < 0 ? -errno : 0;
-}
-
-int shim_terminal_copy_size(int from, int to)
-{
-	struct winsize size;
-
-	if (ioctl(from, TIOCGWINSZ, &size) < 0 || ioctl(to, TIOCSWINSZ, &size) < 0)
-		return -errno;
-	return 0;
 }

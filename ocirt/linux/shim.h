@@ -32,6 +32,7 @@ int shim_subreaper(void);
 int shim_terminal_raw(int fd, void *saved, size_t size);
 int shim_terminal_restore(int fd, const void *saved, size_t size);
 int shim_terminal_copy_size(int from, int to);
+int shim_terminal_keep_newlines(int fd);
 int shim_bpf_load_device(const void *code, size_t size);
 int shim_bpf_query_device(int cgroup, uint32_t *ret_ids, size_t count);
 int shim_bpf_open(uint32_t id);

@@ -118,12 +118,15 @@ class Relay:
 def receive(socket: calls.Fd) -> Relay | None:
     """The relay of the terminal that the init has sent over the socket; None for a socket that there is not.
 
-    To be called before the process is executed: it finds the size that the caller's terminal has.
+    To be called before the process is executed: it finds the size that the caller's terminal has. Output to anything
+    but a terminal has the lines that the process writes, as runc and Docker have it, for programs read it.
     """
     if socket.number < 0:
         return None
     relay = Relay(calls.receive(socket.number, 256, 0)[1])
     relay.resize()
+    if not posix.isatty(1):
+        calls.keep_newlines(relay.master)
     return relay
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import termios
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -98,6 +99,26 @@ def test_megabytes_arrive_whole(foreground: Start) -> None:
 # ---- run -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("verb", ["run", "exec"])
+@pytest.mark.parametrize("stdin", [subprocess.DEVNULL, subprocess.PIPE])
+def test_lines_that_go_to_no_terminal_end_as_the_process_ends_them(
+    runtime: Runtime, make_bundle: MakeBundle, sleeper: Container, verb: str, stdin: int
+) -> None:
+    words = ["sh", "-c", "stty -echo; echo one; printf 'two\\r\\n'; echo three >&2"]
+    bundle = make_bundle(args=words, process={"terminal": True})
+    argv = ["run", "--bundle", str(bundle.path), runtime.new_id()]
+    if verb == "exec":
+        argv = ["exec", "--tty", sleeper.id, *words]
+    process = runtime.popen(*argv, stdin=stdin, stdout=subprocess.PIPE)
+    assert process.communicate(timeout=20)[0].replace(b"^D\b\b", b"") == b"one\ntwo\r\nthree\n"
+
+
+def test_a_terminal_gets_carriage_returns(foreground: Start) -> None:
+    run = foreground("echo one; exit 3")
+    assert os.read(run.master, 64) == b"one\r\n"
+    assert run.process.wait(10) == 3
+
+
 def test_a_run_with_a_terminal_works_on_pipes_too(runtime: Runtime, make_bundle: MakeBundle) -> None:
     bundle = make_bundle(args=["sh", "-c", "read line; tty; echo got $line"], process={"terminal": True})
     result = runtime.run_container(bundle, check=True, stdin=b"hello\n")
@@ -108,7 +129,7 @@ def test_a_run_with_a_terminal_works_on_pipes_too(runtime: Runtime, make_bundle:
 def test_the_end_of_a_pipe_is_the_end_of_the_input(runtime: Runtime, make_bundle: MakeBundle) -> None:
     bundle = make_bundle(args=["sh", "-c", "cat; echo end"], process={"terminal": True})
     result = runtime.run_container(bundle, check=True, stdin=b"line\n")
-    assert result.stdout.replace("\r", "").endswith("end\n")
+    assert result.stdout.endswith("end\n")
 
 
 def test_signals_to_the_runtime_reach_the_container(by_run: Start, runtime: Runtime) -> None:
@@ -187,7 +208,7 @@ def test_it_works_on_pipes_too(sleeper: Container) -> None:
     done = sleeper.exec(
         "sh", "-c", "read line; tty; echo got $line; cat; echo end", flags=["-t"], stdin=b"hello\nmore\n"
     )
-    text = done.stdout.replace("\r", "")
+    text = done.stdout
     assert "got hello\n" in text
     assert text.endswith("end\n")
 
