@@ -271,24 +271,38 @@ int shim_open_tree(const char *path, int recursive)
 	return fd < 0 ? -errno : fd;
 }
 
-int shim_connect(const char *path)
+static int connect_to(const char *path)
 {
 	const struct timeval patience = { .tv_sec = 5 };
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	int fd;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	if (strlen(path) >= sizeof(address.sun_path))
-		return -ENAMETOOLONG;
-	memcpy(address.sun_path, path, strlen(path));
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
+	memcpy(address.sun_path, path, strlen(path));
 	/* for connect too: a listener may accept nobody, and its queue be full (EAGAIN then) */
 	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) < 0)
 		return close_keeping_errno(fd);
 	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
 		return close_keeping_errno(fd);
 	return fd;
+}
+
+/* sun_path holds 108 bytes. What is longer is opened first: by the descriptor's name it is the same socket. */
+int shim_connect(const char *path)
+{
+	char name[sizeof("/proc/self/fd/") + 11];
+	int socket, r;
+
+	if (strlen(path) < sizeof(((struct sockaddr_un *)NULL)->sun_path))
+		return connect_to(path);
+	socket = open(path, O_PATH | O_CLOEXEC);
+	if (socket < 0)
+		return -errno;
+	(void)snprintf(name, sizeof(name), "/proc/self/fd/%d", socket);
+	r = connect_to(name);
+	(void)close(socket);
+	return r;
 }
 
 /* sun_path holds 108 bytes and state directories are longer: the name is bound below the directory's fd. */
