@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 # Set by the launcher (boot.py): name and key of the file that the plan is to be kept in, empty where it is not.
 kept: tuple[bytes, bytes] = (b"", b"")
 
+NO_SECRETS = ("HOME", "PATH", "TERM")  # what engines add by themselves
+
 HEAD = Struct("<QIIQ")  # struct kept_head of launcher/again.c
 
 
@@ -98,6 +100,11 @@ def detach(root: str, container_id: str, wanted: Command, options: ExecOptions) 
     return entry.init.pid
 
 
+def brings_variables(env: Sequence[str], own: Sequence[str]) -> bool:
+    """Whether a process gets variables that its container has not in its configuration: people put passwords there."""
+    return any(entry not in own and entry.partition("=")[0] not in NO_SECRETS for entry in env)
+
+
 def refuses_clone(process: dict[str, Any], program: bytes | None) -> bool:
     """Whether the init could not make a process once the filter is in force, which is loaded early for some."""
     if program is None or process.get("noNewPrivileges"):
@@ -120,11 +127,12 @@ class Entry:
     paths     the cgroups to join
     tasks     those of them that the process enters by itself
     setgroups as of facts.Facts
+    own_env   the environment of the container's own process
     """
 
     __slots__ = (
-        "command", "config", "console", "container_id", "encoded", "init", "keep", "options", "paths", "plan", "record",
-        "root", "setgroups", "tasks",
+        "command", "config", "console", "container_id", "encoded", "init", "keep", "options", "own_env", "paths",
+        "plan", "record", "root", "setgroups", "tasks",
     )  # fmt: skip
 
     def __init__(self, root: str, container_id: str, wanted: Command, options: ExecOptions) -> None:
@@ -147,7 +155,9 @@ class Entry:
             raise ContainerError(f'container "{self.container_id}": {text}')
         self.config: dict[str, Any]
         self.config = state.config(self.root, self.container_id)
-        made = command.process(self.command, self.config.get("process") or {})
+        own = self.config.get("process") or {}
+        self.own_env = own.get("env") or ()
+        made = command.process(self.command, own)
         check.check_process(made, self.command.name)
         self.config["process"] = made
         self.paths = self.record.cgroups
@@ -284,9 +294,11 @@ class Entry:
         """Keep the plan for the launcher, which runs it again where key.c says that all else is equal.
 
         Not one that needs more of the runtime than to attach it, nor one that leaves this caller's groups; not one that
-        was made of another process file than the key, which the engine has changed in between. It is a help: where it
-        cannot be kept, there is none.
+        was made of another process file than the key, which the engine has changed in between; none with an environment
+        that may be a secret. It is a help: where it cannot be kept, there is none.
         """
+        if brings_variables(self.config["process"].get("env") or (), self.own_env):
+            return
         more = self.plan.errands or self.config["process"].get("execCPUAffinity") or self.paths != self.record.cgroups
         plain = self.setgroups and not (terminal or more or plan.chroots(self.config))
         if not plain or self.command.raw not in kept[1]:

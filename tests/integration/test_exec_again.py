@@ -56,7 +56,8 @@ def test_a_process_file_counts_by_what_it_says_and_not_by_its_name(sleeper: Cont
     """Engines write a new file for every probe."""
     assert needs_python(sleeper, flags=("--process", process_file(sleeper, "one")))
     assert not needs_python(sleeper, flags=(f"--process={process_file(sleeper, 'two')}",))
-    assert needs_python(sleeper, flags=("--process", process_file(sleeper, "two", env=["PATH=/bin", "A=1"])))
+    assert needs_python(sleeper, flags=("--process", process_file(sleeper, "two", env=["PATH=/bin", "TERM=x"])))
+    assert not needs_python(sleeper, flags=("--process", process_file(sleeper, "six", env=["PATH=/bin", "TERM=x"])))
 
 
 def test_standard_input_is_not_a_file_of_its_name(sleeper: Container) -> None:
@@ -94,7 +95,7 @@ def test_what_the_process_is_and_sees_is_the_same_each_time(runtime: Runtime, ma
     container = runtime.start(make_bundle(args=["sleep", "600"], process={"rlimits": limits}, linux=linux))
     script = """id; env; pwd; umask; ulimit -n; mkdir /tmp/x 2>&1; grep '^Cap\\|^No\\|^Sec\\|^Sig' /proc/self/status
 readlink /proc/self/ns/*; sort /proc/self/cgroup; ls /proc/$$/fd; cut -d' ' -f5,6,7 /proc/self/stat | wc -w"""
-    flags = ["-u", "1000:1000", "-g", "7", "-e", "A=1", "--cwd", "/tmp", "--cap", "CAP_KILL"]
+    flags = ["-u", "1000:1000", "-g", "7", "-e", "TERM=1", "--cwd", "/tmp", "--cap", "CAP_KILL"]
     first, second = (container.exec("sh", "-c", script, flags=flags).stdout for _ in range(2))
     assert len(plans(container)) == 1
     assert first == second
@@ -140,6 +141,42 @@ def test_words_of_the_command_are_not_taken_for_flags(sleeper: Container) -> Non
     assert sleeper.exec("id", "-u", flags=["--user", "1000"]).stdout == "1000\n"
     assert sleeper.exec("id", "-u", flags=["--no-new-privs"]).stdout == "0\n"
     assert sleeper.exec("no-new-privs", "id", "-u").stdout == "the program\n"
+
+
+def holding(runtime: Runtime, text: bytes) -> list[Path]:
+    """The files of the state root that have the text."""
+    return [path for path in runtime.root.rglob("*") if path.is_file() and text in path.read_bytes()]
+
+
+@pytest.mark.parametrize("form", ["flags", "file"])
+def test_variables_of_the_command_are_not_written_down(sleeper: Container, form: str) -> None:
+    secret, words = "hunter2-42", ["sh", "-c", "echo $TOKEN"]
+    file = process_file(sleeper, "process", args=words, env=["PATH=/bin", f"TOKEN={secret}"])
+    for _ in range(3):
+        if form == "file":
+            done = sleeper.exec(flags=["--process", file])
+        else:
+            done = sleeper.exec(*words, flags=["-e", f"TOKEN={secret}"])
+        assert done.stdout == f"{secret}\n"
+        assert holding(sleeper.runtime, secret.encode()) == []
+
+
+def test_the_containers_own_variables_are_kept_with_the_plan(runtime: Runtime, make_bundle: MakeBundle) -> None:
+    """They are in its config.json anyway; health checks have no others, and start no interpreter."""
+    env = ["PATH=/bin", "TOKEN=of-the-container"]
+    container = runtime.start(make_bundle(args=["sleep", "600"], process={"env": env}))
+    path = process_file(container, "probe", env=[*env, "HOME=/root", "TERM=xterm"])
+    assert needs_python(container, flags=("--process", path))
+    assert not needs_python(container, flags=("--process", path))
+    names = {path.name for path in holding(runtime, b"of-the-container")}
+    assert names == {"config.json", "plan.bin", plans(container)[0].name}
+
+
+def test_another_value_of_a_variable_is_not_the_containers(sleeper: Container) -> None:
+    sleeper.exec("true", flags=["-e", "PATHS=/bin"])
+    assert plans(sleeper) == []
+    sleeper.exec("true", flags=["-e", "PATH=/bin:/sbin"])
+    assert len(plans(sleeper)) == 1
 
 
 @pytest.mark.parametrize("flags", [["--ignore-paused"], ["--cgroup", "/"], ["--preserve-fds", "0"]])
