@@ -127,6 +127,24 @@ def test_no_cgroup_above_the_containers_can_be_named(sleeper: Container, word: s
     assert '".." component' in sleeper.exec("true", flags=["--cgroup", word], check=False).stderr
 
 
+def test_a_container_at_its_limit_on_processes_is_not_entered(runtime: Runtime, make_bundle: MakeBundle) -> None:
+    """The process is born inside, and whoever makes it counts at that moment."""
+    limited = {"resources": {"pids": {"limit": 2}}}
+    sleeper = runtime.start(make_bundle(args=SLEEP, linux=limited))
+    limits = [path for path in sleeper.cgroups() if (path / "pids.max").exists()]
+    if not limits:
+        pytest.skip("no hierarchy has the controller pids")
+    done = sleeper.exec("true", check=False)
+    assert done.code == 255
+    assert done.stderr == (
+        "ocirt: config.json: /linux/namespaces: start the process: resource temporarily unavailable "
+        "(the limit on processes is reached: RLIMIT_NPROC or the pids cgroup)\n"
+    )
+    assert (limits[0] / "cgroup.procs").read_text().split() == [str(sleeper.pid)]
+    (limits[0] / "pids.max").write_text("3")
+    assert [sleeper.exec("true").code for _ in range(2)] == [0, 0]
+
+
 # ---- secrets ---------------------------------------------------------------------------------------------------------
 
 

@@ -278,6 +278,26 @@ def test_a_masked_proc_of_the_host_serves_where_a_new_one_is_forbidden() -> None
     assert result.ok() == "opened\n"
 
 
+def test_the_hosts_procfs_serves_before_another_is_entered() -> None:
+    """By its own descriptor, whatever is on /proc from then on; the files are those of the process that writes."""
+    ops = [op("open_proc", PROC, WIRE["PROC_HOST"]), op("clone", harness.CLONE_NEWNS | harness.CLONE_NEWPID)]
+    ops += [op("propagate", harness.MS_REC | harness.MS_PRIVATE), op("root_dir", "/")]
+    ops += [
+        harness.mount_fs("/proc", "tmpfs", flags=WIRE["MOUNT_PROC_OK"]),
+        op("write_proc", "thread-self/comm", "renamed"),
+    ]
+    with Init() as init:
+        init.send_plan([*ops, op("sync", WIRE["SYNC_START"])])
+        init.until(WIRE["SYNC_START"])
+        assert Path(f"/proc/{init.pid}/comm").read_text() == "renamed\n"
+
+
+def test_what_is_no_procfs_does_not_serve() -> None:
+    cover = [op("clone", harness.CLONE_NEWNS), op("propagate", harness.MS_REC | harness.MS_PRIVATE)]
+    cover += [op("root_dir", "/"), harness.mount_fs("/proc", "tmpfs", flags=WIRE["MOUNT_PROC_OK"])]
+    refused(carry_out([*cover, op("open_proc", PROC, WIRE["PROC_HOST"])]), errno.EXDEV, "NONE")
+
+
 def test_clock_offsets_are_set_in_a_time_namespace(root: Path) -> None:
     ops = [op("clone", NAMESPACES), op("session"), op("open_proc", PROC, 0), op("unshare", harness.CLONE_NEWTIME)]
     ops += [

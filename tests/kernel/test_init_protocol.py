@@ -337,3 +337,14 @@ def test_two_thousand_mutated_plans_end_in_an_error_or_run_harmlessly() -> None:
             ends["refused" if result.error.detail == "PLAN" else "failed"] += 1
     assert all(ends.values()), ends
     assert time.monotonic() - started < 60
+
+
+def test_a_process_is_made_under_a_filter_that_knows_no_clone3() -> None:
+    """As most profiles of engines are, which allow clone without namespaces."""
+    number = 435  # on every architecture
+    program = [(0x20, 0, 0, 0), (0x15, 0, 1, number), (0x06, 0, 0, 0x00050000 | errno.ENOSYS), (0x06, 0, 0, 0x7FFF0000)]
+    code = b"".join(struct.pack("HBBI", *instruction) for instruction in program)
+    result = harness.carry_out([op("seccomp", code, 0), op("clone", 0), *execute("/bin/busybox", "echo", "made")])
+    assert result.ok() == "made\n"
+    refused = harness.carry_out([op("seccomp", code, 0), op("clone", harness.CLONE_NEWUTS)])
+    assert refused.error is not None
