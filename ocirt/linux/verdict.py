@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    Calls = Iterable[tuple[str, int]]
+    Calls = Iterable[tuple[str, tuple[int, ...]]]
 
 INSTRUCTION = Struct("<HBBI")  # struct sock_filter
 DATA = Struct("<IIQ6Q")  # struct seccomp_data: number, architecture, instruction pointer, arguments
@@ -31,29 +31,39 @@ MASK = 0xFFFFFFFF
 # seccomp(2): the actions that let the call be made; of the others one waits for an agent, one for a tracer
 ALLOW, LOG, ACTION = 0x7FFF0000, 0x7FFC0000, 0xFFFF0000
 
-CLONE_PARENT = 0x8000
+CLONE_PARENT, TIOCSCTTY, PR_SET_DUMPABLE = 0x8000, 0x540E, 4
 
 # uname(2) machine → AUDIT_ARCH_…, and the numbers of the calls that are asked about
 MACHINES = {
     "x86_64": (
         0xC000003E,
-        {"read": 0, "write": 1, "close": 3, "sendto": 44, "clone": 56, "exit_group": 231, "pipe2": 293},
+        {
+            "read": 0, "write": 1, "close": 3, "ioctl": 16, "sendto": 44, "clone": 56, "setsid": 112, "prctl": 157,
+            "exit_group": 231, "pipe2": 293, "prlimit64": 302,
+        },
     ),
     "aarch64": (
         0xC00000B7,
-        {"read": 63, "write": 64, "close": 57, "sendto": 206, "clone": 220, "exit_group": 94, "pipe2": 59},
+        {
+            "ioctl": 29, "close": 57, "pipe2": 59, "read": 63, "write": 64, "exit_group": 94, "setsid": 157,
+            "prctl": 167, "sendto": 206, "clone": 220, "prlimit64": 261,
+        },
     ),
-}
+}  # fmt: skip
 
-# What the init calls to make a process (op_clone), with the first argument where it matters
-TO_CLONE = (
-    ("pipe2", 0),
-    ("clone", CLONE_PARENT),
-    ("sendto", 0),
-    ("write", 0),
-    ("read", 0),
-    ("close", 0),
-    ("exit_group", 0),
+# What the init calls to make a process (op_clone), and that before it is as a process was that loads the filter itself
+TO_CLONE: Calls = (
+    ("pipe2", ()),
+    ("clone", (CLONE_PARENT,)),
+    ("sendto", ()),
+    ("write", ()),
+    ("exit_group", ()),
+    ("prctl", (PR_SET_DUMPABLE,)),
+    ("close", ()),
+    ("read", ()),
+    ("setsid", ()),
+    ("ioctl", (0, TIOCSCTTY)),
+    ("prlimit64", ()),
 )
 
 
@@ -64,7 +74,7 @@ def allows(program: bytes, calls: Calls) -> bool:
         return False
     architecture, numbers = machine
     try:
-        verdicts = [run(program, architecture, numbers[name], (argument,)) for name, argument in calls]
+        verdicts = [run(program, architecture, numbers[name], arguments) for name, arguments in calls]
     except ValueError:
         return False
     return all(verdict & ACTION in {ALLOW, LOG} for verdict in verdicts)

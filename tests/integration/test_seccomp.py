@@ -222,6 +222,18 @@ def test_the_native_architecture_is_filtered_whichever_are_listed(inside: Inside
     assert inside(*TRY, linux=linux) == complaint(errno.EPERM)
 
 
+@pytest.mark.parametrize("call", ["clone", "pipe2", "setsid", "ioctl", "prlimit64"])
+def test_exec_needs_no_call_that_the_process_does_not(runtime: Runtime, make_bundle: MakeBundle, call: str) -> None:
+    """Without no_new_privs the filter is in force before there is a process, unless it refuses what makes one."""
+    limits = [{"type": "RLIMIT_NPROC", "soft": 2000, "hard": 3000}]
+    linux = profile(rule([call], ERRNO))
+    process = {"noNewPrivileges": False, "rlimits": limits if call == "prlimit64" else []}
+    container = runtime.start(make_bundle(args=["sleep", "600"], linux=linux, process=process))
+    flags = ["--tty"] if call in {"ioctl", "setsid"} else []
+    done = [container.exec("cat", "/proc/self/status", flags=flags).stdout for _ in range(2)]
+    assert [fields(text.replace("\r", ""))["Seccomp_filters"] for text in done] == ["1", "1"]
+
+
 # getpid and exit by the 32-bit entry of x86
 PROBE = """
     .globl _start
