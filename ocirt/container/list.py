@@ -59,11 +59,22 @@ def refuse_shared(root: str, cgroups: Sequence[str], container_id: str) -> None:
     """Raise ContainerError where another container of this root, running or not, has one of these cgroups."""
     for name in _names(root):
         try:
-            taken = [path for path in state.read(root, name).cgroups if path in cgroups]
+            taken = [path for path in _cgroups(root, name) if path in cgroups]
         except OcirtError:
             continue
         if taken and name != container_id:
             raise ContainerError(f'cgroup "{taken[0]}" is that of container "{name}", delete it first')
+
+
+def _cgroups(root: str, name: str) -> list[str]:
+    """Those of a container, of a damaged one as far as they are known. Raises as state.read."""
+    try:
+        return state.read(root, name).cgroups
+    except StateDamaged:
+        from ocirt.container import damage
+
+        with Fd(place.open_directory(root, name)) as directory:
+            return damage.remnant(directory.number, name).cgroups
 
 
 def _names(root: str) -> list[str]:

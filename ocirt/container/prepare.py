@@ -220,7 +220,8 @@ def seccomp_program(config: dict[str, Any], root: str = "", directory: int = -1)
     profile = (config.get("linux") or {}).get("seccomp")
     if not profile:
         return None, 0
-    program, flags = _compiled(root, profile)
+    # Without a directory, as for `explain`, nobody has looked whom the root belongs to.
+    program, flags = _compiled(root if directory >= 0 else "", profile)
     if directory >= 0:
         from ocirt.container import place
 

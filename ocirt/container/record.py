@@ -129,7 +129,7 @@ def decode(data: bytes) -> State:
         state = State.__new__(State)
         for slot, (part, member, kind) in MEMBERS.items():
             value = (own if part else doc)[member]
-            if type(value) is not kind or (isinstance(value, int) and value < 0):
+            if type(value) is not kind or (isinstance(value, int) and not 0 <= value < LARGEST[member]):
                 raise ValueError(f"{member} is nothing that create writes")
             setattr(state, slot, value)
         if encode(state, own.get("format", 1)) != data:  # C would not read it
@@ -141,6 +141,8 @@ def decode(data: bytes) -> State:
     return state
 
 
+# What C can hold
+LARGEST = {"pid": 1 << 31, "startTime": 10**19, "pidNamespace": 2}
 # slot → (in the part "ocirt"?, member, type)
 MEMBERS = {
     "oci_version": (False, "ociVersion", str),

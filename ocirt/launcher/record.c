@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,18 +17,6 @@
 #include <sys/un.h>
 
 #define FORKED_NOT_EXECUTED 0x40 /* PF_FORKNOEXEC of the kernel, which execve(2) clears before it closes descriptors */
-
-/* The lines of state.json in their order, each up to its value. */
-static const char *const heads[MEMBER_COUNT] = {
-	"  \"ociVersion\": ", "  \"id\": ", "  \"pid\": ", "  \"status\": ", "  \"bundle\": ", "  \"rootfs\": ",
-	"  \"created\": ", "  \"annotations\": ", "  \"owner\": ", "  \"ocirt\": ", "    \"format\": ", "    \"phase\": ",
-	"    \"startTime\": ", "    \"bootId\": ", "    \"manager\": ", "    \"unit\": ", "    \"pidNamespace\": ", "    \"python\": ",
-	"    \"freezers\": ", "    \"cgroups\": ", "    \"made\": ",
-};
-
-/* Their kinds: string, number, true or false, object, list, and the head of the part that is ocirt's own. */
-static const char kinds[] = "ssnssssos{nsnsssbslll";
-_Static_assert(sizeof(kinds) == MEMBER_COUNT + 1, "a kind for each member");
 
 /* Up to size-1 bytes of a small file as a string; its length or a negative errno. */
 static ssize_t read_text(int dirfd, const char *path, char *ret_text, size_t size)
@@ -44,57 +33,6 @@ static ssize_t read_text(int dirfd, const char *path, char *ret_text, size_t siz
 	return n;
 }
 
-static bool is_enclosed(const struct slice *value, const char *ends)
-{
-	return value->size >= 2 && value->start[0] == ends[0] && value->start[value->size - 1] == ends[1];
-}
-
-static bool is_text(const struct slice *value, const char *text)
-{
-	return value->size == strlen(text) && memcmp(value->start, text, value->size) == 0;
-}
-
-static bool is_of_kind(const struct slice *value, char kind)
-{
-	switch (kind) {
-	case 's': return is_enclosed(value, "\"\"");
-	case 'o': return is_enclosed(value, "{}");
-	case 'l': return is_enclosed(value, "[]");
-	case 'b': return is_text(value, "true") || is_text(value, "false");
-	case 'n': return value->size > 0 && value->size < 20 && strspn(value->start, "0123456789") == value->size;
-	default:  return is_text(value, "{");
-	}
-}
-
-/* One line after another; -EBADMSG where they are not what we write. */
-static int split_lines(const char *text, struct slice members[MEMBER_COUNT])
-{
-	static const struct slice first = { .start = STATE_FORMAT, .size = sizeof(STATE_FORMAT) - 1 };
-	const char *at = text;
-
-	if (strncmp(at, "{\n", 2) != 0)
-		return -EBADMSG;
-	at += 2;
-	for (int i = 0; i < MEMBER_COUNT; i++) {
-		size_t head = strlen(heads[i]);
-		const char *end = strchr(at, '\n');
-		bool found = end && strncmp(at, heads[i], head) == 0;
-
-		if (!found && i == MEMBER_FORMAT) { /* the first format, which is the same but for the number */
-			members[i] = first;
-			continue;
-		}
-		if (!found)
-			return -EBADMSG;
-		members[i].start = at + head;
-		members[i].size = (size_t)(end - members[i].start) - (end[-1] == ',');
-		if (!is_of_kind(&members[i], kinds[i]))
-			return -EBADMSG;
-		at = end + 1;
-	}
-	return is_text(&members[MEMBER_FORMAT], STATE_FORMAT) && strcmp(at, "  }\n}\n") == 0 ? 0 : -EBADMSG;
-}
-
 /* A directory that was copied or renamed is that of another container, whose process this one's delete would kill. */
 static bool has_id(const struct container *c, const char *id)
 {
@@ -108,6 +46,7 @@ static int read_state(struct container *c, const char *id)
 	_cleanup_fd_ int fd = state_file(c->fd, STATE_FILE, NULL, 0);
 	struct stat st;
 	ssize_t n;
+	long pid;
 	int r;
 
 	if (fd < 0)
@@ -124,9 +63,12 @@ static int read_state(struct container *c, const char *id)
 		return -errno;
 	c->text[n] = 0;
 	r = split_lines(c->text, c->members);
-	if (r < 0 || !has_id(c, id))
+	if (r < 0 || !has_id(c, id) || strlen(c->text) != (size_t)n)
 		return -EBADMSG;
-	c->pid = (pid_t)strtol(c->members[MEMBER_PID].start, NULL, 10);
+	pid = strtol(c->members[MEMBER_PID].start, NULL, 10);
+	if (pid > INT_MAX)
+		return -EBADMSG;
+	c->pid = (pid_t)pid;
 	c->start_time = strtoull(c->members[MEMBER_START_TIME].start, NULL, 10);
 	return 0;
 }
@@ -167,7 +109,7 @@ void container_close(struct container *c)
 
 bool member_is(const struct container *c, enum member member, const char *text)
 {
-	return is_text(&c->members[member], text);
+	return slice_is(&c->members[member], text);
 }
 
 bool member_has_word(const struct container *c, enum member member, const char *word)

@@ -73,6 +73,12 @@ bool member_has_word(const struct container *container, enum member member, cons
  */
 int slice_next(struct slice *slice, char *ret_text, size_t size);
 
+/* Whether the slice is exactly this text. */
+bool slice_is(const struct slice *slice, const char *text);
+
+/* The members of a state.json; -EBADMSG where it is not what container/record.py writes. */
+int split_lines(const char *text, struct slice ret_members[MEMBER_COUNT]);
+
 /* Close an fd that may be none; for `__attribute__((cleanup))`. */
 static inline void close_fd(const int *fd)
 {

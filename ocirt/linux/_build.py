@@ -18,7 +18,7 @@ LAUNCHER = PACKAGE / "launcher"
 LINUX = ["shim.c", "shim_namespace.c", "shim_terminal.c", "bpf.c"]
 
 # The quick verbs; the rest of launcher/ is the program around them.
-QUICK = ["quick.c", "delete.c", "record.c", "names.c", "trust.c"]
+QUICK = ["quick.c", "delete.c", "record.c", "lines.c", "names.c", "trust.c"]
 
 FLAGS = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-fvisibility=hidden", "-Wno-unused-function"]
 

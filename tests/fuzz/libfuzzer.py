@@ -27,9 +27,9 @@ FLAGS += ["-Iocirt/launcher", "-Iocirt/spawn/init", '-DOCIRT_VERSION="0"']
 BELOW = ["launcher/names.c", "linux/shim.c", "linux/shim_namespace.c"]
 # Target → what is linked to it besides the file that it includes
 TARGETS = {
-    "record": ["launcher/trust.c", *BELOW],
-    "key": ["launcher/record.c", "launcher/trust.c", *BELOW],
-    "again": ["launcher/record.c", "launcher/trust.c", "launcher/key.c", *BELOW],
+    "record": ["launcher/lines.c", "launcher/trust.c", *BELOW],
+    "key": ["launcher/record.c", "launcher/lines.c", "launcher/trust.c", *BELOW],
+    "again": ["launcher/record.c", "launcher/lines.c", "launcher/trust.c", "launcher/key.c", *BELOW],
     "plan": [],
 }
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import builtins
+import errno
 import json
 import os
+import random
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +18,7 @@ from ocirt.container import delete, kill, list, pause, place, ps, quick, record,
 from ocirt.container.command import Command
 from ocirt.container.exec import Entry, ExecOptions
 from ocirt.errors import ContainerError, ContainerExists, ContainerNotFound, StateDamaged, StateUnknown
-from ocirt.linux._kernel import lib
+from ocirt.linux._kernel import ffi, lib
 from tests.unit.container.conftest import Make, Sleeper, hooked, is_zombie, rewrite, wait_until
 
 DAMAGES: dict[str, tuple[Callable[[bytes], bytes | None], str]] = {
@@ -183,6 +185,66 @@ def test_a_config_that_is_damaged_is_named(root: str, make: Make, sleeper: Sleep
         VERBS["exec"](root)
 
 
+TOKENS = [
+    b'"',
+    b",",
+    b"\n",
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b"\\",
+    b"\0",
+    b" ",
+    b"0",
+    b"-",
+    b"9" * 20,
+    b"\xff",
+    b"\\u0000",
+    b"null",
+]
+
+
+def mutated(data: bytes, chance: random.Random) -> bytes:
+    """`data` with up to three bytes, parts or lines changed, taken out, put in or exchanged."""
+    text = bytearray(data)
+    for _ in range(chance.randint(1, 3)):
+        at = chance.randrange(len(text) + 1)
+        match chance.randrange(5):
+            case 0:
+                text[at : at + 1] = bytes([chance.randrange(256)])
+            case 1:
+                del text[at : at + chance.randint(1, 8)]
+            case 2:
+                text[at:at] = chance.choice(TOKENS)
+            case 3:
+                text[at : at + chance.randint(1, 4)] = chance.choice(TOKENS)
+            case _:
+                lines = bytes(text).split(b"\n")
+                one, other = chance.randrange(len(lines)), chance.randrange(len(lines))
+                lines[one], lines[other] = lines[other], lines[one]
+                text = bytearray(b"\n".join(lines))
+    return bytes(text)
+
+
+def test_c_and_python_agree_about_what_is_damaged(root: str, make: Make) -> None:
+    """What one of them took for whole, the other might take for gone."""
+    make("web", annotations={'a"b\\': "c\n\x01ä𝄞"}, cgroups=["/x", "/y"], made=["/x"], freezers=["/f"])
+    path = Path(root, "web/state.json")
+    whole, chance, accepted = path.read_bytes(), random.Random(7), 0
+    for _ in range(1000):
+        data = mutated(whole, chance)
+        path.write_bytes(data)
+        by_c = lib.quick_status(root.encode(), b"web", ffi.from_buffer("int[]", bytearray(4)))
+        try:
+            by_python = record.decode(data).container_id == "web"
+        except ValueError:
+            by_python = False
+        assert by_c == (lib.STATUS_STOPPED if by_python else -errno.EBADMSG), data
+        accepted += by_python
+    assert 0 < accepted < 500
+
+
 # ---- formats ----
 
 
@@ -297,3 +359,10 @@ def test_a_damaged_config_does_not_keep_delete_from_its_work(
     assert len(warned) == 1
     assert "poststop hooks did not run: " in warned[0]
     assert os.listdir(root) == []
+
+
+def test_the_cgroup_of_a_damaged_container_is_still_taken(root: str, make: Make) -> None:
+    make("web", cgroups=["/cgroup/of/both"], made=["/cgroup/of/both"])
+    spoil(root, lambda _: b"")
+    with pytest.raises(ContainerError, match='is that of container "web", delete it first'):
+        list.refuse_shared(root, ["/cgroup/of/both"], "other")
