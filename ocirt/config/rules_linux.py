@@ -141,13 +141,15 @@ def names(doc: Doc, kinds: Kinds, found: list[Found]) -> None:
 
 def sysctls(doc: Doc, kinds: Kinds, found: list[Found]) -> None:
     """Only parameters of namespaces that the container does not share with the runtime."""
-    for key in doc.get("linux", {}).get("sysctl", ()):
+    for key, value in doc.get("linux", {}).get("sysctl", {}).items():
         pointer, file = f"/linux/sysctl/{step(key)}", parameters.path(key)
         kind = parameters.namespace(file)
         if not file:
             found.append((pointer, f"{quoted(key)} is not the name of a kernel parameter", ()))
         elif file == "kernel/hostname":
             found.append((pointer, "set the hostname by /hostname", ()))
+        elif file == "kernel/domainname" and doc.get("domainname") not in (None, "", value):
+            found.append((pointer, f"found {quoted(value)}, but /domainname is {quoted(doc['domainname'])}", ()))
         elif not kind:
             found.append((pointer, "belongs to no namespace, so it would change the host", ()))
         else:

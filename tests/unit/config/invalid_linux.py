@@ -170,6 +170,12 @@ SYSCTL: list[Case] = [
         "set the hostname by /hostname",
     ),
     (
+        "two domain names",
+        both(put("/domainname", "a"), put("/linux/sysctl", {"kernel/domainname": "b"})),
+        "/linux/sysctl/kernel~1domainname",
+        'found "b", but /domainname is "a"',
+    ),
+    (
         "a sysctl that is a number",
         put("/linux/sysctl", {"kernel.sem": 1}),
         "/linux/sysctl/kernel.sem",

@@ -101,6 +101,7 @@ VALID: list[tuple[str, Patch]] = [
         put("/linux/sysctl", {"net.ipv4.conf.eth0/1.forwarding": "1", "net/core/somaxconn": "1"}),
     ),
     ("the domain name by sysctl", put("/linux/sysctl", {"kernel.domainname": "a"})),
+    ("one domain name twice", both(put("/domainname", "a"), put("/linux/sysctl", {"kernel.domainname": "a"}))),
     (
         "a device with its type in the mode",
         put("/linux/devices", [{"path": "/d", "type": "c", "major": 1, "minor": 3, "fileMode": 8630}]),
