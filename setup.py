@@ -178,7 +178,7 @@ def build_frozen_launcher(target: str, package: str, flags: list[str]) -> None:
         os.makedirs(os.path.dirname(path), exist_ok=True)
     table = raw + ".c"
     run(sys.executable, os.path.join(LAUNCHER_SOURCES, "bind.py"), table)
-    shim = [f"ocirt/linux/{name}.c" for name in ("shim", "shim_namespace", "shim_terminal", "bpf")]
+    shim = [f"ocirt/linux/{name}.c" for name in ("shim", "shim_hook", "shim_namespace", "shim_terminal", "bpf")]
     fixed = ["-DOCIRT_LINKED", "-fno-pie", "-no-pie", "-rdynamic"]
     wraps = [f"-Wl,--wrap={name}" for name in ("malloc", "calloc", "realloc", "free")]
     libraries = [*shim, table, *wraps, *static_python()]

@@ -344,10 +344,9 @@ class Birth:
         self.restrict_devices()
         self.hooks_ran = True
         state.write(self.directory.number, self.record)
-        all_hooks = self.config["hooks"]
         creating = self.hook_state("creating", self.init.pid)
-        hooks.run("prestart", all_hooks.get("prestart") or (), creating)
-        hooks.run("createRuntime", all_hooks.get("createRuntime") or (), creating)
+        for kind in ("prestart", "createRuntime"):
+            hooks.run(kind, self.config["hooks"].get(kind) or (), self.bundle, creating)
         inside = hooks.pid_inside(self.init.pid)
         for slot, status in ((lib.SLOT_STATE_CREATING, "creating"), (lib.SLOT_STATE_CREATED, "created")):
             with calls.sealed_memfd("hook-state", self.hook_state(status, inside)) as fd:
@@ -397,4 +396,5 @@ class Birth:
     def poststop(self) -> None:
         """runtime.md, lifecycle: a failed hook leads to step 12 and 13, poststop's."""
         if self.hooks_ran:
-            hooks.run_poststop(self.container_id, self.config["hooks"].get("poststop"), self.hook_state("stopped", 0))
+            found = self.config["hooks"].get("poststop")
+            hooks.run_poststop(self.container_id, found, self.bundle, self.hook_state("stopped", 0))

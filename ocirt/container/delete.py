@@ -131,4 +131,4 @@ def _run_poststop(root: str, record: state.State) -> None:
     except OcirtError as error:
         notes.warn(f'container "{record.container_id}": poststop hooks did not run: {error}')
         return
-    hooks.run_poststop(record.container_id, found, state.document(record, "stopped", 0))
+    hooks.run_poststop(record.container_id, found, record.bundle, state.document(record, "stopped", 0))

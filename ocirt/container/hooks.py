@@ -10,7 +10,7 @@ import posix
 from ocirt import notes
 from ocirt.errors import HookError, SystemCallError
 from ocirt.linux import calls, facts
-from ocirt.linux.consts import INT_MAX, SIGKILL, SIGSTOP
+from ocirt.linux.consts import INT_MAX, SIGKILL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,33 +20,33 @@ if TYPE_CHECKING:
 OUTPUT_SHOWN = 1024
 
 
-def run(kind: str, hooks: Sequence[dict[str, Any]], state: bytes) -> None:
-    """Run the hooks of one kind in order, with `state` (JSON) on stdin; the first failure ends it.
+def run(kind: str, hooks: Sequence[dict[str, Any]], bundle: str, state: bytes) -> None:
+    """Run the hooks of one kind in order, in `bundle`, with `state` (JSON) on stdin; the first failure ends it.
 
     Raises HookError for a hook that cannot be started, exits non-zero, is killed or runs out of time.
     """
     for position, hook in enumerate(hooks):
-        run_one(hook, state, f"/hooks/{kind}/{position}")
+        run_one(hook, bundle, state, f"/hooks/{kind}/{position}")
 
 
-def run_poststop(container_id: str, hooks: Sequence[dict[str, Any]] | None, state: bytes) -> None:
+def run_poststop(container_id: str, hooks: Sequence[dict[str, Any]] | None, bundle: str, state: bytes) -> None:
     """Run each poststop hook, whatever the others do; a failure is a warning (runtime.md, lifecycle, step 13)."""
     for position, hook in enumerate(hooks or ()):
         try:
-            run_one(hook, state, f"/hooks/poststop/{position}")
+            run_one(hook, bundle, state, f"/hooks/poststop/{position}")
         except HookError as error:
             notes.warn(f'container "{container_id}": {error}')
 
 
-def run_one(hook: dict[str, Any], state: bytes, pointer: str) -> None:
-    """Run one hook in a process group of its own. Raises HookError."""
+def run_one(hook: dict[str, Any], bundle: str, state: bytes, pointer: str) -> None:
+    """Run one hook in a process group of its own, in the bundle, or / where that is gone. Raises HookError."""
     where = f'config.json: {pointer}: hook "{hook["path"]}"'
     notes.step(f"run {where}")
     # Files, not pipes: a hook that reads nothing, or leaves a daemon behind with its output open, blocks nobody.
     output = posix.memfd_create("hook-output", posix.MFD_CLOEXEC)
     try:
         with calls.sealed_memfd("hook-state", state) as stdin:
-            pid = _start(hook, stdin.number, output, where)
+            pid = _start(hook, bundle, stdin.number, output, where)
         timeout = hook.get("timeout")
         try:
             if not _ended(pid, timeout):
@@ -64,23 +64,19 @@ def run_one(hook: dict[str, Any], state: bytes, pointer: str) -> None:
         posix.close(output)
 
 
-def _start(hook: dict[str, Any], stdin: int, output: int, where: str) -> int:
-    environment = posix.environ if hook.get("env") is None else dict(item.partition("=")[::2] for item in hook["env"])
+def _start(hook: dict[str, Any], bundle: str, stdin: int, output: int, where: str) -> int:
+    if hook.get("env") is None:
+        env = [name + b"=" + value for name, value in posix.environ.items()]
+    else:
+        env = [b"%b=%b" % item for item in dict(calls.raw(text).partition(b"=")[::2] for text in hook["env"]).items()]
+    argv = [calls.raw(text) for text in hook.get("args") or [hook["path"]]]
     try:
-        return posix.posix_spawn(
-            hook["path"],
-            hook.get("args") or [hook["path"]],
-            environment,
-            file_actions=[(posix.POSIX_SPAWN_DUP2, stdin, 0), *((posix.POSIX_SPAWN_DUP2, output, fd) for fd in (1, 2))],
-            setpgroup=0,
-            setsigmask=(),
-            setsigdef=[number for number in calls.SIGNALS if number not in (SIGKILL, SIGSTOP)],
-        )
-    except OSError as error:
-        raise HookError(f"{where}: {posix.strerror(error.errno or 0).lower()}{_why(hook['path'], error)}") from None
+        return calls.spawn_hook(hook["path"], _directory(bundle), argv, env, (stdin, output))
+    except SystemCallError as error:
+        raise HookError(f"{where}: {posix.strerror(error.errno).lower()}{_why(hook['path'], error)}") from None
 
 
-def _why(path: str, error: OSError) -> str:
+def _why(path: str, error: SystemCallError) -> str:
     """What is known of a program that is there and was not executed."""
     from errno import EACCES, ENOENT, errorcode
 
@@ -90,8 +86,17 @@ def _why(path: str, error: OSError) -> str:
         return f" ({NOT_EXECUTABLE})"
     if error.errno == ENOENT and not posix.access(path, posix.F_OK):
         return ""
-    words = EXEC_HINTS.get(errorcode.get(error.errno or 0, ""), "")
+    words = EXEC_HINTS.get(errorcode.get(error.errno, ""), "")
     return f" ({words})" if words else ""
+
+
+def _directory(bundle: str) -> str:
+    """A bundle may be gone by the time of delete: its hooks run all the same."""
+    try:
+        posix.stat(bundle)
+    except OSError:
+        return "/"
+    return bundle
 
 
 def _kill(pid: int) -> None:

@@ -75,4 +75,4 @@ def poststart(birth: Birth) -> None:
     entries = (birth.config.get("hooks") or {}).get("poststart")
     if entries:
         birth.hooks_ran = True
-        hooks.run("poststart", entries, birth.hook_state("running", birth.init.pid))
+        hooks.run("poststart", entries, birth.bundle, birth.hook_state("running", birth.init.pid))

@@ -35,7 +35,8 @@ def _run_poststart(root: str, container_id: str) -> None:
     if "poststart" not in record.python.split():
         return
     try:
-        hooks.run("poststart", recorded_hooks(root, record, "poststart"), state.document(record, "running", record.pid))
+        found = recorded_hooks(root, record, "poststart")
+        hooks.run("poststart", found, record.bundle, state.document(record, "running", record.pid))
     except HookError:
         _destroy(root, container_id)
         raise

@@ -61,7 +61,7 @@ def number_at(memory: bytearray, offset: int = 0) -> int:
     return int(INT.unpack_from(memory, offset)[0])
 
 
-def _path(path: str) -> bytes:
+def raw(path: str) -> bytes:
     """As the kernel takes it: Python writes bytes that are not UTF-8 as surrogates (PEP 383)."""
     return path.encode("utf-8", "surrogateescape")
 
@@ -79,7 +79,7 @@ def program_memfd(path: str, fallback_dir: str) -> Fd:
 
     Where memfds may not be executed (vm.memfd_noexec=2) it is an unlinked file of `fallback_dir`.
     """
-    return Fd(_checked(lib.shim_program_memfd(_path(path), _path(fallback_dir)), f'copy "{path}" to a memfd'))
+    return Fd(_checked(lib.shim_program_memfd(raw(path), raw(fallback_dir)), f'copy "{path}" to a memfd'))
 
 
 def sealed_memfd(name: str, data: bytes) -> Fd:
@@ -105,6 +105,21 @@ def spawn(program: Fd, socket: Fd, bell: Fd, preserve: int, keep: Sequence[int])
     _checked(
         lib.shim_spawn(program.number, socket.number, bell.number, preserve, keep, len(keep), to), "start ocirt-init"
     )
+    return number_at(pid)
+
+
+def spawn_hook(path: str, directory: str, argv: Sequence[bytes], env: Sequence[bytes], stdio: tuple[int, int]) -> int:
+    """Start a program in `directory`, in a process group of its own, no signal blocked or ignored; its pid.
+
+    stdio    its stdin, and its stdout and stderr
+
+    Source: posix_spawn(3).
+    """
+    pid = bytearray(INT.size)
+    args, variables = (b"".join(text + b"\0" for text in texts) for texts in (argv, env))
+    to = ffi.from_buffer("int[]", pid)
+    where = raw(path), raw(directory)
+    _checked(lib.shim_spawn_hook(*where, args, len(args), variables, len(variables), *stdio, to), f'start "{path}"')
     return number_at(pid)
 
 
@@ -150,7 +165,7 @@ def receive(socket: int, size: int, timeout_ms: int = -1) -> tuple[bytes, int]:
 
 def open_tree(path: str, recursive: bool) -> Fd:
     """A detached clone of the mount at `path`, with those below it when `recursive` (open_tree(2), OPEN_TREE_CLONE)."""
-    return Fd(_checked(lib.shim_open_tree(_path(path), recursive), f'open_tree "{path}"'))
+    return Fd(_checked(lib.shim_open_tree(raw(path), recursive), f'open_tree "{path}"'))
 
 
 def user_namespace() -> int:
@@ -185,7 +200,7 @@ def ioprio_set(pid: int, value: int) -> None:
 
 def connect(path: str, what: str) -> Fd:
     """A stream connected to the unix socket at `path`; `what` it is, for the error (connect(2), unix(7))."""
-    return Fd(_checked(lib.shim_connect(_path(path)), f'connect to {what} "{path}"'))
+    return Fd(_checked(lib.shim_connect(raw(path)), f'connect to {what} "{path}"'))
 
 
 def listen(directory: int, name: str) -> Fd:

@@ -25,6 +25,7 @@ SCRIPT = """#!/bin/sh
   echo "kind=$KIND argv0=$0 args=$*"
   for name in mnt pid uts net; do echo "$name=$(readlink /proc/self/ns/$name)"; done
   echo "root=$(ls / | tr '\\n' ' ')"
+  echo "cwd=$(pwd)"
   echo "state=$(tr -d '\\n')"
 } >>$JOURNAL
 """
@@ -132,6 +133,23 @@ def test_hooks_run_in_the_namespaces_of_the_specification(runtime: Runtime, hook
     container.stop()
     for kind, record in hooks.records().items():
         assert {name: record[name] for name in names} == (inside if kind in INSIDE else outside), kind
+
+
+def test_hooks_of_the_host_start_in_the_bundle_and_those_of_the_container_in_its_root(
+    runtime: Runtime, hooks: Hooks
+) -> None:
+    lived(runtime, hooks.bundle)
+    bundle, rootfs = str(hooks.bundle.path), str(hooks.bundle.rootfs)
+    expected = {**dict.fromkeys(KINDS, bundle), "createContainer": rootfs, "startContainer": "/"}
+    assert {kind: record["cwd"] for kind, record in hooks.records().items()} == expected
+
+
+def test_a_poststop_hook_of_a_bundle_that_is_gone_starts_in_the_root(runtime: Runtime, hooks: Hooks) -> None:
+    container = runtime.start(hooks.only("poststop"))
+    moved = hooks.bundle.path.rename(hooks.bundle.path.with_name("moved"))
+    container.stop()
+    moved.rename(hooks.bundle.path)
+    assert hooks.records()["poststop"]["cwd"] == "/"
 
 
 def test_create_container_still_has_the_hosts_root_and_start_container_has_its_own(

@@ -83,5 +83,5 @@ def test_a_hook_that_has_left_its_process_group_is_killed_when_its_time_is_over(
     script = f"import os, time; os.setpgid(0, {os.getpgrp()}); open('pid', 'w').write(str(os.getpid())); time.sleep(60)"
     argv = ["python3", "-c", f"import os; os.chdir('{tmp_path}'); {script}"]
     with pytest.raises(HookError, match="did not finish within 1 s"):
-        hooks.run_one({"path": sys.executable, "args": argv, "timeout": 1}, b"{}", "/hooks/poststop/0")
+        hooks.run_one({"path": sys.executable, "args": argv, "timeout": 1}, "/", b"{}", "/hooks/poststop/0")
     assert not Path(f"/proc/{(tmp_path / 'pid').read_text()}").exists()
