@@ -37,6 +37,7 @@ def bundle(tmp_path: Path) -> Iterator[Path]:
     shutil.copy(busybox, tmp_path / "rootfs/bin/true")
     config = default.document(rootless=False)
     config["process"].update(args=["true"], terminal=False)
+    config["linux"]["cgroupsPath"] = f"/ocirt/packed-{os.getpid()}"  # not that of another run at the same time
     (tmp_path / "config.json").write_text(json.dumps(config))
     yield tmp_path
     subprocess.run([LAUNCHER, "--root", tmp_path / "root", "delete", "--force", ID], check=False)
