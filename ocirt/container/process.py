@@ -8,7 +8,7 @@ from errno import EINVAL, ENOENT, ESRCH
 from ocirt import notes
 from ocirt.container import record
 from ocirt.errors import failed
-from ocirt.linux.calls import pidfd_send_signal
+from ocirt.linux.calls import Fd, pidfd_send_signal
 
 # EINVAL, ENOENT (Linux 6.13): the id is a thread's now
 GONE = (ESRCH, EINVAL, ENOENT)
@@ -25,9 +25,9 @@ def open_process(found: record.State) -> int:
             return -1
         raise failed(f"pidfd_open {found.pid}", error) from None
     # The pidfd pins whoever has the pid now; the start time tells whether that is the container's process.
-    if found.start_time and record.start_time(found.pid) == found.start_time:
-        return pidfd
-    posix.close(pidfd)
+    with Fd(pidfd) as held:
+        if found.start_time and record.start_time(found.pid) == found.start_time:
+            return held.take()
     return -1
 
 

@@ -10,7 +10,7 @@ from _json import encode_basestring as quoted
 from errno import EIO
 from time import gmtime, time_ns
 
-from ocirt.errors import BundleError, SystemCallError
+from ocirt.errors import BundleError, SystemCallError, failed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -167,24 +167,33 @@ MEMBERS = {
 
 
 def boot_id() -> str:
-    """The id of this boot (random(4))."""
-    fd = posix.open("/proc/sys/kernel/random/boot_id", posix.O_RDONLY | posix.O_CLOEXEC)
+    """The id of this boot (random(4)). Raises SystemCallError."""
+    path = "/proc/sys/kernel/random/boot_id"
     try:
-        return posix.read(fd, 64).decode().strip()
-    finally:
-        posix.close(fd)
+        fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+        try:
+            return posix.read(fd, 64).decode().strip()
+        finally:
+            posix.close(fd)
+    except OSError as error:
+        raise failed(f"read {path}", error) from None
 
 
 def start_time(pid: int) -> int:
-    """Field 22 of proc_pid_stat(5), counted after the last ")": a process may call itself "a) b". 0 for no process."""
+    """Field 22 of proc_pid_stat(5), counted after the last ")": a process may call itself "a) b". 0 for no process.
+
+    Raises SystemCallError.
+    """
     try:
         fd = posix.open(f"/proc/{pid}/stat", posix.O_RDONLY | posix.O_CLOEXEC)
         try:
             return int(posix.read(fd, 1024).rpartition(b")")[2].split()[19])
         finally:
             posix.close(fd)
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError):
         return 0
+    except OSError as error:
+        raise failed(f"read /proc/{pid}/stat", error) from None
 
 
 def now() -> str:

@@ -98,8 +98,9 @@ static int remove_cgroups(const struct container *c)
 	char path[PATH_SIZE];
 	int r;
 
-	if (!container_same_boot(c)) /* somebody else's may have the name by now */
-		return 0;
+	r = container_same_boot(c);
+	if (r <= 0) /* somebody else's may have the name by now */
+		return r;
 	while ((r = slice_next(&rest, path, sizeof(path))) >= 0) {
 		if (!list_has(c->members[MEMBER_CGROUPS], path)) {
 			(void)rmdir(path);

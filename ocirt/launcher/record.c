@@ -175,71 +175,83 @@ int slice_next(struct slice *slice, char *ret_text, size_t size)
 }
 
 /* Pids start anew with every boot: one of an earlier boot says nothing. */
-bool container_same_boot(const struct container *c)
+int container_same_boot(const struct container *c)
 {
 	char id[64];
 	ssize_t n = read_text(AT_FDCWD, "/proc/sys/kernel/random/boot_id", id, sizeof(id));
 	const struct slice *recorded = &c->members[MEMBER_BOOT_ID];
 
+	if (n < 0) /* no /proc is not the absence of a container */
+		return n == -ENOENT ? -EIO : (int)n;
 	/* 36 characters and a newline in the file; 36 characters between quotes in the record */
 	return n > 1 && recorded->size == (size_t)n + 1 && memcmp(recorded->start + 1, id, (size_t)n - 1) == 0;
 }
 
-/* A number of /proc/PID/stat, counted after the last ')': a process can name itself "a) b". 0 where there is none. */
-static uint64_t stat_field(pid_t pid, int number)
+/* A number of /proc/PID/stat, counted after the last ')': a process can name itself "a) b". */
+static int stat_field(pid_t pid, int number, uint64_t *ret)
 {
 	char path[32], text[1024];
 	const char *at;
+	ssize_t n;
 
 	(void)snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	if (read_text(AT_FDCWD, path, text, sizeof(text)) < 0)
-		return 0;
+	n = read_text(AT_FDCWD, path, text, sizeof(text));
+	if (n < 0)
+		return n == -ENOENT ? -ESRCH : (int)n;
 	at = strrchr(text, ')');
 	for (int field = 2; at && field < number; field++)
 		at = strchr(at + 1, ' ');
-	return at ? strtoull(at, NULL, 10) : 0;
-}
-
-static uint64_t start_time_of(pid_t pid)
-{
-	return stat_field(pid, 22);
+	*ret = at ? strtoull(at, NULL, 10) : 0;
+	return 0;
 }
 
 int process_never_executed(int pid)
 {
-	return (stat_field(pid, 9) & FORKED_NOT_EXECUTED) != 0;
+	uint64_t flags;
+
+	return stat_field(pid, 9, &flags) == 0 && (flags & FORKED_NOT_EXECUTED) != 0;
 }
 
 int container_process(const struct container *c)
 {
 	_cleanup_fd_ int pidfd = -1;
 	struct pollfd exited = { .events = POLLIN };
+	uint64_t start_time;
+	int r;
 
-	if (c->pid <= 0 || c->start_time == 0 || !container_same_boot(c))
+	if (c->pid <= 0 || c->start_time == 0)
 		return -ESRCH;
+	r = container_same_boot(c);
+	if (r <= 0)
+		return r < 0 ? r : -ESRCH;
 	pidfd = (int)syscall(SYS_pidfd_open, c->pid, 0);
 	if (pidfd < 0) /* EINVAL, ENOENT (Linux 6.13): the id is a thread's now */
 		return errno == EINVAL || errno == ENOENT ? -ESRCH : -errno;
 	/* In this order: the pidfd pins whoever has the id now, and the start time tells whether that is our process. */
-	if (start_time_of(c->pid) != c->start_time)
-		return -ESRCH;
+	r = stat_field(c->pid, 22, &start_time);
+	if (r < 0 || start_time != c->start_time)
+		return r < 0 ? r : -ESRCH;
 	exited.fd = pidfd;
 	return poll(&exited, 1, 0) > 0 ? -ESRCH : take_fd(&pidfd);
 }
 
-bool container_frozen(const struct container *c)
+int container_frozen(const struct container *c)
 {
 	struct slice rest = c->members[MEMBER_FREEZERS];
 	char path[PATH_SIZE], text[256];
 
 	while (slice_next(&rest, path, sizeof(path)) > 0) {
-		if (read_text(AT_FDCWD, path, text, sizeof(text)) < 0)
+		ssize_t n = read_text(AT_FDCWD, path, text, sizeof(text));
+
+		if (n == -ENOENT || n == -ENODEV)
 			continue;
+		if (n < 0)
+			return (int)n;
 		/* freezer.state of v1 is one word, cgroup.events of v2 has a line of its own */
 		if (strcmp(text, "FROZEN\n") == 0 || strstr(text, "frozen 1") != NULL)
-			return true;
+			return 1;
 	}
-	return false;
+	return 0;
 }
 
 int container_connect(const struct container *c)
@@ -283,8 +295,9 @@ int container_status(const struct container *c, int pidfd)
 		return pidfd;
 	if (!member_is(c, MEMBER_PHASE, "\"created\""))
 		return STATUS_CREATING;
-	if (container_frozen(c))
-		return STATUS_PAUSED;
+	fd = container_frozen(c);
+	if (fd != 0)
+		return fd < 0 ? fd : STATUS_PAUSED;
 	/* A connection that says nothing is a probe to the init, and a full queue (EAGAIN) is one that it has yet to see. */
 	fd = container_connect(c);
 	close_fd(&fd);

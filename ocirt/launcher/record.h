@@ -52,11 +52,11 @@ int container_process(const struct container *container);
 /* A STATUS_ value, given what container_process returned; or a negative errno. */
 int container_status(const struct container *container, int pidfd);
 
-/* Whether it was made since the host has started: if not, what it had besides its directory is gone. */
-bool container_same_boot(const struct container *container);
+/* 1 if it was made since the host has started: if not (0), what it had besides its directory is gone. Or a negative errno. */
+int container_same_boot(const struct container *container);
 
-/* Whether a freezer has stopped the container. */
-bool container_frozen(const struct container *container);
+/* 1 if a freezer has stopped the container, 0 if none has, or a negative errno. */
+int container_frozen(const struct container *container);
 
 /* A stream connected to start.sock; -ECONNREFUSED or -ENOENT when the init does not wait for start (any more). */
 int container_connect(const struct container *container);

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.integration.conftest import leftovers, make_bundle, runtime, scratch
+from tests.integration.conftest import leftovers, make_bundle, runtime, scratch, sleeper
 
-__all__ = ["leftovers", "make_bundle", "runtime", "scratch"]
+__all__ = ["leftovers", "make_bundle", "runtime", "scratch", "sleeper"]
