@@ -113,7 +113,9 @@ static int take_fds(struct init *init, struct msghdr *header, const struct messa
 
 	if (control && control->cmsg_level == SOL_SOCKET && control->cmsg_type == SCM_RIGHTS)
 		count = (uint32_t)((control->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-	if (count != message->detail || length < MESSAGE_HEAD + count * sizeof(slot) || header->msg_flags & MSG_CTRUNC)
+	if (header->msg_flags & MSG_CTRUNC) /* RLIMIT_NOFILE left no number for one of them */
+		return -EMFILE;
+	if (count != message->detail || length < MESSAGE_HEAD + count * sizeof(slot))
 		return -EBADMSG;
 	for (uint32_t i = 0; i < count; i++) {
 		int fd;
@@ -152,7 +154,7 @@ int receive_go(struct init *init, uint32_t point)
 	r = length < MESSAGE_HEAD ? -EBADMSG : take_fds(init, &header, &message, (size_t)length);
 	if (r == 0 && (message.type != MSG_GO || message.value != point))
 		r = -EBADMSG;
-	return fail(init, r, DETAIL_PLAN);
+	return r == -EMFILE ? r : fail(init, r, DETAIL_PLAN);
 }
 
 /* One message with a descriptor, to whoever listens outside: how many of the bytes were sent, or a negative errno. */
