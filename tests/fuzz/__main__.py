@@ -25,7 +25,7 @@ def main() -> int:
     common = ["--seed", given.seed, "--jobs", given.jobs, "--keep", given.keep]
     parts = [["tests.fuzz.compiler", "--count", given.count]]
     parts += [["tests.fuzz.lives", "--count", given.lives, "--view", view] for view in ("hybrid", "v1", "v2")]
-    parts.append(["tests.fuzz.lives", "--count", given.lives, "--sanitized"])
+    parts += [["tests.fuzz.lives", "--count", given.lives, flag] for flag in ("--ordinary", "--sanitized")]
     parts.append(["tests.fuzz.libfuzzer", "--seconds", given.seconds])
     codes = [subprocess.run([sys.executable, "-m", *part, *common], check=False).returncode for part in parts]
     faults = [sys.executable, "-m", "pytest", "-q", "tests/fuzz/test_faults.py"]

@@ -16,6 +16,7 @@ from tests.integration.injection import PAUSE
 
 Json = dict[str, Any]
 FILES = {"resolv.conf", "hostname", "hosts", ".containerenv", "termination-log", "file", "passwd"}
+USER = 1000  # who calls the runtime, where that is not root
 LIMITED = ("NOFILE", "NPROC")
 APPLETS = ("sh", "true", "sleep", "cat", "ls", "echo")
 
@@ -23,8 +24,9 @@ APPLETS = ("sh", "true", "sleep", "cat", "ls", "echo")
 class Ground:
     """What all bundles of a sandbox share, below `scratch`: a rootfs to copy, sources of binds, namespaces to join."""
 
-    def __init__(self, scratch: Path) -> None:
+    def __init__(self, scratch: Path, ordinary: bool = False) -> None:
         self.scratch = scratch
+        self.ordinary = ordinary
         self.template = scratch / "template"
         for name in ("bin", "dev", "etc", "proc", "sys", "tmp", "root"):
             (self.template / name).mkdir(parents=True, mode=0o755)
@@ -82,6 +84,8 @@ class Ground:
                 limit.update({"soft": min(limit["soft"], 1000), "hard": min(limit["hard"], 1000)})
         for holder, name in (("process", "apparmorProfile"), ("process", "selinuxLabel"), ("linux", "mountLabel")):
             (found.get(holder) or {}).pop(name, None)
+        if self.ordinary:
+            rootless(found)
         return found
 
     def tamed(self, config: Any, rng: random.Random) -> Any:
@@ -105,12 +109,30 @@ class Ground:
         path.mkdir()
         subprocess.run(["cp", "-a", str(self.template), str(path / "rootfs")], check=True)
         (path / "config.json").write_bytes(text)
+        if self.ordinary:
+            subprocess.run(["chown", "-R", f"{USER}:{USER}", str(path)], check=True)
         return path
 
     def close(self) -> None:
         for holder in self.holders:
             holder.kill()
             holder.wait()
+
+
+def rootless(config: Json) -> None:
+    """Make of a config what an ordinary user's engine writes: a user namespace with its own id alone, no limits."""
+    linux = config.setdefault("linux", {})
+    kept = [entry for entry in linux.get("namespaces") or () if entry["type"] != "user" and not entry.get("path")]
+    linux["namespaces"] = [*kept, {"type": "user"}]
+    linux["uidMappings"] = linux["gidMappings"] = [{"containerID": 0, "hostID": USER, "size": 1}]
+    for entry in config.get("mounts") or ():
+        entry["options"] = [word for word in entry.get("options") or () if word != "gid=5"]  # which is not mapped
+    for name in ("resources", "cgroupsPath", "netDevices", "intelRdt", "sysctl"):
+        linux.pop(name, None)
+    for name in ("scheduler", "ioPriority", "oomScoreAdj"):
+        (config.get("process") or {}).pop(name, None)
+    if config.get("process"):
+        config["process"]["user"] = {"uid": 0, "gid": 0}
 
 
 def parsed(text: bytes) -> Json | None:

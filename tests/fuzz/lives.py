@@ -1,7 +1,7 @@
 """Mutated configs as containers, through their whole life: create, start, exec, update, kill, delete. Needs root.
 
     python -m tests.fuzz.lives [--seed N] [--first N] [--count N] [--view hybrid|v1|v2] [--jobs N]
-        [--keep DIRECTORY] [--sanitized]
+        [--keep DIRECTORY] [--sanitized] [--ordinary]
 
 Case N of a seed is always the same. A case fails for a traceback, an internal error, a death by signal, an error
 without words, a hang, something left behind, and for a process that is weaker than its config (weaker.py).
@@ -14,6 +14,7 @@ import copy
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -26,12 +27,13 @@ from typing import Any, NamedTuple
 
 from ocirt.config import check, lenient
 from tests.fuzz import documents, sandbox, sanitized
-from tests.fuzz.bundles import Ground, Json, executable, parsed
+from tests.fuzz.bundles import USER, Ground, Json, executable, parsed
 from tests.fuzz.mutate import Mutator, Stock
 from tests.fuzz.view import View
 from tests.fuzz.weaker import weaker
 from tests.integration import leftovers
 from tests.integration.support import Runtime
+from tests.integration.views import wrapper
 
 PROGRAM = Path(__file__).parents[2] / "ocirt/_bin/ocirt"
 HANG = 10.0  # seconds
@@ -128,8 +130,10 @@ class Life:
             return "not started"
         first = self.look(pid)
         if first is None:
+            if stays(config):
+                self.wrong.append("start succeeds, but nothing is executed")
             return "ended"
-        self.wrong += weaker(config, first, self.host)
+        self.wrong += weaker(config, first, self.host, ordinary=self.ground.ordinary)
         if rng.random() < 0.7:
             self.execute(config, process, first)
         if rng.random() < 0.2:
@@ -165,10 +169,17 @@ class Life:
             if seen:
                 own = config.get("process") or {}
                 wanted = {**config, "process": completed(process, own)}
-                self.wrong += [f"exec: {line}" for line in weaker(wanted, seen, self.host, first)]
+                self.wrong += [
+                    f"exec: {line}" for line in weaker(wanted, seen, self.host, first, ordinary=self.ground.ordinary)
+                ]
 
     def end(self, rng: random.Random) -> None:
-        """Kill and delete it, whatever it has come to; then nothing is left."""
+        """Kill and delete it, whatever it has come to; then nothing is left.
+
+        Without a cgroup and a pid namespace nobody but their caller knows of the processes of exec.
+        """
+        for pid in self.joined if self.ground.ordinary else ():
+            os.kill(pid, signal.SIGKILL)
         if (self.runtime.root / self.id).exists():
             self.command("kill", self.id, "KILL") if rng.random() < 0.5 else None
             self.command("delete", "--force", self.id, must=True)
@@ -187,6 +198,13 @@ class Life:
                 break
             time.sleep(0.01)
         return [f"left behind: {what}" for what in found]
+
+
+def stays(config: Json) -> bool:
+    """Whether a config's program is sure to be there when it is looked at: nothing in the config may end it."""
+    process, linux = config.get("process") or {}, config.get("linux") or {}
+    ending = process.get("rlimits") or linux.get("seccomp") or (linux.get("resources") or {}).get("memory")
+    return process.get("args") == ["/pause"] and not ending
 
 
 def completed(process: Json, own: Json) -> Json:
@@ -228,9 +246,15 @@ def fit(document: Any) -> bool:
 class Cases:
     """All that cases are made from, in a sandbox."""
 
-    def __init__(self, scratch: Path) -> None:
-        self.ground = Ground(scratch)
-        self.runtime = Runtime(os.environ.get("OCIRT") or str(PROGRAM), scratch, "fuzz")
+    def __init__(self, scratch: Path, ordinary: bool = False) -> None:
+        self.ground = Ground(scratch, ordinary)
+        program = os.environ.get("OCIRT") or str(PROGRAM)
+        if ordinary:
+            became = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "--inh-caps=-all"]
+            program = wrapper(scratch / "ordinary", ["env", "XDG_RUNTIME_DIR=", *became, program])
+        self.runtime = Runtime(program, scratch, "fuzz")
+        self.runtime.root.mkdir(mode=0o700)
+        os.chown(self.runtime.root, *([USER] * 2 if ordinary else [0, 0]))
         self.configs = [self.ground.fitted(config) for config in documents.configs().values()]
         self.processes = documents.processes()
         self.resources = documents.resources()
@@ -291,7 +315,7 @@ class Cases:
 def inside(given: argparse.Namespace) -> int:
     """In the sandbox: the cases, a JSON object for each failure, the counts last."""
     sandbox.settle(given.scratch, given.view)
-    cases = Cases(given.scratch)
+    cases = Cases(given.scratch, given.ordinary)
     for number in range(given.first, given.first + given.count):
         print(f"case {number}", file=sys.stderr)  # should one bring the sandbox down
         for failure in cases.one(given.seed, number):
@@ -301,9 +325,12 @@ def inside(given: argparse.Namespace) -> int:
     return 0
 
 
-def run(seed: int, first: int, count: int, view: str = "hybrid") -> tuple[list[Failure], Counter[str]]:
+def run(
+    seed: int, first: int, count: int, view: str = "hybrid", ordinary: bool = False
+) -> tuple[list[Failure], Counter[str]]:
     """So many cases in a sandbox; what went wrong, and how far they came."""
     words = ["--seed", str(seed), "--first", str(first), "--count", str(count), "--view", view]
+    words += ["--ordinary"] if ordinary else []
     done = sandbox.run("tests.fuzz.lives", words, 60 + count * 3 * HANG)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     if done.returncode or not lines or "case" in lines[-1]:
@@ -320,6 +347,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--keep", type=Path, default=Path("build/fuzz"), help="where failures are kept")
     parser.add_argument("--sanitized", action="store_true", help="with a build of ocirt under sanitizers")
+    parser.add_argument("--ordinary", action="store_true", help="as an ordinary user")
     parser.add_argument("--scratch", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.scratch:
@@ -329,7 +357,9 @@ def main() -> int:
     part, found, counts = 50, 0, Counter[str]()
     starts = range(given.first, given.first + given.count, part)
     with ThreadPoolExecutor(given.jobs) as pool:
-        results = pool.map(lambda n: run(given.seed, n, min(part, given.first + given.count - n), given.view), starts)
+        results = pool.map(
+            lambda n: run(given.seed, n, min(part, given.first + given.count - n), given.view, given.ordinary), starts
+        )
         for failures, more in results:
             counts.update(more)
             for failure in failures:

@@ -13,6 +13,7 @@ RUNS = 20000
 REACHED = {"record": 35, "key": 35, "again": 15, "plan": 35}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", libfuzzer.TARGETS)
 def test_no_input_leads_outside_what_was_read(name: str) -> None:
     if not libfuzzer.available():

@@ -10,17 +10,20 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.fuzz import lives, sanitized
+from tests.integration.support import needs_open_way
 
 SEED, COUNT, PART = 1, 200, 50
 SANITIZED = 60
+ORDINARY = 40
 
 pytestmark = [pytest.mark.root, pytest.mark.cgroup, pytest.mark.slow]
 
 
-def run(seed: int, count: int, part: int) -> None:
+def run(seed: int, count: int, part: int, ordinary: bool = False) -> None:
     """All must be well, and enough of them must have come up."""
+    starts = range(0, count, part)
     with ThreadPoolExecutor(2) as pool:
-        results = list(pool.map(lambda first: lives.run(seed, first, part), range(0, count, part)))
+        results = list(pool.map(lambda first: lives.run(seed, first, part, ordinary=ordinary), starts))
     failures = [failure for found, _ in results for failure in found]
     assert not failures, "\n".join(
         f"case {one.case}: {one.what}\n{one.config}\n" + "\n".join(one.commands) for one in failures
@@ -30,7 +33,7 @@ def run(seed: int, count: int, part: int) -> None:
 
 @pytest.fixture(autouse=True)
 def programs() -> None:
-    for program in ("gcc", "busybox", "unshare"):
+    for program in ("gcc", "busybox", "unshare", "setpriv"):
         if shutil.which(program) is None:
             pytest.skip(f"needs {program}")
 
@@ -40,6 +43,12 @@ def test_no_mutated_config_hangs_breaks_leaves_anything_or_is_weaker_than_it_say
 ) -> None:
     monkeypatch.setenv("OCIRT", ocirt_bin)
     run(SEED, COUNT, PART)
+
+
+def test_an_ordinary_users_containers_are_not_weaker_either(ocirt_bin: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    needs_open_way(ocirt_bin)
+    monkeypatch.setenv("OCIRT", ocirt_bin)
+    run(SEED + 2, ORDINARY, ORDINARY // 2, ordinary=True)
 
 
 def test_no_mutated_config_has_c_do_what_c_leaves_undefined(monkeypatch: pytest.MonkeyPatch) -> None:

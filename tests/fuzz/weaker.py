@@ -32,13 +32,14 @@ LIMITS = {
 
 class Case(NamedTuple):
     """A config, the process that came of it, the runtime's own view of itself; and the container's first process, where
-    the process is one of `exec`.
+    the process is one of `exec`. `ordinary`: the runtime is an ordinary user's, which has no cgroups to give.
     """
 
     config: Json
     seen: View
     host: View
     first: View | None = None
+    ordinary: bool = False
 
     @property
     def process(self) -> Json:
@@ -161,6 +162,8 @@ def limits(case: Case) -> list[str]:
 
 def oom_score(case: Case) -> list[str]:
     wanted = case.process.get("oomScoreAdj")
+    if case.ordinary and wanted is not None and wanted < case.host.oom_score_adj:
+        return []  # no ordinary user can lower it, and engines ask for it all the same
     wanted = case.host.oom_score_adj if wanted is None else wanted
     return [] if case.seen.oom_score_adj == wanted else [f"oom_score_adj: {case.seen.oom_score_adj}, not {wanted}"]
 
@@ -188,12 +191,12 @@ JUDGES: tuple[Callable[[Case], list[str]], ...] = (
 )  # fmt: skip
 
 
-def weaker(config: Json, seen: View, host: View, first: View | None = None) -> list[str]:
+def weaker(config: Json, seen: View, host: View, first: View | None = None, *, ordinary: bool = False) -> list[str]:
     """What of a process is not as its config asks; nothing where all is.
 
     config   the document; for a process of `exec`, with that process in place of its own
     host     the runtime's own view of itself
     first    the container's first process, where `seen` is one of `exec`
     """
-    case = Case(config, seen, host, first)
+    case = Case(config, seen, host, first, ordinary)
     return [line for judge in JUDGES for line in judge(case)]
