@@ -100,11 +100,13 @@ def _directory(bundle: str) -> str:
 
 
 def _kill(pid: int) -> None:
-    try:
-        posix.killpg(pid, SIGKILL)
-    except ProcessLookupError:
-        pass  # it has joined another group
-    posix.kill(pid, SIGKILL)
+    for send in (posix.killpg, posix.kill):
+        try:
+            send(pid, SIGKILL)
+        except ProcessLookupError:
+            pass  # it has joined another group
+        except PermissionError:
+            return  # it has become somebody else's, by a program with the setuid bit
     posix.waitpid(pid, 0)
 
 

@@ -334,3 +334,49 @@ def test_later_changes_of_the_bundle_do_not_change_the_hooks(runtime: Runtime, h
     hooks.bundle.write()
     container.stop()
     assert list(hooks.records()) == ["poststop"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_empty_name_of_the_program_keeps_no_hook_from_running(runtime: Runtime, hooks: Hooks, kind: str) -> None:
+    script = hooks.bundle.rootfs / "hook" if kind == "startContainer" else hooks.script
+    hooks.bundle.config["hooks"] = {kind: [hooks.entry(kind, args=["", "one"])]}
+    script.write_text('#!/bin/sh\necho "$@" >>$JOURNAL\n')
+    lived(runtime, hooks.bundle.write())
+    assert hooks.journal.read_text() + (hooks.bundle.rootfs / "journal").read_text() == "one\n"
+
+
+STRANGE: dict[str, Json] = {
+    "an empty name": {"path": "/bin/true", "args": [""]},
+    "empty arguments": {"path": "/bin/true", "args": ["", "", ""], "env": []},
+    "no program": {"path": "/nowhere/hook"},
+    "a directory": {"path": "/"},
+    "a device": {"path": "/dev/null"},
+    "a path through a file": {"path": "/etc/passwd/hook"},
+    "a path too long": {"path": "/" + "x" * 5000},
+    "an argument too long": {"path": "/bin/true", "args": ["x", "y" * (1 << 18)]},
+    "a variable too long": {"path": "/bin/true", "env": ["A=" + "y" * (1 << 18)]},
+    "a variable twice": {"path": "/bin/true", "env": ["A=1", "A=2"]},
+    "time for ever": {"path": "/bin/true", "timeout": (1 << 63) - 1},
+    "its own end": {"path": "/bin/sh", "args": ["sh", "-c", "kill -9 $$"]},
+}
+
+
+@pytest.mark.parametrize("hook", STRANGE.values(), ids=STRANGE)
+def test_whatever_a_poststop_hook_is_the_container_is_deleted(runtime: Runtime, hooks: Hooks, hook: Json) -> None:
+    hooks.bundle.config["hooks"] = {"poststop": [hook, hooks.entry("poststop")]}
+    container = runtime.start(hooks.bundle.write())
+    done = container.delete("--force")
+    assert "Traceback" not in done.stderr and "internal error" not in done.stderr
+    assert list(hooks.records()) == ["poststop"]
+    assert "does not exist" in runtime.run("state", container.id, check=False).stderr
+
+
+@pytest.mark.parametrize("hook", STRANGE.values(), ids=STRANGE)
+def test_whatever_a_hook_of_the_runtime_is_create_says_so_in_a_line(runtime: Runtime, hooks: Hooks, hook: Json) -> None:
+    hooks.bundle.config["hooks"] = {"createRuntime": [hook]}
+    container = Container(runtime, runtime.new_id(), hooks.bundle.write())
+    runtime.containers.append(container)
+    done = runtime.run("create", "--bundle", str(hooks.bundle.path), container.id)
+    assert "Traceback" not in done.stderr and "internal error" not in done.stderr
+    if done.code:
+        assert "/hooks/createRuntime/0: " in done.stderr and done.stderr.count("\n") == 1
