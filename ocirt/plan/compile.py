@@ -71,6 +71,7 @@ PHASES: tuple[Phase, ...] = (
     namespaces.join,
     namespaces.make,  # from here on it is the container's process
     # -- the second stage
+    process.affinity,
     rootfs.root,  # as the runtime's user: the container's may not search the directories above
     namespaces.proc,  # while the host's /proc is in sight, which vouches for a new one in a user namespace
     namespaces.time,  # /proc/self is the host root's, for we are not dumpable: a mapped id could not write its offsets
@@ -100,6 +101,7 @@ PHASES: tuple[Phase, ...] = (
     process.memory_policy,
     process.personality,  # before a filter, which may know neither call
     security.report_file,  # before the first filter
+    process.directory,  # with the privileges of the runtime
     security.bounding,  # takes CAP_SETPCAP
     security.early_seccomp,  # takes CAP_SYS_ADMIN
     ids.user,

@@ -161,6 +161,7 @@ PHASES: tuple[Phase, ...] = (
     process.errands,
     # -- the first stage: in the host's namespaces, with the host's /proc
     cgroups,  # first, for all that it takes from here on to be counted
+    process.affinity,
     security.listener,  # its slots come behind those of the cgroups
     ids.oom_score_adj,  # before the process loses the right to lower it
     proc,
@@ -180,6 +181,7 @@ PHASES: tuple[Phase, ...] = (
     process.memory_policy,  # takes nodes of the container's cpuset
     process.personality,
     security.report_file,
+    process.directory,
     security.bounding,
     first_seccomp,
     ids.user,

@@ -115,6 +115,7 @@ ACTIONS: dict[str, Callable[..., str]] = {
     "close_mounts": lambda: "close descriptors",
     "mask": lambda path, *_: f"mask {path}",
     "label": lambda path, text: f'label {path} "{text}"',
+    "affinity": lambda: "run on every CPU of the cgroup",
     "console": lambda *_: "set up the terminal",
     "controlling_terminal": lambda: "take the terminal for the session",
     "stdio_owner": lambda uid: f"give stdio to user {uid}",

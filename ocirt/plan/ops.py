@@ -270,6 +270,11 @@ def mask(pointer: str, path: str, null: int, empty: int) -> Op:
 # ---- process ---------------------------------------------------------------------------------------------------------
 
 
+def affinity(pointer: str) -> Op:
+    """Every CPU that the cgroup allows."""
+    return ("affinity", pointer, 0, ())
+
+
 def console(pointer: str, slot: int, uid: int, rows: int, columns: int, bind: int) -> Op:
     """A terminal on stdio, its master sent over the slot's socket; `bind` 1: it is /dev/console too."""
     return ("console", pointer, 0, (slot, uid, rows, columns, bind))
@@ -351,7 +356,7 @@ def umask(pointer: str, mask: int) -> Op:
 
 
 def chdir(pointer: str, path: str) -> Op:
-    """chdir(2), and a check that the directory is below the root."""
+    """chdir(2), unless one before has succeeded, and a check that the directory is below the root."""
     return ("chdir", pointer, 0, (path,))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from errno import ENOSYS
+from errno import EACCES, ENOSYS, EPERM
 
 from ocirt.errors import UnsupportedError
 from ocirt.linux.consts import (
@@ -102,6 +102,18 @@ def console(c: Context) -> list[Op]:
     ]
 
 
+def affinity(c: Context) -> list[Op]:
+    """Every CPU of the cgroup, whichever the caller keeps to: as runc and crun, and as kernels did until Linux 6.2.
+
+    First of all that is the process's: what moves it into the cgroup, or sets its policy, finds it unbound. A filter of
+    the caller's may refuse it.
+    """
+    own = c.process.get("execCPUAffinity") or {}
+    if not c.process or (c.launch.start == "exec" and (own.get("initial") or own.get("final"))):
+        return []
+    return [ops.ignoring(ops.affinity(""), EPERM, ENOSYS)]
+
+
 def keyring(c: Context) -> list[Op]:
     """A session keyring of its own, so that keys of the caller are out of reach. ENOSYS: a kernel without keys."""
     if not c.launch.new_keyring or not c.process:
@@ -179,6 +191,13 @@ def personality(c: Context) -> list[Op]:
 
 
 # ---- the program -----------------------------------------------------------------------------------------------------
+
+
+def directory(c: Context) -> list[Op]:
+    """The working directory for a user who may not enter it, which the runtime's may; else `place` tries again."""
+    if not c.process:
+        return []
+    return [ops.ignoring(ops.chdir("/process/cwd", c.process["cwd"]), EACCES, EPERM)]
 
 
 def place(c: Context) -> list[Op]:

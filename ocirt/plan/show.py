@@ -202,6 +202,7 @@ TABLE: dict[str, Words] = {
     "seccomp_notify": lambda program, *_: (
         f"load a seccomp filter of {len(program) // 8} instructions, and send its listener to the agent"
     ),
+    "affinity": lambda: "run on every CPU that the cgroup allows",
     "umask": lambda mask: f"set the umask to {mask:04o}",
     "chdir": lambda path: f"change to the directory {path}",
     "home": lambda uid: f"find HOME of user {uid} in /etc/passwd",

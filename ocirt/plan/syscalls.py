@@ -237,6 +237,7 @@ TABLE: dict[str, Callable[..., list[str]]] = {
         f"seccomp(SECCOMP_SET_MODE_FILTER, {flags | 8:#x}, {len(program) // 8} instructions)",
         "sendmsg(agent, SCM_RIGHTS) by the child",
     ],
+    "affinity": lambda: ["sched_setaffinity(0, all)"],
     "umask": lambda mask: [f"umask({mask:04o})"],
     "chdir": lambda path: [f"chdir({path!r})", "getcwd()"],
     "home": lambda _: ['open("/etc/passwd", O_NONBLOCK)', "fstat()", "read()"],

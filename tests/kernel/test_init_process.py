@@ -48,6 +48,32 @@ def test_chdir_stays_below_the_root(root: Path) -> None:
     refused(carry_out([*begin(root), op("pivot"), op("chdir", "/bin/sh")]), errno.ENOTDIR, "NONE")
 
 
+def test_a_directory_is_entered_once(root: Path) -> None:
+    """As root, who may; the user who may not stays there. What root is refused the user may still enter."""
+    for owner, name in ((0, "roots"), (1000, "users")):
+        (root / name).mkdir(0o700)
+        os.chown(root / name, owner, owner)
+    output = (op("find_exec", "sh", ["/bin/sh"]), op("exec", ["sh", "-c", "pwd"], []))
+    become, start = op("ids", 1000, 1000), [*begin(root), op("pivot")]
+    assert carry_out([*start, op("chdir", "/roots"), become, op("chdir", "/roots"), *output]).ok() == "/roots\n"
+    refused(carry_out([*start, become, op("chdir", "/roots")]), errno.EACCES, "NONE")
+    weak = [op("bounding", 0), op("caps", 1 << 7 | 1 << 6, 1 << 7 | 1 << 6, 0, 0)]  # CAP_SETUID, CAP_SETGID
+    tried = op("chdir", "/users", ignore=(errno.EACCES,))
+    assert carry_out([*start, *weak, tried, become, op("chdir", "/users"), *output]).ok() == "/users\n"
+
+
+def test_the_callers_cpus_are_left_behind(root: Path) -> None:
+    cpus = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cpus)})
+    try:
+        with Init() as init:
+            init.send_plan([op("affinity"), op("sync", WIRE["SYNC_START"])])
+            init.until(WIRE["SYNC_START"])
+            assert os.sched_getaffinity(init.first) >= cpus
+    finally:
+        os.sched_setaffinity(0, cpus)
+
+
 def test_a_directory_outside_the_root_is_refused(root: Path) -> None:
     # A descriptor of a host directory, reached through the container's own /proc: what CVE-2024-21626 was.
     ops = [*begin(root, mount_proc()), op("pivot")]

@@ -27,6 +27,7 @@ struct init {
 	unsigned int umask;    /* what hooks get: the caller's, until `umask` sets the container's */
 	const char *rootfs;    /* the host path of SLOT_ROOT */
 	const char *program;   /* what find_exec found */
+	bool entered;          /* the working directory: a chdir has succeeded */
 	char home[HOME_MAX];   /* "HOME=…", or "" */
 	struct message report; /* error, detail and text of a failure under way */
 	struct message *shared_report; /* the same where the runtime sees it, NULL without `report_file` */

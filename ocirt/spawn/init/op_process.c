@@ -5,6 +5,7 @@
 #include "init.h"
 
 #define PATH_LIMIT 4096
+#define CPUS_MAX 8192
 #define FDS_OPENED_MAX 1024
 #define BYTE_DEADLINE 5000 /* ms in which `start` must follow its connection with its byte */
 
@@ -54,6 +55,16 @@ int op_personality(struct init *init, const uint64_t *args)
 	return r < 0 ? r : 0;
 }
 
+/* The kernel cuts the mask down to what the cgroup allows, and remembers the whole for a cgroup to come (Linux 6.2). */
+int op_affinity(struct init *init, const uint64_t *args)
+{
+	char mask[CPUS_MAX / 8];
+
+	(void)init, (void)args;
+	memset(mask, 0xff, sizeof(mask));
+	return sys(SYS_sched_setaffinity, 0, sizeof(mask), mask);
+}
+
 int op_umask(struct init *init, const uint64_t *args)
 {
 	init->umask = (unsigned int)args[0];
@@ -75,18 +86,27 @@ static int chdir_inside(const char *path)
 	return fd < 0 ? fd : sys(SYS_fchdir, fd);
 }
 
-int op_chdir(struct init *init, const uint64_t *args)
+/* A directory that is not below the root is "(unreachable)/…" to the kernel (CVE-2024-21626). */
+static int check_directory(struct init *init)
 {
 	char path[PATH_LIMIT];
-	int r = sys(SYS_chdir, arg_string(args, 0));
+	int r = sys(SYS_getcwd, path, sizeof(path));
 
-	/* A directory that is not below the root is "(unreachable)/…" to the kernel (CVE-2024-21626). */
-	if (r >= 0)
-		r = sys(SYS_getcwd, path, sizeof(path));
-	if (unknown_call(r))
-		return chdir_inside(arg_string(args, 0));
 	if (r >= 0 && path[0] != '/')
 		return fail(init, -ENOENT, DETAIL_OUTSIDE);
+	return r < 0 ? r : 0;
+}
+
+/* Once before the change of user and once after it: whoever of the two may not enter relies on the other. */
+int op_chdir(struct init *init, const uint64_t *args)
+{
+	int r = init->entered ? 0 : sys(SYS_chdir, arg_string(args, 0));
+
+	if (r >= 0)
+		r = check_directory(init);
+	if (unknown_call(r))
+		r = init->entered ? 0 : chdir_inside(arg_string(args, 0));
+	init->entered = r >= 0;
 	return r;
 }
 

@@ -79,8 +79,24 @@ def test_the_program_is_looked_for_where_execvp_would(name: str, env: list[str],
 
 def test_the_program_is_found_with_the_eyes_of_the_containers_user() -> None:
     names = order(compiled(config(process={"user": {"uid": 5, "gid": 5}, "env": []})))
-    steps = ["groups", "ids", "caps", "umask", "chdir", "home", "find_exec", "sync", "exec"]
+    steps = ["chdir", "bounding", "groups", "ids", "caps", "umask", "chdir", "home", "find_exec", "sync", "exec"]
     assert [name for name in names if name in steps] == steps
+
+
+def test_the_directory_is_tried_as_the_runtimes_user_who_need_not_succeed() -> None:
+    first, second = [op for op in compiled(config(process={"cwd": "/w"})).ops if op[0] == "chdir"]
+    assert first == ops.ignoring(ops.chdir("/process/cwd", "/w"), EACCES, EPERM)
+    assert second == ops.chdir("/process/cwd", "/w")
+
+
+AFFINITIES = [({}, True), ({"initial": "", "final": ""}, True), ({"initial": "0"}, False), ({"final": "0"}, False)]
+
+
+@pytest.mark.parametrize(("affinity", "reset"), AFFINITIES)
+def test_the_callers_cpus_are_left_behind_where_exec_is_given_no_others(affinity: Any, reset: bool) -> None:
+    document = config(process={"execCPUAffinity": affinity})
+    assert "affinity" in order(compiled(document))
+    assert ("affinity" in order(compiled(document, launch={"start": "exec"}))) is reset
 
 
 def test_the_umask_is_0022_unless_the_config_has_one() -> None:
