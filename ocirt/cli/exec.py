@@ -77,7 +77,7 @@ def command(options: Options, words: list[str]) -> Command:
 def process_file(path: str) -> bytes:
     """Read the process file. "-" is standard input. Raises BundleError."""
     if path != "-":
-        return load.read(path)
+        return load.read(path, stream=True)
     data = b""
     while block := posix.read(0, 1 << 16):
         data += block

@@ -18,15 +18,15 @@ def run(_globals: Global, options: Options, arguments: list[str]) -> int:
     """Print the verdict and the warnings; return 0. Raises ConfigError with every problem, BundleError."""
     from ocirt.config.check import check
     from ocirt.config.explain import problems, warnings
-    from ocirt.config.load import load
+    from ocirt.config.load import load, parse
 
     take_bundle(options, arguments, "validate")
-    config, bundle = path_option(options, "config"), bundle_option(options)
+    config = path_option(options, "config")
     with Named(config):
-        document, raw = load(bundle, config, strict=bool(options.get("strict")))
+        document, raw = load(bundle_option(options), config, strict=bool(options.get("strict")))
         check(document, raw)
     name = (config or DOCUMENT).rpartition("/")[2]
-    taken = problems(load(bundle, config, strict=True)[0], raw)
+    taken = problems(parse(raw), raw)
     for problem in taken:
         problem.message += "; taken all the same, but not by --strict"
     for warning in [*taken, *warnings(document, raw)]:

@@ -10,7 +10,7 @@ from _json import make_scanner
 
 from ocirt.config.lenient import drop_nulls, settle
 from ocirt.errors import BundleError
-from ocirt.linux.consts import S_IFMT, S_IFREG
+from ocirt.linux.consts import S_IFCHR, S_IFIFO, S_IFMT, S_IFREG
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 LIMIT = 64 << 20  # bytes; a config.json of 64 MiB is a mistake or an attack
 BLANK = " \t\n\r"  # RFC 8259, section 2
+FILES = (S_IFREG,)
+STREAMS = (S_IFREG, S_IFIFO, S_IFCHR)
 
 
 class NotANumber(ValueError):
@@ -58,7 +60,7 @@ def load(bundle: str, config: str | None = None, *, strict: bool = False) -> tup
     than 64 MiB, is not UTF-8 or not JSON (RFC 8259), or does not hold an object.
     """
     path = f"{bundle}/config.json" if config is None else config
-    raw = read(path)
+    raw = read(path, stream=config is not None)
     doc = parse(raw, path.rpartition("/")[2]) if strict else without_nulls(raw, path.rpartition("/")[2])
     if type(doc) is not dict:
         raise BundleError(f'"{path}" must hold a JSON object')
@@ -76,13 +78,14 @@ def without_nulls(raw: bytes, name: str) -> object:
     return doc
 
 
-def read(path: str) -> bytes:
-    """The bytes of a regular file of at most 64 MiB. Raises BundleError."""
+def read(path: str, *, stream: bool = False) -> bytes:
+    """The bytes of a regular file of at most 64 MiB; with `stream` of a pipe or terminal too. Raises BundleError."""
     try:
-        # O_NONBLOCK: a fifo in the bundle must not stop the runtime
-        fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NONBLOCK | posix.O_NOCTTY)
+        # a fifo in the bundle must not stop the runtime; one that the command names is waited for
+        wait = 0 if stream else posix.O_NONBLOCK
+        fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOCTTY | wait)
         try:
-            return _read_all(fd, path)
+            return _read_all(fd, path, STREAMS if stream else FILES)
         finally:
             posix.close(fd)
     except OSError as error:
@@ -91,10 +94,10 @@ def read(path: str) -> bytes:
         raise BundleError(f"cannot read {path!r}: the path has a nul byte") from None
 
 
-def _read_all(fd: int, path: str) -> bytes:
+def _read_all(fd: int, path: str, kinds: tuple[int, ...]) -> bytes:
     status = posix.fstat(fd)
-    if status.st_mode & S_IFMT != S_IFREG:
-        raise BundleError(f'"{path}" is not a regular file')
+    if status.st_mode & S_IFMT not in kinds:
+        raise BundleError(f'"{path}" is not a regular file{"" if kinds is FILES else ", nor a pipe"}')
     if status.st_size > LIMIT:
         raise BundleError(f'"{path}" is larger than {LIMIT >> 20} MiB')
     data = posix.read(fd, status.st_size + 1)

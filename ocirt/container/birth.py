@@ -99,7 +99,7 @@ class Birth:
         check.check(self.config, self.raw)
         refuse_host_sysctls(self.config)
         process = self.config.get("process") or {}
-        self.preserve = self.options.preserve_fds + listen_fds(process)
+        self.preserve = self.options.preserve_fds + listen_fds(process, self.options.preserve_fds)
         self.keep = inherited(self.preserve)
         self.hierarchies = [] if self.options.manager == "disabled" else cgroup.hierarchies()
         self.paths = self.to_enter = self.place()

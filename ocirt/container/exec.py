@@ -17,7 +17,7 @@ from ocirt import cgroup
 from ocirt.config import check
 from ocirt.container import announce, command, process, state
 from ocirt.container.ids import check_id
-from ocirt.container.prepare import absolute, console_ends, inherited, kept_program
+from ocirt.container.prepare import absolute, console_ends, inherited, kept_program, listen_fds
 from ocirt.errors import ContainerError, ContainerNotRunning, InitKilled, OcirtError, PlanError, SystemCallError
 from ocirt.linux import calls, facts
 from ocirt.linux._kernel import lib
@@ -126,13 +126,14 @@ class Entry:
     encoded   it, as bytes
     paths     the cgroups to join
     tasks     those of them that the process enters by itself
+    preserve  how many fds from 3 on the process gets
     setgroups as of facts.Facts
     own_env   the environment of the container's own process
     """
 
     __slots__ = (
         "command", "config", "console", "container_id", "encoded", "init", "keep", "options", "own_env", "paths",
-        "plan", "record", "root", "setgroups", "tasks",
+        "plan", "preserve", "record", "root", "setgroups", "tasks",
     )  # fmt: skip
 
     def __init__(self, root: str, container_id: str, wanted: Command, options: ExecOptions) -> None:
@@ -167,7 +168,8 @@ class Entry:
             self.paths = inside.below(self.paths, self.options.cgroups, cgroup.hierarchies())
         if not made.get("execCPUAffinity"):  # which is about the moment at which the runtime moves it
             self.tasks = [path for path in self.paths if posix.access(path + "/tasks", posix.W_OK)]
-        self.keep = inherited(self.options.preserve_fds)
+        self.preserve = self.options.preserve_fds + listen_fds(made, self.options.preserve_fds)
+        self.keep = inherited(self.preserve)
         with self:  # for its words alone: there is no process yet
             self.plan = self.compile()
         announce.tell_plan(self.plan, self.container_id, self.command.name, "/process")
@@ -179,7 +181,7 @@ class Entry:
             bundle=self.record.bundle,
             start="exec",
             new_keyring="oldkeyring" not in self.record.python.split(),
-            preserve_fds=self.options.preserve_fds,
+            preserve_fds=self.preserve,
             console=bool(self.config["process"].get("terminal")),
             tasks=len(self.tasks),
         )
@@ -225,7 +227,7 @@ class Entry:
 
     def enter(self) -> None:
         """Up to the point where the init stands in the container's cgroups, which the process is then born in."""
-        self.init = parent.spawn(self.root, self.options.preserve_fds, self.keep)
+        self.init = parent.spawn(self.root, self.preserve, self.keep)
         with calls.Fd(process.open_process(self.record)) as target, self.root_directory() as directory:
             # Where no namespace is joined by the pidfd, its root alone is entered: of this process, and no later one.
             if target.number < 0 or (directory.number >= 0 and calls.wait_readable(target.number, 0)):

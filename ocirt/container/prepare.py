@@ -173,19 +173,30 @@ def _same_file(path: str, other: str) -> bool:
         return False  # the init says what is wrong with it
 
 
-def listen_fds(process: dict[str, Any]) -> int:
-    """How many fds socket activation handed to the runtime; the container's environment is told (sd_listen_fds(3)).
+def listen_fds(process: dict[str, Any], preserve_fds: int) -> int:
+    """How many fds socket activation handed to the runtime; the process is told, by its env (sd_listen_fds(3)).
 
-    Only when LISTEN_PID is this process: engines leave their own LISTEN_FDS in the environment.
+    None where LISTEN_PID is another process: engines leave their own variables. None where it is not set and one of
+    them is not open. None where an engine hands them on itself: it counts them in `preserve_fds` and tells the process.
+    docs/why.md has the reasons.
     """
-    environment = posix.environ
-    if environment.get(b"LISTEN_PID") != b"%d" % posix.getpid():
+    text = posix.environ.get(b"LISTEN_FDS", b"")
+    count = int(text) if text.isdigit() and len(text) <= DIGITS_MAX else 0
+    named = posix.environ.get(b"LISTEN_PID", b"")
+    ours = named == b"%d" % posix.getpid() if named else all(map(_is_open, range(3, 3 + count)))
+    env = process.get("env") or ()
+    if not (count and ours) or (preserve_fds and any(entry.startswith("LISTEN_FDS=") for entry in env)):
         return 0
-    count = environment.get(b"LISTEN_FDS", b"")
-    if not count.isdigit() or len(count) > DIGITS_MAX:
-        return 0
-    process["env"] = [*process.get("env", ()), f"LISTEN_FDS={int(count)}", "LISTEN_PID=1"]
-    return int(count)
+    process["env"] = [*env, f"LISTEN_FDS={count}", "LISTEN_PID=1"]
+    return count
+
+
+def _is_open(fd: int) -> bool:
+    try:
+        fcntl.fcntl(fd, fcntl.F_GETFD)
+    except OSError:
+        return False
+    return True
 
 
 def inherited(count: int) -> list[int]:
@@ -201,10 +212,9 @@ def inherited(count: int) -> list[int]:
         )
     kept = []
     for fd in range(3, 3 + count):
-        try:
-            fcntl.fcntl(fd, fcntl.F_GETFD)
+        if _is_open(fd):
             kept.append(fd)
-        except OSError:
+        else:
             plug = posix.open("/dev/null", posix.O_RDWR | posix.O_CLOEXEC)
             if plug != fd:
                 posix.dup2(plug, fd, inheritable=False)

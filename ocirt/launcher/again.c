@@ -305,6 +305,14 @@ static int execute(const struct container *c, const char *program, int plan, int
 	return key.detach ? 0 : attend(process.pid, &set);
 }
 
+/* Whether descriptors of socket activation are for the process, which has to be told: prepare.py, listen_fds. */
+static bool is_activated(void)
+{
+	const char *fds = getenv("LISTEN_FDS"), *pid = getenv("LISTEN_PID");
+
+	return fds && (!pid || !*pid || strtol(pid, NULL, 10) == getpid());
+}
+
 int run_again(const char *root, char **arguments)
 {
 	_cleanup_container_ struct container c = CONTAINER_NONE;
@@ -312,7 +320,7 @@ int run_again(const char *root, char **arguments)
 	_cleanup_fd_ int plan = -1;
 	char parent[PATH_MAX], program[PATH_MAX + 32];
 
-	if (!key_of_command(arguments, &key) || container_open(root, key.id, false, &c) < 0)
+	if (is_activated() || !key_of_command(arguments, &key) || container_open(root, key.id, false, &c) < 0)
 		return -1;
 	pidfd = container_process(&c);
 	if (pidfd < 0 || container_frozen(&c) || !member_is(&c, MEMBER_PHASE, "\"created\""))

@@ -52,15 +52,19 @@ static bool add_text(struct key *key, const char *text)
 	return add(key, text, strlen(text));
 }
 
-/* A process file has another name each time. "-" is standard input, which can be read but once. */
+/* A process file has another name each time. What is no file, as "-", can be read but once. */
 static bool add_file(struct key *key, const char *path)
 {
-	_cleanup_fd_ int fd = strcmp(path, "-") == 0 ? -1 : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	static char content[KEY_MAX];
+	_cleanup_fd_ int fd = -1;
 	struct stat st;
 	ssize_t n;
 
-	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size >= (off_t)sizeof(content))
+	/* To open a fifo and leave it would end its writer by SIGPIPE. */
+	if (strcmp(path, "-") == 0 || stat(path, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size >= (off_t)sizeof(content))
+		return false;
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0)
 		return false;
 	n = read(fd, content, sizeof(content));
 	return n >= 0 && add(key, content, (size_t)n);
