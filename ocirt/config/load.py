@@ -100,12 +100,14 @@ def _read_all(fd: int, path: str, kinds: tuple[int, ...]) -> bytes:
         raise BundleError(f'"{path}" is not a regular file{"" if kinds is FILES else ", nor a pipe"}')
     if status.st_size > LIMIT:
         raise BundleError(f'"{path}" is larger than {LIMIT >> 20} MiB')
-    data = posix.read(fd, status.st_size + 1)
+    blocks = [posix.read(fd, status.st_size + 1)]
+    size = len(blocks[0])
     while block := posix.read(fd, 1 << 16):
-        data += block
-        if len(data) > LIMIT:
+        blocks.append(block)
+        size += len(block)
+        if size > LIMIT:
             raise BundleError(f'"{path}" is larger than {LIMIT >> 20} MiB')
-    return data
+    return b"".join(blocks)
 
 
 def parse(raw: bytes, name: str = "config.json") -> object:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ocirt.config.lenient import settle_process
+from ocirt.config.lenient import drop_nulls, settle_process
 from ocirt.errors import UsageError
 
 TYPE_CHECKING = False
@@ -83,7 +83,7 @@ def process(command: Command, own: Process) -> Process:
     Raises UsageError where nothing says what to run.
     """
     if command.process is not None:
-        return _completed(command.process, own)
+        return _completed(command.process if command.raw else _copied(command.process), own)
     if not command.args:
         raise UsageError("missing argument: COMMAND, or --process", "exec")
     made = {"cwd": "/", **own, "args": command.args, "terminal": command.terminal}
@@ -98,6 +98,15 @@ def process(command: Command, own: Process) -> Process:
     if command.capabilities:
         made["capabilities"] = _capabilities(command.capabilities, own.get("capabilities") or {})
     return made
+
+
+def _copied(process: Process) -> Process:
+    """One that a program has made, without members that are None: as load.without_nulls reads a document."""
+    from copy import deepcopy
+
+    found = deepcopy(process)
+    drop_nulls(found)
+    return found
 
 
 def _completed(process: Process, own: Process) -> Process:

@@ -31,6 +31,21 @@ def test_a_command_says_what_the_process_is(api: ocirt.Container, sleeper: Conta
     assert (sleeper.bundle.rootfs / "tmp/said").read_text() == "1 1000 /tmp\n"
 
 
+def test_none_in_a_process_is_as_if_it_were_not_there(api: ocirt.Container, sleeper: Container) -> None:
+    script = "echo $(id -u) $(umask) >/tmp/said"
+    process = {
+        "cwd": "/",
+        "args": ["sh", "-c", script],
+        "user": {"uid": 7, "umask": None},
+        "env": None,
+        "rlimits": None,
+    }
+    before = {**process, "user": dict(process["user"])}  # type: ignore[call-overload]
+    assert api.exec(ocirt.Command(process=process)).wait(10) == 0
+    assert (sleeper.bundle.rootfs / "tmp/said").read_text() == "7 0022\n"
+    assert process == before, "it is the caller's"
+
+
 def test_options_are_those_of_the_command_line(api: ocirt.Container, tmp_path: Path) -> None:
     options = ocirt.ExecOptions(pid_file=str(tmp_path / "pid"))
     with api.exec(["sleep", "600"], options) as process:

@@ -148,6 +148,18 @@ def test_a_file_that_grows_while_it_is_read_has_the_same_limit(tmp_path: Path, m
         load(str(tmp_path))
 
 
+def test_what_is_named_may_be_read_but_once_and_has_the_same_limit(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.write(writer, b'{"a": null, "b": 1}')
+    os.close(writer)
+    assert load(str(tmp_path), f"/dev/fd/{reader}") == ({"b": 1}, b'{"a": null, "b": 1}')
+    os.close(reader)
+    with pytest.raises(BundleError, match='"/dev/zero" is larger than 64 MiB'):
+        load(str(tmp_path), "/dev/zero")
+    with pytest.raises(BundleError, match="is not a regular file, nor a pipe"):
+        load(str(tmp_path), str(tmp_path))
+
+
 def test_a_path_with_a_nul_is_refused() -> None:
     with pytest.raises(BundleError, match="nul byte"):
         load("a\0b")
