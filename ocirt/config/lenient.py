@@ -42,8 +42,8 @@ def settle_process(process: object) -> None:
     if type(process) is not dict:
         return
     user = process.get("user")
-    if type(user) is dict and ("uid" not in user or "gid" not in user):
-        process["user"] = {"uid": 0, "gid": 0, **user}
+    if type(user) is dict and "gid" not in user and "uid" in user:  # without a uid it would be root: a mistake
+        process["user"] = {**user, "gid": 0}
     priority = process.get("ioPriority")
     if type(priority) is dict and "class" in priority and "priority" not in priority:
         process["ioPriority"] = {**priority, "priority": 0}

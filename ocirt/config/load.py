@@ -61,12 +61,18 @@ def load(bundle: str, config: str | None = None, *, strict: bool = False) -> tup
     """
     path = f"{bundle}/config.json" if config is None else config
     raw = read(path, stream=config is not None)
-    doc = parse(raw, path.rpartition("/")[2]) if strict else without_nulls(raw, path.rpartition("/")[2])
+    doc = (parse if strict else settled)(raw, path.rpartition("/")[2])
     if type(doc) is not dict:
         raise BundleError(f'"{path}" must hold a JSON object')
-    if not strict:
-        settle(doc)
     return doc, raw
+
+
+def settled(raw: bytes, name: str) -> object:
+    """What the text of a config stands for, as lenient.py takes it. Raises as `parse`."""
+    doc = without_nulls(raw, name)
+    if type(doc) is dict:
+        settle(doc)
+    return doc
 
 
 def without_nulls(raw: bytes, name: str) -> object:

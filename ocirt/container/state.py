@@ -163,7 +163,7 @@ def config(root: str, container_id: str, locked: bool = False) -> dict[str, Any]
     from ocirt.config import load
 
     try:
-        doc = load.parse(kept_file(root, container_id, CONFIG, load.LIMIT))
+        doc = load.settled(kept_file(root, container_id, CONFIG, load.LIMIT), CONFIG)
         if type(doc) is dict:
             return doc
         reason = f"{CONFIG} holds no object"

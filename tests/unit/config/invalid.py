@@ -253,4 +253,4 @@ NAMES_AND_HOOKS: list[Case] = [
 INVALID: list[Case] = [*VERSION, *ROOT, *PROCESS, *MOUNTS, *NAMES_AND_HOOKS, *LINUX]
 
 # What config/lenient.py makes something of; the specification alone refuses it.
-TAKEN = {"null for env", "no uid", "no gid", "an I/O priority without priority"}
+TAKEN = {"null for env", "no gid", "an I/O priority without priority"}

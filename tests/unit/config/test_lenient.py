@@ -26,8 +26,6 @@ def rule(access: str) -> list[Doc]:
 # what is written, what it means, whether the specification refuses it
 TAKEN: list[tuple[str, Patch, Patch, bool]] = [
     ("no gid", put(USER, {"uid": 7}), put(USER, {"uid": 7, "gid": 0}), True),
-    ("no uid", put(USER, {"gid": 7}), put(USER, {"uid": 0, "gid": 7}), True),
-    ("an empty user", put(USER, {}), put(USER, {"uid": 0, "gid": 0}), True),
     (
         "no priority",
         put(PRIORITY, {"class": "IOPRIO_CLASS_BE"}),
@@ -139,6 +137,12 @@ def test_a_limit_of_no_process_is_none_before_the_version_that_tells_them_apart(
     resources = {"pids": {"limit": 0}}
     settle_resources(resources, version)
     assert resources == {"pids": {"limit": limit}}
+
+
+@pytest.mark.parametrize("user", [{}, {"gid": 7}, {"uid": None, "gid": 7}], ids=repr)
+def test_a_user_without_uid_is_not_taken_for_root(user: Doc, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="/process/user/uid: required, but missing"):
+        check(*load(written(tmp_path, changed(base(), put(USER, user)))))
 
 
 def test_a_rule_of_which_no_letter_is_left_stays_a_mistake(tmp_path: Path) -> None:
