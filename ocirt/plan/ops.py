@@ -22,10 +22,7 @@ if TYPE_CHECKING:
 
 
 def ignoring(op: Op, *errnos: int) -> Op:
-    """`op`, for which these errnos (two at most) are no failure.
-
-    Raises ValueError for more than two: the wire format has room for two.
-    """
+    """`op`, for which these errnos are no failure. Raises ValueError for more than two: the wire has room for two."""
     if len(errnos) > 2:
         raise ValueError("an operation can ignore two errnos at most")
     first, second = (*errnos, 0, 0)[:2]
@@ -190,13 +187,7 @@ def mount_legacy(
 
 
 def mount_bind(
-    pointer: str,
-    target: str,
-    host: str,
-    slot: int,
-    attributes: tuple[int, int, int, int],
-    propagation: int,
-    flags: int,
+    pointer: str, target: str, host: str, slot: int, attributes: tuple[int, int, int, int], propagation: int, flags: int
 ) -> Op:
     """Mount a tree of the host, or a slot's; `attributes` are set, clear, recursive set, recursive clear."""
     return ("mount_bind", pointer, 0, (target, host, slot, *attributes, propagation, flags))
