@@ -46,10 +46,19 @@ def applies(case: Case) -> bool:
 
 
 def top(case: Case, target: str) -> Mount | None:
-    """What is on top at a path: nothing lies on it there."""
+    """What is on top at a path: nothing lies on it there, and nothing between it and the root covers it."""
     found = [mount for mount in case.seen.mounts if mount.target == target]
     covered_ones = {mount.above for mount in found}
-    return next((mount for mount in found if mount.number not in covered_ones), None)
+    return next((one for one in found if one.number not in covered_ones and in_sight(case, one)), None)
+
+
+def in_sight(case: Case, mount: Mount) -> bool:
+    """Whether a path leads to it: no other mount on the same one is nearer to the root, and that one is in sight."""
+    beside = [one for one in case.seen.mounts if one.above == mount.above and one.number != mount.number]
+    if any(below(mount.target, one.target) for one in beside):
+        return False
+    carrier = next((one for one in case.seen.mounts if one.number == mount.above), None)
+    return carrier is None or carrier.number == mount.number or in_sight(case, carrier)
 
 
 def below(path: str, above: str) -> bool:
