@@ -150,7 +150,7 @@ def build_launcher(target: str, package: str, version: str, site_packages: str =
             log(f"the launcher opens libpython at each start, for none could be frozen into it: {error}")
     with suppress(FileNotFoundError):
         os.remove(target)  # it may be a newer one that is frozen
-    compile_program(target, LAUNCHER_SOURCES, flags, ["ocirt/linux/shim.c", "-ldl"])
+    compile_program(target, LAUNCHER_SOURCES, flags, ["ocirt/linux/shim.c", "ocirt/linux/shim_spawn.c", "-ldl"])
 
 
 def forget_if_changed(target: str, command: list[str]) -> None:
@@ -178,7 +178,8 @@ def build_frozen_launcher(target: str, package: str, flags: list[str]) -> None:
         os.makedirs(os.path.dirname(path), exist_ok=True)
     table = raw + ".c"
     run(sys.executable, os.path.join(LAUNCHER_SOURCES, "bind.py"), table)
-    shim = [f"ocirt/linux/{name}.c" for name in ("shim", "shim_hook", "shim_namespace", "shim_terminal", "bpf")]
+    parts = ("shim", "shim_spawn", "shim_hook", "shim_namespace", "shim_terminal", "bpf")
+    shim = [f"ocirt/linux/{name}.c" for name in parts]
     fixed = ["-DOCIRT_LINKED", "-fno-pie", "-no-pie", "-rdynamic"]
     wraps = [f"-Wl,--wrap={name}" for name in ("malloc", "calloc", "realloc", "free")]
     libraries = [*shim, table, *wraps, *static_python()]

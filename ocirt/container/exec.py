@@ -228,6 +228,10 @@ class Entry:
     def enter(self) -> None:
         """Up to the point where the init stands in the container's cgroups, which the process is then born in."""
         self.init = parent.spawn(self.root, self.preserve, self.keep)
+        if self.init.in_cgroup and self.config["process"].get("execCPUAffinity"):  # it is about the moment of the move
+            self.init.close()
+            self.init.reap()
+            self.init = parent.spawn(self.root)
         with calls.Fd(process.open_process(self.record)) as target, self.root_directory() as directory:
             # Where no namespace is joined by the pidfd, its root alone is entered: of this process, and no later one.
             if target.number < 0 or (directory.number >= 0 and calls.wait_readable(target.number, 0)):
@@ -272,8 +276,9 @@ class Entry:
 
     def attach_cgroups(self, pid: int) -> None:
         """Into the container's cgroups, or where its first process has gone if those are closed to us."""
+        own = self.record.cgroups[:1] if self.init.in_cgroup else []
         try:
-            cgroup.attach([path for path in self.paths if path not in self.tasks], pid)
+            cgroup.attach([path for path in self.paths if path not in self.tasks and path not in own], pid)
         except SystemCallError as error:
             if error.errno == ESRCH:
                 return  # the init has ended: it says why

@@ -34,10 +34,17 @@ struct process {
 	int socket;
 	pid_t first; /* the init's first stage; 0 once it is reaped */
 	pid_t pid;   /* the process that was asked for; 0 until it is known */
+	bool in_cgroup; /* born in the container's cgroup of v2 */
 };
 
 static struct key key;
 static bool keep, clones;
+static int cgroup = -1;
+
+int cgroup_to_join(void)
+{
+	return cgroup;
+}
 
 const struct key *key_to_keep(void)
 {
@@ -109,6 +116,20 @@ static void put_tasks(struct parcel *parcel, const struct container *c)
 	}
 }
 
+/* The container's cgroup of v2, which is the first of the list where it has one; -1 where not. */
+static int open_cgroup(const struct container *c)
+{
+	struct slice rest = c->members[MEMBER_CGROUPS];
+	char path[PATH_SIZE];
+	int fd = slice_next(&rest, path, sizeof(path)) > 0 ? open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+
+	if (fd >= 0 && faccessat(fd, "cgroup.controllers", F_OK, 0) < 0) {
+		(void)close(fd);
+		return -1;
+	}
+	return fd;
+}
+
 /* Starts the init on the plan. */
 static bool start(const char *program_path, struct parcel *parcel, struct process *process)
 {
@@ -120,21 +141,25 @@ static bool start(const char *program_path, struct parcel *parcel, struct proces
 		return false;
 	process->socket = ends[0];
 	r = go(ends[0], SYNC_PLAN, parcel->slots, parcel->fds, parcel->count);
-	if (r == 0)
+	process->in_cgroup = r == 0 && cgroup >= 0 && shim_spawn_in_cgroup(program, ends[1], bell, cgroup, &process->first) == 0;
+	if (r == 0 && !process->in_cgroup)
 		r = shim_spawn(program, ends[1], bell, 0, NULL, 0, &process->first);
 	(void)close(ends[1]);
 	return r == 0;
 }
 
 /* Into the cgroups that it does not enter by itself. */
-static bool attach(const struct container *c, pid_t pid)
+static bool attach(const struct container *c, const struct process *process)
 {
 	struct slice rest = c->members[MEMBER_CGROUPS];
 	char path[PATH_SIZE + sizeof("/cgroup.procs")], text[16];
-	int length = snprintf(text, sizeof(text), "%d", pid), n;
+	int length = snprintf(text, sizeof(text), "%d", process->first), n;
 
-	while ((n = slice_next(&rest, path, PATH_SIZE)) > 0) {
+	for (bool first = true; (n = slice_next(&rest, path, PATH_SIZE)) > 0; first = false) {
 		_cleanup_fd_ int fd = -1;
+
+		if (first && process->in_cgroup)
+			continue;
 
 		strcpy(path + n, "/tasks");
 		if (access(path, W_OK) == 0)
@@ -187,7 +212,7 @@ static bool follow(const struct container *c, struct process *process, int repor
 	const uint32_t none = SLOT_NONE;
 	struct message message;
 
-	if (!attach(c, process->first) || hear(process, &message) != MSG_SYNC || message.value != SYNC_CGROUP ||
+	if (!attach(c, process) || hear(process, &message) != MSG_SYNC || message.value != SYNC_CGROUP ||
 	    go(process->socket, SYNC_CGROUP, &none, NULL, 0) < 0)
 		return false;
 	if (clones) {
@@ -327,7 +352,8 @@ int run_again(const char *root, char **arguments)
 		return -1;
 	find_package(parent);
 	(void)snprintf(program, sizeof(program), "%s/ocirt/_bin/ocirt-init", parent);
-	keep = key_of_container(&c, program, &key);
+	cgroup = open_cgroup(&c);
+	keep = !key.unkept && key_of_container(&c, program, &key);
 	plan = keep ? open_plan(&c) : -1;
 	return plan < 0 ? -1 : execute(&c, program, plan, pidfd);
 }

@@ -11,6 +11,7 @@ struct key {
 	const char *id;
 	const char *pid_file; /* NULL for none */
 	bool detach;
+	bool unkept;          /* a flag asks for what no kept plan has */
 	char name[32];        /* of the plan's file in the container's directory */
 	char bytes[KEY_MAX];
 	size_t size;
@@ -27,6 +28,9 @@ bool key_of_container(const struct container *container, const char *program, st
  * plan, or it has failed, and Python does it anew.
  */
 int run_again(const char *root, char **arguments);
+
+/* The cgroup of v2 of the container that the command names: an fd, -1 for none. Its first process may have left it. */
+int cgroup_to_join(void);
 
 /* The key of the command that was not run, for Python to keep its plan by; NULL where there is none. */
 const struct key *key_to_keep(void);

@@ -6,7 +6,8 @@ or a person is reading, completes the interpreter first. The launcher gives
     pack           the file that it is in, with the attic at its end
     complete       function that does what is left of the interpreter's start
     hold           function after which no signal interrupts any more
-    offer          function that gives (socket, doorbell, pid) of an ocirt-init that waits already, or 0
+    offer          function that gives (socket, doorbell, pid, whether in the container's cgroup) of an ocirt-init that
+                   waits already, or 0
 and calls `start`; or, at build time, `freeze`, and `start` in each process of the frozen program.
 """
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
     def complete() -> None: ...
     def hold() -> int: ...
-    def offer() -> tuple[int, int, int] | int: ...
+    def offer() -> tuple[int, int, int, int] | int: ...
 
 
 Module = type(sys)

@@ -24,10 +24,9 @@ static struct {
 	pthread_t thread;
 	bool running;
 	char program[PATH_MAX];
-	int socket;
-	int doorbell;
-	int pid;
-} init = { .socket = -1, .doorbell = -1 };
+	int cgroup;
+	struct waiting_init waiting;
+} init = { .waiting = { .socket = -1, .doorbell = -1 } };
 
 bool start_thread(pthread_t *ret_thread, void *(*function)(void *), void *argument)
 {
@@ -49,13 +48,15 @@ bool start_thread(pthread_t *ret_thread, void *(*function)(void *), void *argume
 
 static void *start(void *unused)
 {
+	struct waiting_init *w = &init.waiting;
 	int program = shim_program_memfd(init.program, NULL);
 	int ends[2];
 
-	init.doorbell = eventfd(0, EFD_CLOEXEC);
-	if (program >= 0 && init.doorbell >= 0 && shim_socketpair(ends) == 0) {
-		if (shim_spawn(program, ends[1], init.doorbell, 0, NULL, 0, &init.pid) == 0)
-			init.socket = ends[0];
+	w->doorbell = eventfd(0, EFD_CLOEXEC);
+	if (program >= 0 && w->doorbell >= 0 && shim_socketpair(ends) == 0) {
+		w->in_cgroup = init.cgroup >= 0 && shim_spawn_in_cgroup(program, ends[1], w->doorbell, init.cgroup, &w->pid) == 0;
+		if (w->in_cgroup || shim_spawn(program, ends[1], w->doorbell, 0, NULL, 0, &w->pid) == 0)
+			w->socket = ends[0];
 		else
 			(void)close(ends[0]);
 		(void)close(ends[1]);
@@ -65,35 +66,33 @@ static void *start(void *unused)
 	return unused;
 }
 
-void start_init(const char *package_parent)
+void start_init(const char *package_parent, int cgroup)
 {
+	init.cgroup = cgroup;
 	(void)snprintf(init.program, sizeof(init.program), "%s/ocirt/_bin/ocirt-init", package_parent);
 	init.running = start_thread(&init.thread, start, NULL);
 }
 
-bool take_init(int *ret_socket, int *ret_doorbell, int *ret_pid)
+bool take_init(struct waiting_init *ret)
 {
 	if (init.running)
 		(void)pthread_join(init.thread, NULL);
 	init.running = false;
-	if (init.socket < 0)
-		return false;
-	*ret_socket = init.socket;
-	*ret_doorbell = init.doorbell;
-	*ret_pid = init.pid;
-	init.socket = -1;
-	return true;
+	*ret = init.waiting;
+	init.waiting.socket = -1;
+	return ret->socket >= 0;
 }
 
 /* Without its socket's other end the init ends by itself; nobody else is to find it among the children. */
 void discard_init(void)
 {
-	int socket, doorbell, pid;
+	struct waiting_init waiting;
 
-	if (!take_init(&socket, &doorbell, &pid))
+	if (!take_init(&waiting))
 		return;
-	(void)close(socket);
-	(void)waitpid(pid, NULL, 0);
+	(void)close(waiting.socket);
+	(void)kill(waiting.pid, SIGKILL); /* in a cgroup that was frozen meanwhile it does not end by itself */
+	(void)waitpid(waiting.pid, NULL, 0);
 }
 
 static void *open_objects(void *argument)

@@ -1,7 +1,7 @@
 /*
  * What the plan of an `exec` depends on, as bytes: equal bytes, equal plan. The words of the command, what the caller
  * may hold, which process of which container is joined, which build made the plan. A command with a flag that is not of
- * the table has no key: it is compiled each time.
+ * the table has no key: it is compiled each time, as is one with a flag of a plan that is not kept.
  */
 #define _GNU_SOURCE
 #include "again.h"
@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum use { WORD, FILE_CONTENT, DETACH, PID_FILE };
+enum use { WORD, FILE_CONTENT, DETACH, PID_FILE, NOT_KEPT };
 
 static const struct flag {
 	const char *name;
@@ -33,6 +33,8 @@ static const struct flag {
 	{ "no-new-privs", "", false, WORD },
 	{ "apparmor", "", true, WORD },
 	{ "process-label", "", true, WORD },
+	{ "tty", "t", false, NOT_KEPT },
+	{ "console-socket", "", true, NOT_KEPT },
 };
 
 static bool add(struct key *key, const void *data, size_t size)
@@ -97,6 +99,9 @@ static bool take(struct key *key, const struct flag *flag, const char *value)
 	case PID_FILE:
 		key->pid_file = value;
 		return *value != 0;
+	case NOT_KEPT:
+		key->unkept = true;
+		return true;
 	case FILE_CONTENT:
 		return add_text(key, flag->name) && add_file(key, value);
 	default:

@@ -21,11 +21,19 @@ void find_package(char *ret_parent);
 /* Starts, in the background, what makes the next attach to a cgroup v1 cheap. */
 void warm_cgroup_attach(void);
 
-/* Starts, in the background, an ocirt-init that waits for a plan: for a container that keeps no fds. */
-void start_init(const char *package_parent);
+/* An ocirt-init that waits for a plan. `in_cgroup`: it was born in the cgroup of v2 that start_init was given. */
+struct waiting_init {
+	int socket;
+	int doorbell;
+	int pid;
+	bool in_cgroup;
+};
 
-/* The init that was started, if it could be: its socket, doorbell and pid are the caller's from now on. */
-bool take_init(int *ret_socket, int *ret_doorbell, int *ret_pid);
+/* Starts one in the background, for a container that keeps no fds. `cgroup`: an fd of a cgroup of v2, or -1. */
+void start_init(const char *package_parent, int cgroup);
+
+/* The init that was started, if it could be: it is the caller's from now on. */
+bool take_init(struct waiting_init *ret);
 
 /* Ends and reaps an init that nobody took. */
 void discard_init(void);

@@ -43,16 +43,16 @@ static PyObject *complete(PyObject *self, PyObject *unused)
 	return py.PyLong_FromLong(0);
 }
 
-/* (socket, doorbell, pid) of the init that waits already, or 0. */
+/* (socket, doorbell, pid, whether in the container's cgroup of v2) of the init that waits already, or 0. */
 static PyObject *offer(PyObject *self, PyObject *unused)
 {
-	int socket, doorbell, pid;
+	struct waiting_init waiting;
 
 	(void)self;
 	(void)unused;
-	if (!take_init(&socket, &doorbell, &pid))
+	if (!take_init(&waiting))
 		return py.PyLong_FromLong(0);
-	return py.Py_BuildValue("iii", socket, doorbell, pid);
+	return py.Py_BuildValue("iiii", waiting.socket, waiting.doorbell, waiting.pid, waiting.in_cgroup);
 }
 
 /* From now on nobody interrupts: what was made is the caller's, and to be told of. What has come before still does. */

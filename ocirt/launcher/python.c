@@ -6,6 +6,7 @@
  * path is given, so that none is searched for.
  */
 #define _GNU_SOURCE 1
+#include "again.h"
 #include "freeze.h"
 #include "launcher.h"
 #include "libpython.h"
@@ -213,7 +214,7 @@ void run_python(int argc, char *const argv[], const char *lean, bool early)
 
 	extra_paths(parent, directories + 1);
 	if (early)
-		start_init(parent);
+		start_init(parent, cgroup_to_join());
 	if (!is_frozen() && !open_library()) {
 		discard_init();
 		exec_python(argc, argv, paths);

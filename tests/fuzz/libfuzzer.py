@@ -24,7 +24,7 @@ PROJECT = HERE.parents[1]
 BUILD = PROJECT / "build/fuzz"
 FLAGS = ["-std=gnu11", "-g", "-O1", "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all", "-Iocirt"]
 FLAGS += ["-Iocirt/launcher", "-Iocirt/spawn/init", '-DOCIRT_VERSION="0"']
-BELOW = ["launcher/names.c", "linux/shim.c", "linux/shim_namespace.c"]
+BELOW = ["launcher/names.c", "linux/shim.c", "linux/shim_spawn.c", "linux/shim_namespace.c"]
 # Target → what is linked to it besides the file that it includes
 TARGETS = {
     "record": ["launcher/lines.c", "launcher/trust.c", *BELOW],

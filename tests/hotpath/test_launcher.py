@@ -8,8 +8,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
-import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from typing import Any
 import pytest
 
 from ocirt.container import quick, state
+from tests import launchers
 from tests.integration.support import INTERPRETER
 from tests.unit.container.conftest import is_zombie, wait_until
 
@@ -230,36 +229,7 @@ def test_descriptors_that_a_caller_left_open_are_not_passed_on(
 @pytest.fixture(scope="module")
 def without_library(project: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A launcher built as for an interpreter without a shared library, in a tree that has its package."""
-    compiler = shutil.which("gcc") or shutil.which("cc")
-    if not compiler or not Path(sysconfig.get_path("include"), "Python.h").exists():
-        pytest.skip("needs a C compiler and Python's headers")
-    where = tmp_path_factory.mktemp("tree") / "ocirt"
-    where.mkdir()
-    for entry in (project / "ocirt").iterdir():
-        if entry.name != "_bin":
-            (where / entry.name).symlink_to(entry)
-    (where / "_bin").mkdir()
-    macros = {
-        "PYTHON_VERSION": "{}.{}".format(*sys.version_info), "PYTHON_EXE": os.path.realpath(sys.executable),
-        "LIBPYTHON": "", "STDLIB": sysconfig.get_path("stdlib"), "DYNLOAD": "", "VERSION": "0",
-        "EXT_SUFFIX": sysconfig.get_config_var("EXT_SUFFIX"), "SITE_PACKAGES": sysconfig.get_path("purelib"),
-    }  # fmt: skip
-    defines = [f'-DOCIRT_{name}="{value}"' for name, value in macros.items()]
-    sources = map(str, [*(project / "ocirt/launcher").glob("*.c"), project / "ocirt/linux/shim.c"])
-    program = str(where / "_bin/ocirt")
-    command = [
-        compiler,
-        "-std=gnu11",
-        "-pthread",
-        f"-I{sysconfig.get_path('include')}",
-        f"-I{project / 'ocirt'}",
-        *defines,
-        "-o",
-        program,
-        *sources,
-    ]
-    subprocess.run([*command, "-ldl"], check=True)
-    return program
+    return launchers.without_library(project, tmp_path_factory.mktemp("tree"))
 
 
 def test_without_a_shared_library_an_isolated_interpreter_is_executed(without_library: str, tmp_path: Path) -> None:

@@ -12,12 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from tests import launchers
 from tests.integration.support import Runtime
 from tests.integration.views import MakeBundle
 
 PACKAGE = ("ocirt", "spec", "setup.py", "pyproject.toml", "README.md", "LICENSE")
-# The message that a source is changed in, for the test of whether the change is seen.
-MESSAGE = "container does not exist"
 
 
 def copied(project: Path, where: Path) -> Path:
@@ -45,18 +44,12 @@ def late(project: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def stale(project: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A program older than one of its sources, which executes Python."""
-    where = tmp_path_factory.mktemp("stale")
-    program = copied(project, where)
-    source = where / "ocirt/errors.py"
-    text = source.read_text()
-    assert MESSAGE in text
-    source.write_text(text.replace(MESSAGE, "container is nowhere"))
-    return str(program)
+def executing(project: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A program that has no libpython to open, and executes Python."""
+    return launchers.without_library(project, tmp_path_factory.mktemp("executing"))
 
 
-@pytest.fixture(params=["late", "stale"])
+@pytest.fixture(params=["late", "executing"])
 def other(request: pytest.FixtureRequest, runtime: Runtime) -> Runtime:
     """The runtime, by another program."""
     runtime.program = request.getfixturevalue(request.param)
@@ -94,13 +87,6 @@ def test_errors_are_told(other: Runtime, make_bundle: MakeBundle) -> None:
     assert (done.code, done.stdout) == (1, "")
     assert "/process/cwd" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-def test_a_changed_source_counts(stale: str, runtime: Runtime) -> None:
-    runtime.program = stale
-    done = runtime.run("list", "--format", "table")
-    assert done.stdout.startswith("ID ")
-    assert "container is nowhere" in runtime.run("resume", "none", check=False).stderr
 
 
 ENDING = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
