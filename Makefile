@@ -9,7 +9,7 @@ ARGS   ?=
 
 BUILD_PACKAGES := python3 python3-venv python3-dev libpython3-dev gcc libc6-dev libseccomp-dev ca-certificates
 DEMO_PACKAGES  := umoci busybox-static
-TEST_PACKAGES  := skopeo strace cppcheck valgrind tmux uidmap iproute2 procps util-linux
+TEST_PACKAGES  := acl skopeo strace cppcheck valgrind tmux uidmap iproute2 procps util-linux
 # To compare with, and to read what ocirt writes: tests that miss one of these are skipped.
 PEER_PACKAGES  := runc crun dbus-daemon libsystemd0 groff-base zsh fish
 # libFuzzer, for tests/fuzz

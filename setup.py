@@ -34,6 +34,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 PROGRAM = "ocirt"
 INIT_SOURCES = "ocirt/spawn/init"
 LAUNCHER_SOURCES = "ocirt/launcher"
+SHIM_SOURCES = "ocirt/linux"  # in the launcher and in cffi's module
 WARNINGS = ["-Wall", "-Wextra", "-Werror"]
 # What the module _sha2 in CPython's static library wants since 3.13, and Debian does not install; freeze.c drops it.
 LACKING = "libHacl_Hash_SHA2.a"
@@ -150,7 +151,7 @@ def build_launcher(target: str, package: str, version: str, site_packages: str =
             log(f"the launcher opens libpython at each start, for none could be frozen into it: {error}")
     with suppress(FileNotFoundError):
         os.remove(target)  # it may be a newer one that is frozen
-    compile_program(target, LAUNCHER_SOURCES, flags, ["ocirt/linux/shim.c", "ocirt/linux/shim_spawn.c", "-ldl"])
+    compile_program(target, LAUNCHER_SOURCES, flags, [*c_files(SHIM_SOURCES)[0], "-ldl"])
 
 
 def forget_if_changed(target: str, command: list[str]) -> None:
@@ -178,11 +179,9 @@ def build_frozen_launcher(target: str, package: str, flags: list[str]) -> None:
         os.makedirs(os.path.dirname(path), exist_ok=True)
     table = raw + ".c"
     run(sys.executable, os.path.join(LAUNCHER_SOURCES, "bind.py"), table)
-    parts = ("shim", "shim_spawn", "shim_hook", "shim_namespace", "shim_terminal", "bpf")
-    shim = [f"ocirt/linux/{name}.c" for name in parts]
     fixed = ["-DOCIRT_LINKED", "-fno-pie", "-no-pie", "-rdynamic"]
     wraps = [f"-Wl,--wrap={name}" for name in ("malloc", "calloc", "realloc", "free")]
-    libraries = [*shim, table, *wraps, *static_python()]
+    libraries = [*c_files(SHIM_SOURCES)[0], table, *wraps, *static_python()]
     forget_if_changed(raw, [*compiler(), *flags, *fixed, *libraries])
     compile_program(raw, LAUNCHER_SOURCES, [*flags, *fixed], libraries)
     run(sys.executable, os.path.join(LAUNCHER_SOURCES, "freeze.py"), raw, os.path.dirname(package), target)

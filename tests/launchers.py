@@ -30,8 +30,7 @@ def without_library(project: Path, where: Path) -> str:
         "EXT_SUFFIX": sysconfig.get_config_var("EXT_SUFFIX"), "SITE_PACKAGES": sysconfig.get_path("purelib"),
     }  # fmt: skip
     defines = [f'-DOCIRT_{name}="{value}"' for name, value in macros.items()]
-    shim = [project / f"ocirt/linux/{name}.c" for name in ("shim", "shim_spawn")]
-    sources = map(str, [*(project / "ocirt/launcher").glob("*.c"), *shim])
+    sources = [str(path) for part in ("launcher", "linux") for path in (project / "ocirt" / part).glob("*.c")]
     program = str(package / "_bin/ocirt")
     include = [f"-I{sysconfig.get_path('include')}", f"-I{project / 'ocirt'}"]
     subprocess.run(

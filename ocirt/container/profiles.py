@@ -13,6 +13,9 @@ import posix
 from _struct import Struct
 from fcntl import LOCK_EX, LOCK_NB, flock
 
+from ocirt.container.place import OPEN_DIRECTORY
+from ocirt.linux._kernel import lib
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -22,10 +25,8 @@ PLACES = 16  # a profile has one of these, and takes it from the one before
 FORMAT = 2  # of the file; and of what a profile is compiled to: a change of that is another format (a test knows)
 HEAD = Struct("<QQQQQ")  # FORMAT, sizes of the profile, of what tells the library, of the program; flags for seccomp(2)
 LIMIT = 1 << 20  # bytes; an engine's profile has 20 kB
-OPEN_DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
 OPEN_READ = posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC
 OPEN_NEW = posix.O_WRONLY | posix.O_CREAT | posix.O_NOFOLLOW | posix.O_CLOEXEC
-OTHERS_WRITE = 0o022
 
 
 def compiled(root: str, profile: dict[str, Any]) -> tuple[bytes, int]:
@@ -81,8 +82,7 @@ def _data(root: str, place: str) -> bytes:
 def _open(path: str, flags: int, directory: int | None = None) -> int:
     """What nobody else could have written. Raises OSError, ValueError."""
     fd = posix.open(path, flags, 0o600, dir_fd=directory)
-    status = posix.fstat(fd)
-    if status.st_uid == posix.geteuid() and not status.st_mode & OTHERS_WRITE:
+    if lib.state_owned(fd) == 0:
         return fd
     posix.close(fd)
     raise ValueError(path)

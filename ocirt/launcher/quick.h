@@ -62,6 +62,9 @@ int state_directory(const char *root, const char *id, char *ret_text, size_t siz
 /* A regular file of such a directory, open to be read; -ELOOP where it is none; else as state_root. */
 int state_file(int directory, const char *name, char *ret_text, size_t size);
 
+/* 0 where nobody but the caller could have written what the descriptor is open to; else as state_root. */
+int state_owned(int fd);
+
 /* "9", "KILL", "sigkill", "RTMIN+3" → number, 0 to 64; -EINVAL for anything else. */
 int signal_number(const char *text);
 /* cdef ends */

@@ -264,6 +264,14 @@ int state_directory(const char *root, const char *id, char *ret_text, size_t siz
 	return trusted(&st, name, ret_text, size) < 0 ? -EKEYREJECTED : take_fd(&fd);
 }
 
+int state_owned(int fd)
+{
+	char words[1];
+	struct stat st;
+
+	return fstat(fd, &st) < 0 ? -errno : trusted(&st, "", words, sizeof(words));
+}
+
 int state_file(int directory, const char *name, char *ret_text, size_t size)
 {
 	_cleanup_fd_ int fd = openat(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);

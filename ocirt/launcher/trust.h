@@ -1,7 +1,7 @@
 /*
  * Whom the state is believed: what root finds there has it kill processes and run hooks, so nobody but root and the
- * caller may have put it there. The rule stands here alone; Python asks by state_root, state_directory and state_file
- * (quick.h).
+ * caller may have put it there. The rule stands here alone; Python asks by the functions of quick.h whose names begin
+ * with state_.
  *
  * The root and every directory on the way to it belong to root or the caller, and nobody else can write them, but for
  * sticky ones as /tmp, where nobody else can rename or remove what is ours. Symlinks on the way belong to root or the

@@ -112,6 +112,12 @@ HOOK_IN_ROOT = 2
 # wire.h: bytes of the file for last words
 REPORT_SIZE = 4096
 
+# linux/bpf_common.h: what a seccomp filter is made of
+BPF_LOAD = 0x20  # BPF_LD | BPF_W | BPF_ABS, of struct seccomp_data
+BPF_JUMP = 0x05
+BPF_EQUAL, BPF_GREATER, BPF_AT_LEAST, BPF_ANY_BIT = 0x15, 0x25, 0x35, 0x45  # BPF_JMP | BPF_K
+BPF_RETURN = 0x06
+
 # fsconfig(2) takes a value of at most this many bytes
 FSCONFIG_VALUE_MAX = 255
 

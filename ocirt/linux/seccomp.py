@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import posix
 from _struct import Struct
+from errno import ENOSYS, EPERM
 
 from ocirt.errors import UnsupportedError
 from ocirt.linux._seccomp import ffi, lib
+from ocirt.linux.consts import BPF_ANY_BIT, BPF_EQUAL, BPF_GREATER, BPF_JUMP, BPF_LOAD, BPF_RETURN
 from ocirt.linux.notify import notifies
 
 TYPE_CHECKING = False
@@ -32,7 +34,6 @@ ACTIONS = {
     "SCMP_ACT_ALLOW": 0x7FFF0000,
 }
 WITH_ERRNO = ("SCMP_ACT_ERRNO", "SCMP_ACT_TRACE")
-EPERM = 1
 
 OPERATORS = {
     "SCMP_CMP_NE": 1,
@@ -119,7 +120,7 @@ def compile(profile: dict[str, Any]) -> bytes:
         default = action_number(profile["defaultAction"], profile.get("defaultErrnoRet"))
         for position, entry in enumerate(profile.get("syscalls") or ()):
             _rules(context, entry, default, f"{POINTER}/syscalls/{position}")
-        return _whole(_newer_calls(profile) + _export(context))
+        return _short_enough(_newer_calls(profile) + _export(context))
     finally:
         lib.seccomp_release(context)
 
@@ -171,14 +172,12 @@ def _export(context: Any) -> bytes:
 
 # ---- system calls that are newer than the profile --------------------------------------------------------------------
 
-# linux/filter.h: struct sock_filter and the instructions, with how many to pass over where true and where false
+# linux/filter.h, struct sock_filter: the operation, how many to pass over where true and where false, the operand
 INSTRUCTION = Struct("=HBBI")
-LOAD, EQUAL, GREATER, ANY_BIT, JUMP, RETURN = 0x20, 0x15, 0x25, 0x45, 0x05, 0x06
 NUMBER, ARCHITECTURE = 0, 4  # offsets in struct seccomp_data
 MAXIMUM = 4096  # BPF_MAXINSNS
 
-ENOSYS = 38
-REFUSE = (RETURN, 0, 0, ACTIONS["SCMP_ACT_ERRNO"] | ENOSYS)
+REFUSE = (BPF_RETURN, 0, 0, ACTIONS["SCMP_ACT_ERRNO"] | ENOSYS)
 X86_64, X32 = ARCHITECTURES["SCMP_ARCH_X86_64"], ARCHITECTURES["SCMP_ARCH_X32"]
 X32_BIT = 0x40000000  # in the numbers of x32, whose architecture is x86-64 to the kernel
 # s390 takes a number that is too large for its instruction for 0, the forgotten setup(2), where it knows no such call
@@ -213,22 +212,22 @@ def _newest(profile: dict[str, Any]) -> dict[int, dict[int, int]]:
 
 def _section(architecture: int, newest: dict[int, int]) -> bytes:
     """For the calls of one architecture; those of others, and those that are not newer, come out at its end."""
-    code = [(LOAD, 0, 0, NUMBER)]
+    code = [(BPF_LOAD, 0, 0, NUMBER)]
     if architecture == X86_64:
         ours, theirs = _refused_above(newest.get(X86_64)), _refused_above(newest.get(X32))
-        code += [(ANY_BIT, len(ours) + 1, 0, X32_BIT), *ours, (JUMP, 0, 0, len(theirs)), *theirs]
+        code += [(BPF_ANY_BIT, len(ours) + 1, 0, X32_BIT), *ours, (BPF_JUMP, 0, 0, len(theirs)), *theirs]
     else:
-        code += [(EQUAL, 0, 1, 0), REFUSE] if architecture in S390 else []
+        code += [(BPF_EQUAL, 0, 1, 0), REFUSE] if architecture in S390 else []
         code += _refused_above(newest[architecture])
-    head = [(LOAD, 0, 0, ARCHITECTURE), (EQUAL, 0, len(code), architecture)]
+    head = [(BPF_LOAD, 0, 0, ARCHITECTURE), (BPF_EQUAL, 0, len(code), architecture)]
     return b"".join([INSTRUCTION.pack(*instruction) for instruction in head + code])
 
 
 def _refused_above(number: int | None) -> list[tuple[int, int, int, int]]:
-    return [] if number is None else [(GREATER, 0, 1, number), REFUSE]
+    return [] if number is None else [(BPF_GREATER, 0, 1, number), REFUSE]
 
 
-def _whole(program: bytes) -> bytes:
+def _short_enough(program: bytes) -> bytes:
     """The program, if it is not too long. Raises UnsupportedError."""
     count = len(program) // INSTRUCTION.size
     if count > MAXIMUM:

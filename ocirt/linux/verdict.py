@@ -8,6 +8,8 @@ from __future__ import annotations
 import posix
 from _struct import Struct
 
+from ocirt.linux.consts import BPF_ANY_BIT, BPF_AT_LEAST, BPF_EQUAL, BPF_GREATER, BPF_JUMP, BPF_LOAD, BPF_RETURN
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -17,14 +19,14 @@ if TYPE_CHECKING:
 INSTRUCTION = Struct("<HBBI")  # struct sock_filter
 DATA = Struct("<IIQ6Q")  # struct seccomp_data: number, architecture, instruction pointer, arguments
 
-# linux/filter.h
-LOAD, AND, RETURN, JUMP, TO_INDEX, TO_ACCUMULATOR = 0x20, 0x54, 0x06, 0x05, 0x07, 0x87
+# linux/bpf_common.h: what libseccomp makes filters of besides
+AND, TO_INDEX, TO_ACCUMULATOR = 0x54, 0x07, 0x87
 STORE, LOAD_MEMORY, RETURN_ACCUMULATOR = 0x02, 0x60, 0x16
 CONDITIONS: dict[int, Callable[[int, int], bool]] = {
-    0x15: lambda a, k: a == k,
-    0x25: lambda a, k: a > k,
-    0x35: lambda a, k: a >= k,
-    0x45: lambda a, k: a & k != 0,
+    BPF_EQUAL: lambda a, k: a == k,
+    BPF_GREATER: lambda a, k: a > k,
+    BPF_AT_LEAST: lambda a, k: a >= k,
+    BPF_ANY_BIT: lambda a, k: a & k != 0,
 }
 MASK = 0xFFFFFFFF
 
@@ -95,11 +97,11 @@ def run(program: bytes, architecture: int, number: int, arguments: tuple[int, ..
         at += INSTRUCTION.size
         if code in CONDITIONS:
             at += INSTRUCTION.size * (yes if CONDITIONS[code](accumulator, value) else no)
-        elif code == LOAD:
+        elif code == BPF_LOAD:
             accumulator = int.from_bytes(data[value : value + 4], "little")
-        elif code == JUMP:
+        elif code == BPF_JUMP:
             at += INSTRUCTION.size * value
-        elif code == RETURN:
+        elif code == BPF_RETURN:
             return int(value)
         elif code == RETURN_ACCUMULATOR:
             return accumulator

@@ -6,6 +6,7 @@ Source: user_namespaces(7), newuidmap(1).
 from __future__ import annotations
 
 import posix
+from errno import EINVAL, EPERM
 
 from ocirt.errors import PlanError, failed
 
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 
     Mapping = tuple[int, int, int]
 
-EPERM = 1
-EINVAL = 22
 # Fixed, and the host's: a helper found through the caller's PATH would run with the helper's set-user-ID rights.
 HELPER_DIRECTORIES = ("/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin", "/run/wrappers/bin")
 

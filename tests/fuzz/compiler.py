@@ -19,8 +19,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ocirt.cgroup import devices, limits, properties, units
-from ocirt.cgroup.limits_v1 import Unmet
 from ocirt.config import check, lenient, load
 from ocirt.container import command, record, update
 from ocirt.errors import ConfigError, OcirtError
@@ -29,7 +27,7 @@ from ocirt.spawn import wire
 from tests.fuzz import documents
 from tests.fuzz.mutate import Mutator, Stock
 from tests.kernel.decoder import decode
-from tests.unit.plan.support import compiled
+from tests.unit.plan.support import compiled, translated
 
 HOSTS: list[dict[str, Any]] = [
     {"hierarchies": [["", "/sys/fs/cgroup", 2]]},
@@ -39,7 +37,6 @@ HOSTS: list[dict[str, Any]] = [
     {"euid": 1000, "hierarchies": []},
     {"lsm": ["apparmor", "selinux"]},
 ]
-CONTROLLERS = {"memory", "cpu", "cpuset", "devices", "pids", "blkio", "io", "hugetlb", "net_cls", "net_prio", "rdma"}
 BATCH = 2000
 EXPLAINED = 25  # one refusal in so many is explained in words, which takes as long as some forty compilations
 WORDS_MAX = 200_000
@@ -79,7 +76,7 @@ class Compiler:
             return
         lenient.settle(document)
         self.checked(lambda: check.check(document, data), check.valid(document))
-        self.resources_of(document)
+        translated(document)
         host = self.rng.choice(HOSTS)
         linux = document.get("linux") or {}
         launch = {"start": self.rng.choice(("create", "run", "exec")), "tasks": self.rng.choice((0, 3))}
@@ -102,21 +99,6 @@ class Compiler:
             raise
         assert valid, "the schema refuses it, and no problem was found"
 
-    def resources_of(self, document: dict[str, Any]) -> None:
-        """What its resources mean to every kind of host."""
-        resources = (document.get("linux") or {}).get("resources") or {}
-        rules = devices.rules(resources.get("devices") or ())
-        assert devices.program(*rules)
-        devices.writes(*rules)
-        for v2 in (False, True):
-            properties.of_resources(resources, v2)
-            try:
-                limits.writes(resources, CONTROLLERS, v2)
-            except Unmet:
-                pass
-        properties.of_annotations(document.get("annotations") or {})
-        units.unit_for((document.get("linux") or {}).get("cgroupsPath"), "box", False)
-
     def process(self, data: bytes) -> None:
         """A process file of exec, and what it lacks from a container's."""
         document: Any = load.without_nulls(data, "process.json")
@@ -135,7 +117,7 @@ class Compiler:
         lenient.settle_resources(wanted, self.rng.choice(("1.0.2", "1.3.0")))
         if self.rng.randrange(EXPLAINED) == 0 or check.valid(check.around(linux={"resources": wanted})):
             update.check_resources(wanted, update.in_resources)
-            self.resources_of({"linux": {"resources": wanted}})
+            translated({"linux": {"resources": wanted}})
             self.counts["translated"] += 1
 
     def state(self, data: bytes) -> None:

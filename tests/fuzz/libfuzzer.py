@@ -14,6 +14,7 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from ocirt.container.exec import HEAD
 from ocirt.linux._kernel import lib
 from ocirt.spawn import wire
 from tests.fuzz import documents
@@ -24,7 +25,7 @@ PROJECT = HERE.parents[1]
 BUILD = PROJECT / "build/fuzz"
 FLAGS = ["-std=gnu11", "-g", "-O1", "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all", "-Iocirt"]
 FLAGS += ["-Iocirt/launcher", "-Iocirt/spawn/init", '-DOCIRT_VERSION="0"']
-BELOW = ["launcher/names.c", "linux/shim.c", "linux/shim_spawn.c", "linux/shim_namespace.c"]
+BELOW = ["launcher/names.c", *(f"linux/{path.name}" for path in sorted((PROJECT / "ocirt/linux").glob("*.c")))]
 # Target → what is linked to it besides the file that it includes
 TARGETS = {
     "record": ["launcher/lines.c", "launcher/trust.c", *BELOW],
@@ -63,7 +64,7 @@ def kept() -> list[bytes]:
     found = []
     for number, plan in enumerate(plans()):
         key = bytes(range(number))
-        head = struct.pack("<QII", lib.ocirt_plan_magic, len(key), len(plan))
+        head = HEAD.pack(lib.ocirt_plan_magic, len(key), len(plan), 1)
         found.append(struct.pack("<H", len(key)) + key + head + key + plan)
     return found
 

@@ -7,26 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include "plan.h"
+#include "touch.h"
 
 #define OP(name, kinds) kinds,
 static const char *const op_kinds[] = {
 #include "ops.def"
 };
 #undef OP
-
-static volatile size_t touched;
-
-static void touch(const struct plan *plan, char kind, uint64_t arg)
-{
-	if (kind == 's')
-		touched += strlen((const char *)(uintptr_t)arg);
-	if (kind == 'v')
-		for (char **word = (char **)(uintptr_t)arg; *word || word[1]; word++)
-			touched += *word ? strlen(*word) : 0;
-	if (kind == 'b')
-		for (uint32_t i = 0; i < plan_length(arg); i++)
-			touched += plan_bytes(plan, arg)[i];
-}
 
 static int decode(const uint8_t *bytes, uint32_t size)
 {
@@ -40,12 +27,8 @@ static int decode(const uint8_t *bytes, uint32_t size)
 		abort();
 	memcpy(copy, bytes, size);
 	r = plan_decode(copy, size, &plan, &bad);
-	for (uint32_t i = 0; r == 0 && i < plan.count; i++) {
-		struct operation op = plan_next(&plan);
-
-		for (size_t a = 0; op_kinds[op.head.code][a]; a++)
-			touch(&plan, op_kinds[op.head.code][a], op.args[a]);
-	}
+	if (r == 0)
+		touch_all(&plan, op_kinds);
 	free(copy);
 	return r;
 }

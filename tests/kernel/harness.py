@@ -107,6 +107,13 @@ def op(name: str, *args: Any, ignore: tuple[int, ...] = (), skip: int = 0) -> Op
     return Op(name, args, ignore, skip)
 
 
+# What masks are made of
+MASKS = (
+    op("open_tree", NULL, "/dev/null", 0),
+    op("tree_fs", EMPTY, "tmpfs", ["size=4096", "nr_inodes=2", "mode=0"], 15),
+)
+
+
 class Encoder:
     """Operations → bytes."""
 

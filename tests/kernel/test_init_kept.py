@@ -12,6 +12,7 @@ import pytest
 from tests.kernel import harness
 from tests.kernel.harness import (
     EMPTY,
+    MASKS,
     NULL,
     WIRE,
     Init,
@@ -31,10 +32,6 @@ from tests.kernel.mountinfo import INFO, targets
 pytestmark = pytest.mark.root
 
 KEEP = WIRE["MOUNT_KEEP"]
-MASKS = (
-    op("open_tree", NULL, "/dev/null", 0),
-    op("tree_fs", EMPTY, "tmpfs", ["size=4096", "nr_inodes=2", "mode=0"], 15),
-)
 
 
 def swapped(root: Path, *ops: Op) -> Result:

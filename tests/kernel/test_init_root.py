@@ -16,6 +16,7 @@ import pytest
 from tests.kernel import harness
 from tests.kernel.harness import (
     EMPTY,
+    MASKS,
     NONE,
     NULL,
     WIRE,
@@ -34,10 +35,6 @@ from tests.kernel.mountinfo import INFO, entry
 
 pytestmark = pytest.mark.root
 
-MASKS = (
-    op("open_tree", NULL, "/dev/null", 0),
-    op("tree_fs", EMPTY, "tmpfs", ["size=4096", "nr_inodes=2", "mode=0"], 15),
-)
 REAL = WIRE["MOUNT_NO_SYMLINKS"]
 
 

@@ -1,22 +1,9 @@
 #define _GNU_SOURCE
 /* libFuzzer target: the init's decoder of plans. What it accepts is walked, to the last byte that it points at. */
 #include "spawn/init/plan.c"
+#include "../../kernel/touch.h"
 
 #include <stdlib.h>
-
-static volatile size_t touched;
-
-static void touch(const struct plan *plan, char kind, uint64_t arg)
-{
-	if (kind == 's')
-		touched += strlen((const char *)(uintptr_t)arg);
-	if (kind == 'v')
-		for (char **word = (char **)(uintptr_t)arg; *word || word[1]; word++)
-			touched += *word ? strlen(*word) : 0;
-	if (kind == 'b')
-		for (uint32_t i = 0; i < plan_length(arg); i++)
-			touched += plan_bytes(plan, arg)[i];
-}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -33,12 +20,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		memcpy(bytes, &header, sizeof(header));
 	}
 	if (plan_decode(bytes, (uint32_t)size, &plan, &bad) == 0)
-		for (uint32_t i = 0; i < plan.count; i++) {
-			struct operation op = plan_next(&plan);
-
-			for (size_t a = 0; op_kinds[op.head.code][a]; a++)
-				touch(&plan, op_kinds[op.head.code][a], op.args[a]);
-		}
+		touch_all(&plan, op_kinds);
 	free(bytes);
 	return 0;
 }

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("ocirt.linux._seccomp", reason="the binding of libseccomp is not built: make build")
 
 from ocirt.errors import UnsupportedError
-from ocirt.linux import seccomp, verdict
+from ocirt.linux import consts, seccomp, verdict
 
 ALLOW, ERRNO, ENOSYS = 0x7FFF0000, 0x00050000, 0x00050000 | 38
 X86_64, I386, ARM64, ARM, S390X = 0xC000003E, 0x40000003, 0xC00000B7, 0x40000028, 0x80000016
@@ -28,7 +28,7 @@ def profile(*names: str, default: str = "SCMP_ACT_ERRNO", archs: tuple[str, ...]
 def ahead(document: dict[str, Any], architecture: int, number: int) -> int | None:
     """What the instructions ahead of the filter say; None where they leave it to the filter."""
     marker = 0x12345678
-    end = seccomp.INSTRUCTION.pack(seccomp.RETURN, 0, 0, marker)
+    end = seccomp.INSTRUCTION.pack(consts.BPF_RETURN, 0, 0, marker)
     found = verdict.run(seccomp._newer_calls(document) + end, architecture, number)
     return None if found == marker else found
 

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ocirt.cgroup import devices, limits, properties, units
+from ocirt.cgroup.limits_v1 import Unmet
 from ocirt.plan import errand_words, ops, show
 from ocirt.plan import exec as plan_exec
 from ocirt.plan.compile import Compilation, Plan
@@ -17,6 +19,7 @@ DEFINITIONS = Path(__file__).parents[3] / "ocirt" / "spawn" / "init"
 
 ALL_CAPABILITIES = (1 << 41) - 1
 V2 = [["", "/sys/fs/cgroup", 2]]
+CONTROLLERS = {"memory", "cpu", "cpuset", "devices", "pids", "blkio", "io", "hugetlb", "net_cls", "net_prio", "rdma"}
 
 
 class Hierarchy:
@@ -40,6 +43,23 @@ class Host:
         self.cgroup_paths = [f"{hierarchy.mount}/ocirt/box" for hierarchy in self.hierarchies]
         versions = {hierarchy.version for hierarchy in self.hierarchies}
         self.layout = {(1,): "v1", (2,): "v2", (1, 2): "hybrid"}.get(tuple(sorted(versions)), "none")
+
+
+def translated(document: dict[str, Any]) -> None:
+    """Make of a config's resources what every kind of host would. Raises OcirtError."""
+    linux = document.get("linux") or {}
+    resources = linux.get("resources") or {}
+    rules = devices.rules(resources.get("devices") or ())
+    assert devices.program(*rules)
+    devices.writes(*rules)
+    for v2 in (False, True):
+        properties.of_resources(resources, v2)
+        try:
+            limits.writes(resources, CONTROLLERS, v2)
+        except Unmet:
+            pass
+    properties.of_annotations(document.get("annotations") or {})
+    units.unit_for(linux.get("cgroupsPath"), "box", False)
 
 
 def compiled(config: dict[str, Any], **given: Any) -> Plan:
