@@ -15,6 +15,7 @@ from ocirt.plan.context import Context, Launch
 
 RANGE = [{"containerID": 0, "hostID": 100000, "size": 65536}]
 GOLDEN = Path(__file__).parents[2] / "golden"
+DOCS = Path(__file__).parents[3] / "docs"
 DEFINITIONS = Path(__file__).parents[3] / "ocirt" / "spawn" / "init"
 
 ALL_CAPABILITIES = (1 << 41) - 1

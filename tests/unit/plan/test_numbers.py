@@ -50,6 +50,14 @@ def test_there_is_one_constructor_for_each_operation_with_its_arguments_in_order
     assert made == set(defined)
 
 
+def test_the_documentation_has_each_operation_once() -> None:
+    text = (support.DEFINITIONS / "ops.def").read_text()
+    operations = re.findall(r'OP\((\w+),\s*"', text.partition("*/")[2])
+    table = (support.DOCS / "plan.md").read_text().partition("| operation |")[2].partition("\n\n")[0]
+    named = [name for line in table.splitlines()[2:] for name in line.split("|")[1].strip().split(", ")]
+    assert sorted(name for name in named if not name.startswith("…")) == sorted(operations)
+
+
 def test_rlimits_are_pythons() -> None:
     for name, number in consts.RLIMITS.items():
         if hasattr(resource, name):
