@@ -4,6 +4,7 @@ The library itself is silent: a program sets where steps and warnings go, `ocirt
 
     steps       takes one line for each step, None where nobody asked for them
     warnings    takes one line for each warning (runtime.md "Warnings")
+    started     how the interpreter was started, which the launcher sets
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 steps: Callable[[str], None] | None = None
 warnings: Callable[[str], None] | None = None
+started = "an interpreter that imports each module"
 
 
 def step(text: str) -> None:

@@ -164,6 +164,7 @@ def _run(globals_: Global, argv: Sequence[str]) -> int:
     from sys import modules
 
     try:
+        notes.step(f"started: {notes.started}")
         notes.step(f"{verb} {arguments[0]}" if arguments else verb)
         code: int = modules[module].run(globals_, options, arguments)
         notes.step(f"{verb}: exit code {code}")

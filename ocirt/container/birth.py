@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import posix
 
-from ocirt import cgroup, notes
+from ocirt import cgroup
 from ocirt.config import check, load
 from ocirt.container import announce, hooks, ids, place, state
 from ocirt.container.prepare import (
@@ -29,10 +29,9 @@ from ocirt.container.prepare import (
     listen_fds,
     mounts_a_device,
     refuse_host_sysctls,
-    remove_groups,
     seccomp_program,
 )
-from ocirt.errors import InitKilled, OcirtError, SystemCallError, UnsupportedError
+from ocirt.errors import InitKilled, SystemCallError, UnsupportedError
 from ocirt.linux import calls, facts
 from ocirt.linux._kernel import lib
 from ocirt.plan.compile import Compilation
@@ -214,7 +213,9 @@ class Birth:
             self.init.begin(first)
             return len(first)
         self.declare()
-        with calls.Fd(cgroup.opened(self.paths[0])) as home:
+        # nsdelegate (cgroups(7)): nobody in a cgroup namespace makes a process outside of that. It is moved from here.
+        joined = self.compilation.context.joined("cgroup")
+        with calls.Fd(-1 if joined else cgroup.opened(self.paths[0])) as home:
             slots = [(lib.SLOT_CGROUP, home.number)] if home.number >= 0 else []
             self.init.begin(first, slots)
             self.to_enter = self.paths[len(slots) :]
@@ -367,34 +368,8 @@ class Birth:
             self.pid_file_written = True
             announce.write_pid_file(absolute(self.options.pid_file), self.init.pid)
 
-    # -- undoing -------------------------------------------------------------------------------------------------------
-
     def undo(self) -> None:
-        """Remove all that this birth has made; a failure to remove one thing does not keep the others."""
-        self.init.reap()
-        self.init.close()  # descriptors may be what has run out
-        steps: list[Any] = [
-            # Only what was made here: what was there before, empty or not, is somebody else's.
-            lambda: cgroup.kill([path for path in self.record.cgroups if path in self.record.made]),
-            lambda: cgroup.remove([path for path in self.paths if path in self.record.made], made=self.record.made),
-            lambda: remove_groups(self.record, self.directory.number, "-+"),
-            self.poststop,
-        ]
-        if self.scope and self.scope.ours and self.record.pid:
-            steps.insert(1, self.scope.stop)
-        if self.recorded:
-            for step in steps:
-                try:
-                    step()
-                except OcirtError as error:  # the one that led here is the one to report
-                    notes.warn(f'container "{self.container_id}": not removed: {error}')
-        if self.pid_file_written:
-            announce.unlink(absolute(self.options.pid_file or ""))
-        if posix.fstat(self.directory.number).st_nlink:
-            state.remove(self.root, self.container_id, self.directory.number)
+        """Remove all that this birth has made."""
+        from ocirt.container import undo
 
-    def poststop(self) -> None:
-        """runtime.md, lifecycle: a failed hook leads to step 12 and 13, poststop's."""
-        if self.hooks_ran:
-            found = self.config["hooks"].get("poststop")
-            hooks.run_poststop(self.container_id, found, self.bundle, self.hook_state("stopped", 0))
+        undo.undo(self)

@@ -264,6 +264,7 @@ def start(verb: str, directory: str, directories: Sequence[str], kept: tuple[byt
     """
     global parent, search
     parent, search = directory, directories
+    how = "a frozen interpreter" if Frozen.yes else "an interpreter"
     try:
         if Frozen.yes:
             thaw()
@@ -273,6 +274,7 @@ def start(verb: str, directory: str, directories: Sequence[str], kept: tuple[byt
             load(fetch(own[verb]))
     except Exception:
         return False
+    sys.modules["ocirt.notes"].started = "packed modules in " + how  # type: ignore[attr-defined]
     parent_of_init = sys.modules["ocirt.spawn.parent"]
     parent_of_init.offer, parent_of_init.hold = offer, hold  # type: ignore[attr-defined]
     place(parent_of_init, "module")  # it looks for a file beside itself

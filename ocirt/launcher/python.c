@@ -167,6 +167,8 @@ static _Noreturn void exec_python(int argc, char *const argv[], const char *cons
 	static const char code[] =
 		"import sys\n"
 		"sys.path += sys.argv[1].split(':')\n"
+		"from ocirt import notes\n"
+		"notes.started = 'Python executed, for there is no interpreter in the program that fits'\n"
 		"from ocirt.cli.main import main\n"
 		"sys.exit(main(sys.argv[2:]))\n";
 	static const char *const head[] = { OCIRT_PYTHON_EXE, "-I", "-S", "-B", "-X", "utf8", "-c", code };

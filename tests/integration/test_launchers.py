@@ -66,6 +66,19 @@ def test_a_container_lives_and_is_entered(other: Runtime, make_bundle: MakeBundl
     container.delete("--force")
 
 
+STARTED = {
+    "late": "packed modules in an interpreter",
+    "executing": "Python executed, for there is no interpreter in the program that fits",
+}
+
+
+@pytest.mark.parametrize("way", STARTED)
+def test_debug_tells_how_the_program_started(request: pytest.FixtureRequest, runtime: Runtime, way: str) -> None:
+    runtime.program = request.getfixturevalue(way)
+    said = runtime.run("--debug", "create", "--bundle", "/none", runtime.new_id(), check=False).stderr
+    assert f"started: {STARTED[way]}" in said
+
+
 def test_run_gives_the_exit_code_and_takes_descriptors(other: Runtime, make_bundle: MakeBundle) -> None:
     reader, writer = os.pipe()
     os.write(writer, b"through\n")
