@@ -25,6 +25,7 @@ struct command {
 	const char *log;   /* NULL: none */
 	const char *verb;
 	char **arguments;  /* after the verb, to argv's NULL */
+	bool debug;        /* the steps are to be told, which is Python's */
 };
 
 /* Global options that a quick verb need not know the meaning of. */
@@ -40,6 +41,7 @@ static const struct option {
 	{ "criu", true, NULL },
 	{ "rootless", false, " true false auto " },
 	{ "systemd-cgroup", false, " true false " },
+	{ "debug", false, " true false " },
 };
 
 static bool is_choice(const char *choices, const char *value)
@@ -81,6 +83,8 @@ static int take_option(char **argv, struct command *command)
 			return 0;
 		if (i == 0)
 			command->root = value;
+		if (strcmp(options[i].name, "debug") == 0)
+			command->debug = !value || strcmp(value, "true") == 0;
 		if (strcmp(options[i].name, "log") == 0) {
 			if (strchr(value, ':') || strncmp(value, "/dev/", 5) == 0 || strncmp(value, "/proc/", 6) == 0)
 				return 0; /* a scheme, or a path that looks like one; standard error under another name */
@@ -227,7 +231,7 @@ int main(int argc, char *argv[])
 	set_up_descriptors();
 	(void)signal(SIGCHLD, SIG_DFL); /* a caller that ignores it would have the kernel reap what we wait for */
 	if (argc > 1 && parse(argv + 1, &command)) {
-		if (run_quick(&command) == QUICK_DONE)
+		if (!command.debug && run_quick(&command) == QUICK_DONE)
 			return EXIT_SUCCESS;
 		if (makes(command.verb)) {
 			lean = command.verb;
