@@ -185,7 +185,7 @@ static int hear(const struct process *process, struct message *ret)
 	memset(ret, 0, MESSAGE_HEAD);
 	n = shim_receive(process->socket, ret, sizeof(*ret), &fd);
 	close_fd(&fd);
-	return n < 0 ? n : (int)ret->type;
+	return n > 0 && ret->type == 0 ? -EBADMSG : n < 0 ? n : (int)ret->type;
 }
 
 /* The file for the init's last words, which a container with a filter needs (docs/plan.md, `report_file`); or -1. */
@@ -216,7 +216,7 @@ static bool follow(const struct container *c, struct process *process, int repor
 	    go(process->socket, SYNC_CGROUP, &none, NULL, 0) < 0)
 		return false;
 	if (clones) {
-		if (hear(process, &message) != MSG_PID)
+		if (hear(process, &message) != MSG_PID || !process_is_child((int)message.value))
 			return false;
 		process->pid = (pid_t)message.value;
 		(void)waitpid(process->first, NULL, 0);

@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 
 #define FORKED_NOT_EXECUTED 0x40 /* PF_FORKNOEXEC of the kernel, which execve(2) clears before it closes descriptors */
 
@@ -210,6 +211,13 @@ int process_never_executed(int pid)
 	uint64_t flags;
 
 	return stat_field(pid, 9, &flags) == 0 && (flags & FORKED_NOT_EXECUTED) != 0;
+}
+
+int process_is_child(int pid)
+{
+	siginfo_t status;
+
+	return pid > 0 && waitid(P_PID, (id_t)pid, &status, WEXITED | WNOHANG | WNOWAIT) == 0;
 }
 
 int container_process(const struct container *c)

@@ -179,7 +179,12 @@ class Init:
             self.go(point, slots)
 
     def know(self, pid: int) -> None:
-        """The first stage has told the pid of the process and ends."""
+        """The first stage has told the pid of the process and ends.
+
+        Raises PlanError for what is none: the process has the socket too, and may be in other hands by now.
+        """
+        if self.pid or pid == self.first or not lib.process_is_child(pid):
+            raise PlanError(f"protocol error from ocirt-init: process {pid} is not the one that it has made")
         self.pid = pid
         posix.waitpid(self.first, 0)
         self.first = 0
