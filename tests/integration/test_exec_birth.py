@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -27,16 +28,17 @@ def v2(runtime: Runtime, host_view: HostView, make_bundle: MakeBundle) -> Contai
 
 
 def calls_of_exec(container: Container, *flags: str, inject: str = "", words: tuple[str, ...] = ("true",)) -> str:
-    """The calls of an exec that must succeed, its children's too."""
-    runtime, log = container.runtime, container.runtime.scratch / "strace"
+    """The calls of an exec that must succeed, its children's too: a file each, in which no line is interrupted."""
+    runtime, logs = container.runtime, container.runtime.scratch / f"strace-{time.monotonic_ns()}"
+    logs.mkdir()
     lines = Path(runtime.program).read_text().splitlines()  # the way into the view, then the program
     prefix, _, rest = lines[1].removeprefix("exec ").partition(" '--' ")
     more = f"-e inject={inject}" if inject else ""
     script = runtime.scratch / "traced"
-    script.write_text(f"{prefix} -- strace -f -y -e {TRACED} {more} -o {log} {rest}\n")
+    script.write_text(f"{prefix} -- strace -ff -y -e {TRACED} {more} -o {logs}/of {rest}\n")
     command = ["sh", script, "--root", runtime.root, "exec", *flags, container.id, *words]
     subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True, timeout=30)
-    return log.read_text(errors="replace")
+    return "".join(log.read_text(errors="replace") for log in logs.iterdir())
 
 
 def moves(calls: str) -> list[str]:
