@@ -77,7 +77,7 @@ def moving(path: str, pid: int, error: OSError) -> OcirtError:
         above = tree.parent(above)
     if posix.access(above + "/cgroup.procs", posix.W_OK):
         return failed(what, error)
-    why = f'out of "{mount}{own}" takes write access to "{above}/cgroup.procs", the nearest cgroup above both'
+    why = f'out of "{mount}{own}" requires write access to "{above}/cgroup.procs", the nearest cgroup above both'
     return failed(f"{what} ({why}: start ocirt below what is delegated, as by systemd-run --user --scope)", error)
 
 

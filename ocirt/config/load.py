@@ -103,7 +103,8 @@ def read(path: str, *, stream: bool = False) -> bytes:
 def _read_all(fd: int, path: str, kinds: tuple[int, ...]) -> bytes:
     status = posix.fstat(fd)
     if status.st_mode & S_IFMT not in kinds:
-        raise BundleError(f'"{path}" is not a regular file{"" if kinds is FILES else ", nor a pipe"}')
+        what = "not a regular file" if kinds is FILES else "neither a regular file nor a pipe"
+        raise BundleError(f'"{path}" is {what}')
     if status.st_size > LIMIT:
         raise BundleError(f'"{path}" is larger than {LIMIT >> 20} MiB')
     blocks = [posix.read(fd, status.st_size + 1)]

@@ -80,7 +80,7 @@ def in_the_way(root: str, container_id: str) -> str:
                 return ""
             state.read_at(directory.number, container_id)
     except ContainerNotFound:
-        return f'"{root}/{container_id}" is there, which is not of ocirt\'s making'
+        return f'"{root}/{container_id}" exists and was not made by ocirt'
     except ContainerError as error:
         return str(error).removeprefix(f'container "{container_id}": ')
     except OcirtError:

@@ -130,7 +130,7 @@ def decode(data: bytes) -> State:
         for slot, (part, member, kind) in MEMBERS.items():
             value = (own if part else doc)[member]
             if type(value) is not kind or (isinstance(value, int) and not 0 <= value < LARGEST[member]):
-                raise ValueError(f"{member} is nothing that create writes")
+                raise ValueError(f"{member} has a value that create never writes")
             setattr(state, slot, value)
         if encode(state, own.get("format", 1)) != data:  # C would not read it
             raise ValueError("it is not laid out as create writes it")

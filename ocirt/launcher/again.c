@@ -188,7 +188,7 @@ static int hear(const struct process *process, struct message *ret)
 	return n > 0 && ret->type == 0 ? -EBADMSG : n < 0 ? n : (int)ret->type;
 }
 
-/* The file for the init's last words, which a container with a filter needs (docs/plan.md, `report_file`); or -1. */
+/* The file for the init's failure report, which a container with a filter needs (docs/plan.md, `report_file`); or -1. */
 static int open_report(const struct container *c)
 {
 	_cleanup_fd_ int fd = -1;

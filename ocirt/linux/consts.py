@@ -109,7 +109,7 @@ KEPT_MAX = 1024
 HOOK_HOME = 1
 HOOK_IN_ROOT = 2
 
-# wire.h: bytes of the file for last words
+# wire.h: bytes of the file for the failure report
 REPORT_SIZE = 4096
 
 # linux/bpf_common.h: what a seccomp filter is made of

@@ -181,7 +181,7 @@ int shim_receive(int socket, void *data, size_t size, int *ret_fd)
 	*ret_fd = -1;
 	/*
 	 * A peer that ends with messages unread leaves ECONNRESET, which the kernel tells once, and ahead of what the
-	 * peer has said before: its last words come with the next call.
+	 * peer has said before: that comes with the next call.
 	 */
 	for (;;) {
 		n = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);

@@ -129,7 +129,7 @@ ACTIONS: dict[str, Callable[..., str]] = {
     "groups": lambda gids: f"set additional groups {names.gids(gids)}",
     "ids": lambda uid, gid: f"become user {uid} and group {gid}",
     "caps": lambda *_: "set capabilities",
-    "report_file": lambda _: "map the file for the last words",
+    "report_file": lambda _: "map the file for the failure report",
     "no_new_privs": lambda: "set no_new_privs",
     "seccomp": lambda *_: "load the seccomp filter",
     "seccomp_notify": lambda *_: "load the seccomp filter and send its listener to the agent",

@@ -115,9 +115,9 @@ def check(c: Context, mount: Mount) -> None:
     """Raise UnsupportedError for options that this kind of mount has not; warn of those that mean nothing here."""
     flags, bound = mount.options.flags, mount.bind and not mount.options.remount
     if flags & MOUNT_COPY_UP and (bound or mount.options.remount or mount.fstype != "tmpfs"):
-        raise UnsupportedError("tmpcopyup takes a tmpfs", mount.place("tmpcopyup"))
+        raise UnsupportedError("tmpcopyup requires a tmpfs", mount.place("tmpcopyup"))
     if flags & MOUNT_COPY_SYMLINK and not bound:
-        raise UnsupportedError("copy-symlink takes a bind mount", mount.place("copy-symlink"))
+        raise UnsupportedError("copy-symlink requires a bind mount", mount.place("copy-symlink"))
     for word in mount.options.fstab:
         c.warnings.append(f'{mount.pointer}/options: "{word}" is ignored, it is for /etc/fstab')
     if bound or mount.options.remount:

@@ -35,7 +35,7 @@ SLOTS = {
     consts.SLOT_EMPTY: "the empty filesystem",
     consts.SLOT_CONSOLE: "the console's socket",
     consts.SLOT_TARGET: "the container's process",
-    consts.SLOT_REPORT: "the file for the last words",
+    consts.SLOT_REPORT: "the file for the failure report",
 }
 
 

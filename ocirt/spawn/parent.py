@@ -47,7 +47,7 @@ class Init:
     bell    rung when the plan is on its way; docs/plan.md tells why
     pid     the container's process as the runtime sees it; 0 until it is known
     first   the first stage, reaped as soon as it has told the pid; 0 after that
-    report  the file for its last words, where the plan has one: a filter may keep it from sending them
+    report  the file for its report of a failure, where the plan has one: a filter may keep it from sending that
     in_cgroup   it was born in the container's cgroup of v2
     """
 
@@ -73,7 +73,7 @@ class Init:
         ops         the whole plan
         encoded     what is to be sent of it
         fds         slot and descriptor, which may be none
-        directory   the state directory, for the init's last words to be found by `start`; -1 where nobody else asks
+        directory   the state directory, where `start` finds the init's report of a failure; -1 where nobody else asks
         """
         self.ops = ops
         timeouts = [op[3][3] for op in ops if op[0] == "hook"]
@@ -109,7 +109,7 @@ class Init:
     def go(self, point: int, slots: Slots = ()) -> None:
         """Let the init pass `point`, with descriptors for its slots.
 
-        A dead init shows at the next `hear`, with its last words: a broken pipe is no error here.
+        A dead init shows at the next `hear`, with what it has sent: a broken pipe is no error here.
         Raises UnsupportedError for more descriptors than a message carries, SystemCallError.
         """
         sent = [*slots, *self.lent]
@@ -194,8 +194,8 @@ class Init:
         if notes.steps:
             from ocirt.plan import names, show
 
-            words = ", ".join(names.attributes(attributes))
-            notes.step(f"step {index + 1}: {show.describe(self.ops[index])}: {words} of the source stays, it is locked")
+            words = f"{', '.join(names.attributes(attributes))} of the source cannot be cleared: locked"
+            notes.step(f"step {index + 1}: {show.describe(self.ops[index])}: {words}")
 
     def executed(self) -> None:
         """Wait until the process, which may be made after the last point, has been executed.

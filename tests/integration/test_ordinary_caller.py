@@ -341,6 +341,6 @@ def test_flags_that_the_host_has_locked_stay_on_a_volume(
         told = runtime.run("--debug", "run", "--bundle", str(bundle.path), name, check=True).stderr
         (line,) = [line for line in told.splitlines() if "locked" in line]
         assert "/mnt" in line
-        assert "ro, noexec of the source stays, it is locked" in line
+        assert "ro, noexec of the source cannot be cleared: locked" in line
     finally:
         subprocess.run(["umount", source], check=True)

@@ -67,7 +67,11 @@ def test_standard_input_has_more_names_than_one(sleeper: Container) -> None:
         assert done.stdout == "/tmp\n", name
 
 
-UNREADABLE = {"/": '"/" is not a regular file, nor a pipe', "/dev/null": "is empty", "/nowhere": '"/nowhere": no such'}
+UNREADABLE = {
+    "/": '"/" is neither a regular file nor a pipe',
+    "/dev/null": "is empty",
+    "/nowhere": '"/nowhere": no such',
+}
 
 
 @pytest.mark.parametrize("path", UNREADABLE)

@@ -36,7 +36,7 @@ enum { SLOT_ROOT, SLOT_PROC, SLOT_NULL, SLOT_EMPTY, SLOT_CONSOLE, SLOT_START, SL
 #define SLOT_BELL 254 /* the doorbell of the next plan */
 #define SLOT_CGROUP 253 /* where it holds a cgroup of v2, clone makes the process in that */
 #define SLOT_TARGET 252 /* a pidfd of the process whose namespaces are joined */
-#define SLOT_REPORT 251 /* a file of REPORT_SIZE bytes, for the last words where a filter may refuse to send them */
+#define SLOT_REPORT 251 /* a file of REPORT_SIZE bytes, for the report of a failure that a filter may refuse to send */
 #define SLOT_NONE 0xffffffffU
 
 #define KEPT_MAX 1024 /* mounts with MOUNT_KEEP */

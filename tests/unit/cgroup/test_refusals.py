@@ -35,7 +35,7 @@ def test_a_caller_outside_what_is_delegated_is_told_why_and_what_to_do(
     mount: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert moved(mount, monkeypatch, f"/{SESSION}") == (
-        f'move process 7 into cgroup "{mount}/{DELEGATED}/box" (out of "{mount}/{SESSION}" takes write access to '
+        f'move process 7 into cgroup "{mount}/{DELEGATED}/box" (out of "{mount}/{SESSION}" requires write access to '
         f'"{mount}/user.slice/user-1000.slice/cgroup.procs", the nearest cgroup above both: '
         "start ocirt below what is delegated, as by systemd-run --user --scope): permission denied"
     )

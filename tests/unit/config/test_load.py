@@ -156,7 +156,7 @@ def test_what_is_named_may_be_read_but_once_and_has_the_same_limit(tmp_path: Pat
     os.close(reader)
     with pytest.raises(BundleError, match='"/dev/zero" is larger than 64 MiB'):
         load(str(tmp_path), "/dev/zero")
-    with pytest.raises(BundleError, match="is not a regular file, nor a pipe"):
+    with pytest.raises(BundleError, match="is neither a regular file nor a pipe"):
         load(str(tmp_path), str(tmp_path))
 
 

@@ -32,14 +32,17 @@ DAMAGES: dict[str, tuple[Callable[[bytes], bytes | None], str]] = {
     "without a member": (lambda data: data.replace(b'    "unit": "",\n', b""), "state.json: unit is missing"),
     "a wrong type": (
         lambda data: data.replace(b'"unit": ""', b'"unit": 7'),
-        "state.json: unit is nothing that create writes",
+        "state.json: unit has a value that create never writes",
     ),
     "one more member": (
         lambda data: data.replace(b'    "unit"', b'    "new": 1,\n    "unit"'),
         "not laid out as create",
     ),
     "laid out anew": (lambda data: json.dumps(json.loads(data)).encode(), "not laid out as create writes it"),
-    "a pid that is none": (lambda data: data.replace(b'"pid": ', b'"pid": -1'), "pid is nothing that create writes"),
+    "a pid that is none": (
+        lambda data: data.replace(b'"pid": ', b'"pid": -1'),
+        "pid has a value that create never writes",
+    ),
     "another container's": (lambda data: data.replace(b'"id": "web"', b'"id": "web2"'), 'that of container "web2"'),
 }
 damaged = pytest.mark.parametrize(("damage", "words"), DAMAGES.values(), ids=DAMAGES)
@@ -322,7 +325,7 @@ def test_a_directory_without_a_mark_is_left_alone_and_named_by_create(root: str,
             verb(root)
     delete.delete(root, "web", force=True)
     assert list.containers(root) == []
-    with pytest.raises(ContainerExists, match=f'already exists: "{path}" is there, which is not of ocirt\'s making'):
+    with pytest.raises(ContainerExists, match=f'already exists: "{path}" exists and was not made by ocirt'):
         state.claim(root, "web")
     assert path.stat().st_mode & 0o7777 == 0o711
     assert os.listdir(path) == ([] if data is None else ["state.json"])
