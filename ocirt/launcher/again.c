@@ -216,7 +216,7 @@ static bool follow(const struct container *c, struct process *process, int repor
 	    go(process->socket, SYNC_CGROUP, &none, NULL, 0) < 0)
 		return false;
 	if (clones) {
-		if (hear(process, &message) != MSG_PID || !process_is_child((int)message.value))
+		if (hear(process, &message) != MSG_PID || !process_is_child(message.value))
 			return false;
 		process->pid = (pid_t)message.value;
 		(void)waitpid(process->first, NULL, 0);

@@ -51,7 +51,7 @@ int process_never_executed(int pid);
  * Whether it is a child of ours, not reaped yet. A container that seizes what `exec` brings in can send what it likes over the
  * socket: an id that is told there is signalled and handed to the engine only where this holds.
  */
-int process_is_child(int pid);
+int process_is_child(unsigned int pid);
 
 /* The state root where --root does not say; 0, or -ENAMETOOLONG. */
 int default_root(char *ret_path, size_t size);

@@ -213,11 +213,11 @@ int process_never_executed(int pid)
 	return stat_field(pid, 9, &flags) == 0 && (flags & FORKED_NOT_EXECUTED) != 0;
 }
 
-int process_is_child(int pid)
+int process_is_child(unsigned int pid)
 {
 	siginfo_t status;
 
-	return pid > 0 && waitid(P_PID, (id_t)pid, &status, WEXITED | WNOHANG | WNOWAIT) == 0;
+	return pid > 0 && pid <= INT_MAX && waitid(P_PID, (id_t)pid, &status, WEXITED | WNOHANG | WNOWAIT) == 0;
 }
 
 int container_process(const struct container *c)

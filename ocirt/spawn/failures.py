@@ -22,6 +22,7 @@ EXECUTION = {"find_exec", "exec"}
 SECCOMP = "/linux/seccomp"
 FILTERS = {"seccomp", "seccomp_notify"}
 FILTER_ERRNOS = {errno.EPERM, errno.ENOSYS}  # without errnoRet; without a tracer for SCMP_ACT_TRACE
+ERRNO_MAX, STATUS_MAX = 4095, 0xFFFF  # MAX_ERRNO of linux/err.h; what wait(2) gives
 FILTERED = " (by its seccomp filter, out of memory, or from outside)"
 
 
@@ -35,6 +36,8 @@ def error(message: wire.Message, ops: Sequence[Op]) -> OcirtError:
     detail = details().get(message.detail, "none")
     if detail == "killed":
         return PlanError(f"the process was killed before it was executed{FILTERED}")
+    if not is_possible(message.error, detail):
+        return PlanError(f"protocol error from ocirt-init: error {message.error} ({detail})")
     if message.value >= len(ops):
         return PlanError(f"ocirt-init: {os.strerror(message.error).lower()} ({detail})", errno=message.error)
     op = ops[message.value]
@@ -48,6 +51,13 @@ def error(message: wire.Message, ops: Sequence[Op]) -> OcirtError:
     if name == "hook":
         return HookError(where + text, pointer)
     return PlanError(where + text, pointer, message.error)
+
+
+def is_possible(number: int, detail: str) -> bool:
+    """Whether an init gives that number; who has seized one sends any."""
+    if detail == "exit":
+        return number <= STATUS_MAX and (os.WIFEXITED(number) or os.WIFSIGNALED(number))
+    return number <= ERRNO_MAX
 
 
 def explain(message: wire.Message, plan: bytes) -> OcirtError:

@@ -191,7 +191,7 @@ class Init:
 
     def tell_locked(self, index: int, attributes: int) -> None:
         """Say which flags a bind mount has kept from its source, though they were not asked for."""
-        if notes.steps:
+        if notes.steps and index < len(self.ops):
             from ocirt.plan import names, show
 
             words = f"{', '.join(names.attributes(attributes))} of the source cannot be cleared: locked"
@@ -249,7 +249,8 @@ def report_file(directory: int) -> calls.Fd:
         else:
             flags = posix.O_RDWR | posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | posix.O_CLOEXEC
             report = calls.Fd(posix.open("start.failure", flags, 0o600, dir_fd=directory))
-        posix.ftruncate(report.number, lib.REPORT_SIZE)
+        # Not ftruncate: where the disk is full by then, a page that is missing ends the init by SIGBUS.
+        posix.posix_fallocate(report.number, 0, lib.REPORT_SIZE)
     except OSError as error:
         raise failed("make a file for what ocirt-init reports", error) from None
     return report

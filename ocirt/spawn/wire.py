@@ -118,7 +118,7 @@ class Message:
     __slots__ = ("detail", "error", "text", "type", "value")
 
     def __init__(self, data: bytes) -> None:
-        self.type, self.value, self.error, self.detail = MESSAGE.unpack_from(data)
+        self.type, self.value, self.error, self.detail = MESSAGE.unpack_from(data.ljust(MESSAGE.size, b"\0"))
         self.text = data[MESSAGE.size :].rstrip(b"\0").decode("utf-8", "replace")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,24 @@ def test_why_the_process_was_not_executed_is_told_under_any_filter(
     for result in (started(runtime, bundle), runtime.run_container(bundle)):
         assert result.code == 1
         assert 'exec: "/script": no such file or directory' in result.stderr, result.stderr
+
+
+def test_it_is_told_where_the_disk_has_become_full(runtime: Runtime, make_bundle: MakeBundle) -> None:
+    """What is written to a file's memory then would be the end of the init by SIGBUS, ahead of its words."""
+    runtime.root.mkdir(0o700)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(runtime.root)], check=True)
+    try:
+        bundle = make_bundle(args=["/script"], linux=filtered(["mkdir"]))
+        bundle.add_file("/script", "#!/no/such/interpreter\n", 0o755)
+        container = runtime.create(bundle)
+        with pytest.raises(OSError, match="No space left"):
+            (runtime.root / "fill").write_bytes(bytes(4 << 20))
+        result = runtime.run("start", container.id)
+        assert result.code == 1
+        assert 'exec: "/script": no such file or directory' in result.stderr, result.stderr
+        runtime.run("delete", "--force", container.id, check=True)
+    finally:
+        subprocess.run(["umount", str(runtime.root)], check=True)
 
 
 def test_exec_tells_it_the_first_time_and_again(runtime: Runtime, make_bundle: MakeBundle) -> None:
