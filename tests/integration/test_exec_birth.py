@@ -49,7 +49,7 @@ def moves(calls: str) -> list[str]:
 def test_no_exec_waits_for_a_migration(v2: Container) -> None:
     for _ in ("compiled", "kept"):
         calls = calls_of_exec(v2)
-        assert len(re.findall(r"clone3\(\{flags=CLONE_INTO_CGROUP,.*= \d+", calls)) == 1
+        assert len(re.findall(r"clone3\(\{flags=CLONE_INTO_CGROUP,", calls)) == 1
         assert not moves(calls)
 
 

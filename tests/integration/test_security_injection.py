@@ -29,7 +29,8 @@ RETRIED = {
 NEW = ["clone3", "openat2", "open_tree", "move_mount", "fsopen", "fsmount", "fsconfig", "mount_setattr", "close_range"]
 
 # Errors that mean "by another way" (here: a device that may not be made is bound from the host), and what stands in
-OTHERWISE = {("mknodat", "EPERM"): "EACCES", ("openat2", "EPERM"): "EACCES"}
+# (of fcntl: it copies the descriptor of the mount in which the device is made, and has no such error of its own).
+OTHERWISE = {(call, "EPERM"): "EACCES" for call in ("mknodat", "openat2", "fcntl")}
 
 BEGIN = 'config.json"'  # opened when the program has been loaded
 
