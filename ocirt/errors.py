@@ -153,7 +153,10 @@ class ContainerNotRunning(ContainerError):
 
 
 class StateUntrusted(ContainerError):
-    """Somebody else than root and the caller could have written the state, or what is on the way to it."""
+    """Somebody else than root and the caller could have written `what`, the state or what is on the way to it."""
+
+    def __init__(self, what: str, why: str) -> None:
+        super().__init__(f"cannot trust {what}: {why}")
 
 
 class StateDamaged(ContainerError):

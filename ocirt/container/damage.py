@@ -11,9 +11,8 @@ from __future__ import annotations
 import posix
 from errno import EKEYREJECTED, ELOOP, ENOENT
 
-from ocirt import notes
 from ocirt.config import load
-from ocirt.container import place, record, state
+from ocirt.container import hooks, place, record, state
 from ocirt.errors import (
     BundleError,
     ContainerError,
@@ -68,7 +67,7 @@ def found(root: str, container_id: str, number: int) -> OcirtError:
         state.read_at(directory.number, container_id)
         path = place.path_of(directory.number)
     if number == EKEYREJECTED:
-        return StateUntrusted(f'cannot trust the state of container "{container_id}": "{path}/start.sock" is not ours')
+        return StateUntrusted(f'the state of container "{container_id}"', f'"{path}/start.sock" is not ours')
     return StateDamaged(container_id, path, "state.json is being written")
 
 
@@ -125,14 +124,14 @@ def warn_of_hooks(root: str, container_id: str) -> None:
     """Warn where the config has poststop hooks: without a state to give them they cannot run."""
     reason = "the state that they are given is damaged"
     try:
-        hooks = load.parse(state.kept_file(root, container_id, state.CONFIG, load.LIMIT))
-        found = bool(hooks["hooks"]["poststop"])  # type: ignore[index]  # whatever is wrong with it is told below
+        config = load.parse(state.kept_file(root, container_id, state.CONFIG, load.LIMIT))
+        found = bool(config["hooks"]["poststop"])  # type: ignore[index]  # whatever is wrong with it is told below
     except (KeyError, TypeError):
         found = False
     except (OSError, ValueError, OcirtError) as error:
         found, reason = True, str(error)
     if found:
-        notes.warn(f'container "{container_id}": poststop hooks did not run: {reason}')
+        hooks.warn_not_run(container_id, reason)
 
 
 def _is_ours(directory: int, data: bytes | None) -> bool:

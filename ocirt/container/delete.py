@@ -129,6 +129,6 @@ def _run_poststop(root: str, record: state.State) -> None:
     try:
         found = recorded_hooks(root, record, "poststop")
     except OcirtError as error:
-        notes.warn(f'container "{record.container_id}": poststop hooks did not run: {error}')
+        hooks.warn_not_run(record.container_id, str(error))
         return
     hooks.run_poststop(record.container_id, found, record.bundle, state.document(record, "stopped", 0))

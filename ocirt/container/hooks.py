@@ -38,6 +38,11 @@ def run_poststop(container_id: str, hooks: Sequence[dict[str, Any]] | None, bund
             notes.warn(f'container "{container_id}": {error}')
 
 
+def warn_not_run(container_id: str, reason: str) -> None:
+    """Warn that the poststop hooks, which nobody can tell, did not run."""
+    notes.warn(f'container "{container_id}": poststop hooks did not run: {reason}')
+
+
 def run_one(hook: dict[str, Any], bundle: str, state: bytes, pointer: str) -> None:
     """Run one hook in a process group of its own, in the bundle, or / where that is gone. Raises HookError."""
     where = f'config.json: {pointer}: hook "{hook["path"]}"'

@@ -27,7 +27,7 @@ def open_root(root: str, make: bool = False) -> int:
     text = bytearray(TEXT_SIZE)
     fd = int(lib.state_root(path_bytes(root), make, ffi.from_buffer(text), TEXT_SIZE))
     if fd == -EKEYREJECTED:
-        raise StateUntrusted(f'cannot trust the state root "{root}": {_words(text)}')
+        raise StateUntrusted(f'the state root "{root}"', _words(text))
     if fd < 0:
         raise SystemCallError(f'{"make" if make else "open"} the state root "{root}"', -fd)
     return fd
@@ -39,7 +39,7 @@ def open_directory(root: str, container_id: str) -> int:
     text = bytearray(TEXT_SIZE)
     fd = int(lib.state_directory(path_bytes(root), container_id.encode(), ffi.from_buffer(text), TEXT_SIZE))
     if fd == -EKEYREJECTED:
-        raise StateUntrusted(f'cannot trust the state of container "{container_id}": {_words(text)}')
+        raise StateUntrusted(f'the state of container "{container_id}"', _words(text))
     if fd in {-ENOENT, -ENOTDIR}:
         raise ContainerNotFound(container_id)
     if fd < 0:
@@ -55,7 +55,7 @@ def read_file(directory: int, name: str, limit: int) -> bytes:
     text = bytearray(TEXT_SIZE)
     fd = int(lib.state_file(directory, name.encode(), ffi.from_buffer(text), TEXT_SIZE))
     if fd == -EKEYREJECTED:
-        raise StateUntrusted(f'cannot trust the state in "{path_of(directory)}": {_words(text)}')
+        raise StateUntrusted(f'the state in "{path_of(directory)}"', _words(text))
     if fd < 0:
         raise OSError(-fd, posix.strerror(-fd))
     try:

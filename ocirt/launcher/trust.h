@@ -1,5 +1,5 @@
 /*
- * Whom the state is believed: what root finds there has it kill processes and run hooks, so nobody but root and the
+ * Whose state is trusted: what root finds there has it kill processes and run hooks, so nobody but root and the
  * caller may have put it there. The rule stands here alone; Python asks by the functions of quick.h whose names begin
  * with state_.
  *

@@ -6,9 +6,8 @@ v1, hybrid  mount_fs tmpfs, and in it per hierarchy of v1 mount_fs cgroup or mou
             symlinks from "cpu" to "cpu,cpuacct"; with "ro" the tmpfs is read-only in the end. The v2 hierarchy
             of a hybrid host is left out, as by runc and crun: a systemd inside would take it for its own
 
-Writable unless "ro" is said, as by all runtimes. What CVE-2022-0492 takes, the file release_agent, is in the root of a
-v1 hierarchy alone, and no container has that for its own cgroup; and Linux 5.17 (and the kernels of distributions that
-are older) lets only CAP_SYS_ADMIN of the first user namespace write it.
+Writable unless "ro" is said, as by all runtimes; docs/why.md tells what keeps release_agent (CVE-2022-0492) out of
+reach.
 """
 
 from __future__ import annotations

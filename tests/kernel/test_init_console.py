@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel import harness
-from tests.kernel.harness import WIRE, Init, Op, Result, begin, mount_proc, op, refused, shell
+from tests.kernel import harness, plans
+from tests.kernel.harness import WIRE, Init, Op, Result, op, refused
+from tests.kernel.plans import begin, mount_proc, shell
 
 pytestmark = pytest.mark.root
 
@@ -42,7 +43,7 @@ def console(
         return init.finish(), shown.decode().replace("\r\n", "\n")
 
 
-PTS = harness.mount_fs("/dev/pts", "devpts", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5")
+PTS = plans.mount_fs("/dev/pts", "devpts", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5")
 
 
 def test_the_terminal_is_stdio_and_controls_the_session(root: Path) -> None:

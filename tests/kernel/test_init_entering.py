@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.kernel import harness
-from tests.kernel.harness import WIRE, Init, begin, carry_out, execute, mount_proc, op, refused
+from tests.kernel.harness import WIRE, Init, carry_out, op, refused
+from tests.kernel.plans import begin, execute, mount_proc
 
 pytestmark = pytest.mark.root
 

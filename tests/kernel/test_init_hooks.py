@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel import harness
-from tests.kernel.harness import WIRE, Init, Result, execute, op
+from tests.kernel import harness, plans
+from tests.kernel.harness import WIRE, Init, Result, op
+from tests.kernel.plans import execute
 
 pytestmark = pytest.mark.root
 
@@ -30,7 +31,7 @@ def run_hook(
     """A hook, and then a process that says that it ran."""
     with Init() as init:
         fd = harness.memfd(state, 0)
-        hook = harness.hook(path, ["hook-name", "-c", script], list(env), timeout, 6)
+        hook = plans.hook(path, ["hook-name", "-c", script], list(env), timeout, 6)
         init.send_plan([op("clone", harness.CLONE_NEWPID), hook, *execute("/bin/busybox", "echo", "after")], {6: fd})
         os.close(fd)
         return init.finish()
@@ -55,7 +56,7 @@ def test_a_hook_gets_its_argv_env_and_the_state(tmp_path: Path) -> None:
 def test_each_hook_reads_the_state_from_its_start(tmp_path: Path) -> None:
     with Init() as init:
         fd = harness.memfd(b"state", 0)
-        hooks = [harness.hook("/bin/sh", ["sh", "-c", f"cat >> {tmp_path}/out"], state=6)] * 3
+        hooks = [plans.hook("/bin/sh", ["sh", "-c", f"cat >> {tmp_path}/out"], state=6)] * 3
         init.send_plan([*hooks, *execute("/bin/true")], {6: fd})
         os.close(fd)
         init.finish().ok()
@@ -88,7 +89,7 @@ def test_a_hook_that_cannot_be_executed_tells_the_errno() -> None:
 def test_a_hook_that_takes_too_long_is_killed_with_its_children(tmp_path: Path) -> None:
     started = time.monotonic()
     script = f"echo waiting; sleep 100 & echo $! > {tmp_path}/child; sleep 100"
-    hook = harness.hook("/bin/sh", ["sh", "-c", script], timeout=300)
+    hook = plans.hook("/bin/sh", ["sh", "-c", script], timeout=300)
     error = harness.carry_out([hook]).error
     assert error is not None
     assert (error.error, error.detail, error.text) == (errno.ETIMEDOUT, "TIMEOUT", "waiting\n")

@@ -10,24 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.kernel import harness
-from tests.kernel.harness import (
-    EMPTY,
-    MASKS,
-    NULL,
-    WIRE,
-    Init,
-    Op,
-    Result,
-    begin,
-    carry_out,
-    mount_bind,
-    mount_fs,
-    mount_proc,
-    op,
-    refused,
-    shell,
-)
+from tests.kernel.harness import EMPTY, NULL, WIRE, Init, Op, Result, carry_out, op, refused
 from tests.kernel.mountinfo import INFO, targets
+from tests.kernel.plans import MASKS, begin, mount_bind, mount_fs, mount_proc, shell
 
 pytestmark = pytest.mark.root
 

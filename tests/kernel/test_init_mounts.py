@@ -10,21 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.kernel import harness
-from tests.kernel.harness import (
-    NONE,
-    WIRE,
-    Op,
-    begin,
-    carry_out,
-    inside,
-    mount_bind,
-    mount_fs,
-    mount_proc,
-    op,
-    refused,
-    shell,
-)
+from tests.kernel.harness import NONE, WIRE, Op, carry_out, op, refused
 from tests.kernel.mountinfo import INFO, entry
+from tests.kernel.plans import begin, inside, mount_bind, mount_fs, mount_proc, shell
 
 pytestmark = pytest.mark.root
 

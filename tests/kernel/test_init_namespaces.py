@@ -11,22 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel import harness
-from tests.kernel.harness import (
-    NAMESPACES,
-    NONE,
-    PROC,
-    WIRE,
-    Init,
-    begin,
-    carry_out,
-    execute,
-    inside,
-    mount_proc,
-    op,
-    refused,
-    shell,
-)
+from tests.kernel import harness, plans
+from tests.kernel.harness import NAMESPACES, NONE, PROC, WIRE, Init, carry_out, op, refused
+from tests.kernel.plans import begin, execute, inside, mount_proc, shell
 
 pytestmark = pytest.mark.root
 
@@ -152,7 +139,7 @@ def in_user_namespace(root: Path, script: str, slot: int) -> harness.Result:
     ops += [
         op("rootfs", str(root), slot, 1),
         mount_proc(),
-        harness.mount_fs("/tmp", "tmpfs"),
+        plans.mount_fs("/tmp", "tmpfs"),
         op("pivot"),
         *shell(script),
     ]
@@ -198,7 +185,7 @@ def test_a_root_in_directories_that_are_closed_to_the_user_namespace_comes_by_a_
 @pytest.mark.parametrize("enter", ["pivot", "move_root"])
 def test_a_masked_procfs_cannot_be_had_unmasked_through_the_hosts(root: Path, enter: str) -> None:
     # The kernel lets a user namespace mount a procfs only where a full one is in sight, a hidden old tree included.
-    cover = harness.mount_fs("/proc/tty", "tmpfs", flags=WIRE["MOUNT_PROC_OK"])
+    cover = plans.mount_fs("/proc/tty", "tmpfs", flags=WIRE["MOUNT_PROC_OK"])
     nested = [op("unshare", harness.CLONE_NEWUSER | harness.CLONE_NEWNS), op("write_proc", "self/uid_map", "0 0 1\n")]
     script = "/bin/busybox unshare -pf /bin/mount -t proc p /tmp 2> /tmp/x && echo unmasked; "
     script += "mount -t tmpfs t /tmp && echo alive"
@@ -271,7 +258,7 @@ def test_a_masked_proc_of_the_host_serves_where_a_new_one_is_forbidden() -> None
         op("root_dir", "/"),
     ]
     cover += [
-        harness.mount_fs("/proc/tty", "tmpfs", flags=WIRE["MOUNT_PROC_OK"]),
+        plans.mount_fs("/proc/tty", "tmpfs", flags=WIRE["MOUNT_PROC_OK"]),
         op("unshare", harness.CLONE_NEWUSER | harness.CLONE_NEWNS),
     ]
     result = carry_out([*cover, op("open_proc", PROC, 0), *execute("/bin/busybox", "echo", "opened")])
@@ -283,7 +270,7 @@ def test_the_hosts_procfs_serves_before_another_is_entered() -> None:
     ops = [op("open_proc", PROC, WIRE["PROC_HOST"]), op("clone", harness.CLONE_NEWNS | harness.CLONE_NEWPID)]
     ops += [op("propagate", harness.MS_REC | harness.MS_PRIVATE), op("root_dir", "/")]
     ops += [
-        harness.mount_fs("/proc", "tmpfs", flags=WIRE["MOUNT_PROC_OK"]),
+        plans.mount_fs("/proc", "tmpfs", flags=WIRE["MOUNT_PROC_OK"]),
         op("write_proc", "thread-self/comm", "renamed"),
     ]
     with Init() as init:
@@ -294,7 +281,7 @@ def test_the_hosts_procfs_serves_before_another_is_entered() -> None:
 
 def test_what_is_no_procfs_does_not_serve() -> None:
     cover = [op("clone", harness.CLONE_NEWNS), op("propagate", harness.MS_REC | harness.MS_PRIVATE)]
-    cover += [op("root_dir", "/"), harness.mount_fs("/proc", "tmpfs", flags=WIRE["MOUNT_PROC_OK"])]
+    cover += [op("root_dir", "/"), plans.mount_fs("/proc", "tmpfs", flags=WIRE["MOUNT_PROC_OK"])]
     refused(carry_out([*cover, op("open_proc", PROC, WIRE["PROC_HOST"])]), errno.EXDEV, "NONE")
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel.harness import WIRE, Init, begin, carry_out, execute, inside, mount_proc, op, refused, shell
+from tests.kernel.harness import WIRE, Init, carry_out, op, refused
+from tests.kernel.plans import begin, execute, inside, mount_proc, shell
 
 pytestmark = pytest.mark.root
 

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel import harness
-from tests.kernel.harness import MESSAGE, WIRE, Init, carry_out, encode, execute, memfd, op
+from tests.kernel import harness, plans
+from tests.kernel.harness import MESSAGE, WIRE, Init, carry_out, encode, memfd, op
+from tests.kernel.plans import execute
 
 pytestmark = pytest.mark.root
 
@@ -150,7 +151,7 @@ def test_descriptors_of_a_go_land_in_their_slots() -> None:
         init.send_plan(
             [
                 op("sync", WIRE["SYNC_CGROUP"]),
-                harness.hook("/bin/cat", ["cat"], state=20),
+                plans.hook("/bin/cat", ["cat"], state=20),
                 op("sync", WIRE["SYNC_START"]),
             ]
         )

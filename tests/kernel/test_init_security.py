@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel import harness
-from tests.kernel.harness import Op, carry_out, inside, mount_proc, op, refused
+from tests.kernel import harness, plans
+from tests.kernel.harness import Op, carry_out, op, refused
+from tests.kernel.plans import inside, mount_proc
 
 pytestmark = pytest.mark.root
 
@@ -151,7 +152,7 @@ def test_a_filter_of_a_hook_confines_the_hook_alone(root: Path) -> None:
     uname = {"x86_64": 63, "aarch64": 160}[os.uname().machine]
     program = filter_of(uname, 0x00050000 | errno.EXDEV)
     script = 'test "$(uname -s)" != Linux'
-    confined = harness.hook("/bin/busybox", ["sh", "-c", script], ["PATH=/bin"], program=program)
+    confined = plans.hook("/bin/busybox", ["sh", "-c", script], ["PATH=/bin"], program=program)
     output = inside(root, "uname -s; " + STATUS, mount_proc(), after=(op("no_new_privs"), confined)).ok()
     assert output.startswith("Linux\n")
     assert fields(output)["Seccomp"] == "0"

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel import harness
-from tests.kernel.harness import WIRE, Init, Op, execute, op
+from tests.kernel import harness, plans
+from tests.kernel.harness import WIRE, Init, Op, op
+from tests.kernel.plans import execute
 
 pytestmark = pytest.mark.root
 
@@ -103,7 +104,7 @@ def test_two_starts_at_once_start_it_once(tmp_path: Path) -> None:
         waiting = Waiting(
             tmp_path / "sock",
             init,
-            harness.hook("/bin/busybox", ["sleep", "0.2"]),
+            plans.hook("/bin/busybox", ["sleep", "0.2"]),
             *execute("/bin/busybox", "echo", "once"),
         )
         ends: list[bytes | int] = []
