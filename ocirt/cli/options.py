@@ -42,7 +42,7 @@ GLOBAL: tuple[Flag, ...] = (
         "",
         True,
         "log",
-        "append the fatal error to FILE too, or tell it to the host's log as journald:NAME or syslog:NAME",
+        "append the fatal error, and with --debug each step, to FILE; journald:NAME or syslog:NAME: to the host's log",
         "FILE",
     ),
     ("log-format", "", True, "log_format", "text or json (default: text)", "FORMAT"),
@@ -70,7 +70,7 @@ GLOBAL: tuple[Flag, ...] = (
 
 _BUNDLE: Flag = ("bundle", "b", True, "bundle", "path of the bundle (default: the current directory)", "DIR")
 _CONFIG: Flag = ("config", "f", True, "config", "read the configuration from FILE, not from the bundle", "FILE")
-_STRICT: Flag = ("strict", "", False, "strict", "refuse too what the specification refuses and other runtimes take", "")
+_STRICT: Flag = ("strict", "", False, "strict", "also refuse what other runtimes accept against the specification", "")
 _DETACH: Flag = ("detach", "d", False, "detach", "do not wait for the process: return once it is started", "")
 _REGEX: Flag = ("regex", "r", False, "regex", "ID is a regular expression; act on every container that it matches", "")
 _NO_PIVOT: Flag = (
@@ -148,7 +148,7 @@ _LIMITS = (
     ("memory", "memory.limit", "bytes of memory, such as 50M, -1 for no limit"),
     ("memory-reservation", "memory.reservation", "bytes of memory to leave to the container when there is little"),
     ("memory-swap", "memory.swap", "bytes of memory and swap together, -1 for no limit"),
-    ("pids-limit", "pids.limit", "number of processes and threads, -1 for no limit"),
+    ("pids-limit", "pids.limit", "number of processes and threads, 0 or -1 for no limit"),
 )
 _UPDATE: tuple[Flag, ...] = (
     ("resources", "r", True, "resources", "read limits from FILE, - for stdin, as in linux.resources: JSON", "FILE"),
