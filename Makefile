@@ -61,7 +61,7 @@ guest: packages-guest build ## COMMAND='…' as root in that guest, in the check
 test-engines: packages-demo packages-test $(VENV)/.test build ## podman, docker, containerd and buildah with ocirt as their runtime
 	@$(PY) -m pytest tests/engines $(ARGS)
 
-fuzz: packages-demo packages-test $(VENV)/.test build ## mutated configs, for hours; ARGS='--seed 2 --count 1000 --lives 100'
+fuzz: packages-demo packages-test $(VENV)/.test build ## mutated documents, failing system calls and libFuzzer, for hours; ARGS='--seed 2 --count 1000 --lives 100'
 	@$(PY) -m tests.fuzz $(ARGS)
 
 conformance: ## which clauses of the specification have tests, by section
