@@ -228,7 +228,7 @@ class Entry:
     def enter(self) -> None:
         """Up to the point where the init stands in the container's cgroups, which the process is then born in."""
         self.init = parent.spawn(self.root, self.preserve, self.keep)
-        if self.init.in_cgroup and self.config["process"].get("execCPUAffinity"):  # it is about the moment of the move
+        if self.init.cgroup and not self.is_born_well():
             self.init.close()
             self.init.reap()
             self.init = parent.spawn(self.root)
@@ -250,6 +250,18 @@ class Entry:
             if error.errno == ESRCH:  # of setns: it has exited since it was looked at
                 raise ContainerNotRunning(self.container_id) from None
             raise
+
+    def is_born_well(self) -> bool:
+        """Whether the init may stay in the cgroup that the launcher has put it in.
+
+        Not for CPUs that are about the moment of the move, and not where the id is by now that of another container.
+        """
+        if self.config["process"].get("execCPUAffinity") or not self.record.cgroups:
+            return False
+        try:
+            return posix.stat(self.record.cgroups[0]).st_ino == self.init.cgroup
+        except OSError:
+            return False
 
     def lend_tasks(self) -> None:
         """The files by which the process enters its cgroups. Raises SystemCallError."""
@@ -276,7 +288,7 @@ class Entry:
 
     def attach_cgroups(self, pid: int) -> None:
         """Into the container's cgroups, or where its first process has gone if those are closed to us."""
-        own = self.record.cgroups[:1] if self.init.in_cgroup else []
+        own = self.record.cgroups[:1] if self.init.cgroup else []
         try:
             cgroup.attach([path for path in self.paths if path not in self.tasks and path not in own], pid)
         except SystemCallError as error:

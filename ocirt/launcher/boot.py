@@ -6,7 +6,7 @@ or a person is reading, completes the interpreter first. The launcher gives
     pack           the file that it is in, with the attic at its end
     complete       function that does what is left of the interpreter's start
     hold           function after which no signal interrupts any more
-    offer          function that gives (socket, doorbell, pid, whether in the container's cgroup) of an ocirt-init that
+    offer          function that gives (socket, doorbell, pid, inode of its cgroup of v2 or 0) of an ocirt-init that
                    waits already, or 0
 and calls `start`; or, at build time, `freeze`, and `start` in each process of the frozen program.
 """

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -46,6 +47,14 @@ bool start_thread(pthread_t *ret_thread, void *(*function)(void *), void *argume
 	return started;
 }
 
+/* 0 where it cannot be told */
+static uint64_t inode(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 ? st.st_ino : 0;
+}
+
 static void *start(void *unused)
 {
 	struct waiting_init *w = &init.waiting;
@@ -54,8 +63,10 @@ static void *start(void *unused)
 
 	w->doorbell = eventfd(0, EFD_CLOEXEC);
 	if (program >= 0 && w->doorbell >= 0 && shim_socketpair(ends) == 0) {
-		w->in_cgroup = init.cgroup >= 0 && shim_spawn_in_cgroup(program, ends[1], w->doorbell, init.cgroup, &w->pid) == 0;
-		if (w->in_cgroup || shim_spawn(program, ends[1], w->doorbell, 0, NULL, 0, &w->pid) == 0)
+		bool born = init.cgroup >= 0 && shim_spawn_in_cgroup(program, ends[1], w->doorbell, init.cgroup, &w->pid) == 0;
+
+		w->cgroup = born ? inode(init.cgroup) : 0;
+		if (born || shim_spawn(program, ends[1], w->doorbell, 0, NULL, 0, &w->pid) == 0)
 			w->socket = ends[0];
 		else
 			(void)close(ends[0]);

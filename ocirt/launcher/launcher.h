@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 /*
  * Runs ocirt.cli.main.main with the arguments after argv[0] in this process and exits with what it returns. `lean` is
@@ -21,12 +22,12 @@ void find_package(char *ret_parent);
 /* Starts, in the background, what makes the next attach to a cgroup v1 cheap. */
 void warm_cgroup_attach(void);
 
-/* An ocirt-init that waits for a plan. `in_cgroup`: it was born in the cgroup of v2 that start_init was given. */
+/* An ocirt-init that waits for a plan. `cgroup`: the inode of the cgroup of v2 that it was born in, or 0. */
 struct waiting_init {
 	int socket;
 	int doorbell;
 	int pid;
-	bool in_cgroup;
+	uint64_t cgroup;
 };
 
 /* Starts one in the background, for a container that keeps no fds. `cgroup`: an fd of a cgroup of v2, or -1. */

@@ -43,7 +43,7 @@ static PyObject *complete(PyObject *self, PyObject *unused)
 	return py.PyLong_FromLong(0);
 }
 
-/* (socket, doorbell, pid, whether in the container's cgroup of v2) of the init that waits already, or 0. */
+/* (socket, doorbell, pid, inode of the cgroup of v2 that it is in or 0) of the init that waits already, or 0. */
 static PyObject *offer(PyObject *self, PyObject *unused)
 {
 	struct waiting_init waiting;
@@ -52,7 +52,7 @@ static PyObject *offer(PyObject *self, PyObject *unused)
 	(void)unused;
 	if (!take_init(&waiting))
 		return py.PyLong_FromLong(0);
-	return py.Py_BuildValue("iiii", waiting.socket, waiting.doorbell, waiting.pid, waiting.in_cgroup);
+	return py.Py_BuildValue("iiiK", waiting.socket, waiting.doorbell, waiting.pid, (unsigned long long)waiting.cgroup);
 }
 
 /* From now on nobody interrupts: what was made is the caller's, and to be told of. What has come before still does. */

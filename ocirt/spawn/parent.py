@@ -30,7 +30,7 @@ BROKEN = (32, 104)  # EPIPE, ECONNRESET
 PROGRAM = "_bin/ocirt-init"
 
 # Set by the launcher (boot.py), which starts an init while the interpreter starts: (socket, doorbell, pid,
-# whether in the cgroup of v2 of the container that `exec` enters), or 0 for none.
+# inode of the cgroup of v2, of the container that `exec` enters, or 0), or 0 for none.
 offer: Callable[[], tuple[int, int, int, int] | int] | None = None
 # After which no signal interrupts any more: the launcher's, for a container that is complete and the caller's.
 hold: Callable[[], object] | None = None
@@ -48,10 +48,10 @@ class Init:
     pid     the container's process as the runtime sees it; 0 until it is known
     first   the first stage, reaped as soon as it has told the pid; 0 after that
     report  the file for its report of a failure, where the plan has one: a filter may keep it from sending that
-    in_cgroup   it was born in the container's cgroup of v2
+    cgroup  the inode of the cgroup of v2 that it was born in for `exec`; 0 for none
     """
 
-    __slots__ = ("bell", "deadline", "first", "in_cgroup", "lent", "ops", "pid", "reached", "report", "socket")
+    __slots__ = ("bell", "cgroup", "deadline", "first", "lent", "ops", "pid", "reached", "report", "socket")
 
     def __init__(self, socket: calls.Fd, bell: calls.Fd, first: int) -> None:
         self.socket = socket
@@ -62,7 +62,7 @@ class Init:
         self.reached = -1
         self.lent: list[tuple[int, int]] = []
         self.report = calls.Fd(-1)
-        self.in_cgroup = False
+        self.cgroup = 0
         self.deadline = DEADLINE_MS
 
     def hand_over(
@@ -270,7 +270,7 @@ def spawn(state_dir: str, preserve: int = 0, keep: Sequence[int] = ()) -> Init:
     started = offer() if offer and not preserve else 0
     if isinstance(started, tuple):
         init = Init(calls.Fd(started[0]), calls.Fd(started[1]), started[2])
-        init.in_cgroup = bool(started[3])
+        init.cgroup = started[3]
         return init
     ours, theirs = calls.socketpair()
     init = Init(ours, calls.Fd(-1), 0)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.support import Container, Runtime
+from tests.integration.support import Container, Runtime, children_of, wait_for
 from tests.integration.views import HostView, MakeBundle, host_cgroups
 
 TRACED = "trace=clone3,write"
@@ -78,3 +78,53 @@ def test_cpus_of_the_moment_of_the_move_are_had_by_moving(v2: Container, tmp_pat
         '{"args": ["true"], "cwd": "/", "env": ["PATH=/bin"], "execCPUAffinity": {"initial": "0", "final": "0"}}'
     )
     assert moves(calls_of_exec(v2, "--process", str(file), words=()))
+
+
+def test_of_an_id_that_is_another_containers_by_then(
+    runtime: Runtime, host_view: HostView, make_bundle: MakeBundle, tmp_path: Path
+) -> None:
+    """A cgroup that was there before outlives its container: the process would escape the limits of the next."""
+    if not shutil.which("strace"):
+        pytest.skip("needs strace")
+    hierarchy = Path(host_view.show_v2())
+    names = [f"{runtime.prefix}-{name}" for name in ("old", "new")]
+    for name in names:
+        (hierarchy / name).mkdir()
+    try:
+        bundles = [make_bundle(args=["sleep", "600"], linux={"cgroupsPath": f"/{name}"}) for name in names]
+        container = runtime.start(bundles[0])
+        log, file = tmp_path / "strace", tmp_path / "pid"
+        lines = Path(runtime.program).read_text().splitlines()
+        prefix, _, program = lines[1].removeprefix("exec ").partition(" '--' ")
+        # With a variable of its own the plan is not kept.
+        words = program.removesuffix('"$@"') + f"--root {runtime.root} exec --detach --pid-file {file} -e N=1"
+
+        def traced(*inject: str) -> subprocess.Popen[bytes]:
+            script = f"exec {prefix} -- strace -e trace=openat {' '.join(inject)} -o {log} {words}"
+            command = ["sh", "-c", f"{script} {container.id} sleep 600"]
+            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+
+        def end(process: subprocess.Popen[bytes]) -> list[str]:
+            assert process.wait(30) == 0
+            pid = int(file.read_text())
+            found = [host_cgroups(pid)[""], host_cgroups(container.pid)[""]]
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            return found
+
+        end(traced())
+        opened = [n for n, line in enumerate(log.read_text().splitlines(), 1) if f'"{container.id}"' in line]
+        log.unlink()
+        process = traced("-e", f"inject=openat:signal=SIGSTOP:when={opened[1] - 1}")  # the first is the launcher's
+        wait_for(lambda: log.exists() and "stopped by SIGSTOP" in log.read_text(), "a stop")
+        container.delete("--force")
+        container = runtime.create(bundles[1], container_id=container.id)
+        container.start()
+        os.kill(children_of(process.pid)[0], signal.SIGCONT)
+        found = end(process)
+        assert found[0] == found[1]
+        container.delete("--force")
+    finally:
+        for name in names:
+            wait_for(lambda name=name: not (hierarchy / name / "cgroup.procs").read_text(), "an empty cgroup")
+            (hierarchy / name).rmdir()
