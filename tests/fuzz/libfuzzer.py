@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
 from ocirt.container.exec import HEAD
@@ -87,8 +88,15 @@ def run(name: str, limits: list[str], seed: int = 1, keep: Path = BUILD) -> tupl
     return done.returncode, done.stderr
 
 
+@cache
 def available() -> bool:
-    return shutil.which("clang") is not None
+    """Whether there is a clang with its libFuzzer, which Debian has in a package of its own."""
+    if not shutil.which("clang"):
+        return False
+    empty = "int LLVMFuzzerTestOneInput(const char *data, unsigned long size) { return !data && size; }"
+    with tempfile.TemporaryDirectory(prefix="ocirt-fuzz-") as directory:
+        command = ["clang", "-fsanitize=fuzzer,address", "-x", "c", "-", "-o", f"{directory}/empty"]
+        return subprocess.run(command, input=empty.encode(), capture_output=True, check=False).returncode == 0
 
 
 def main() -> int:

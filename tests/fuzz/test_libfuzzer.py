@@ -17,7 +17,7 @@ REACHED = {"record": 35, "key": 35, "again": 15, "plan": 35}
 @pytest.mark.parametrize("name", libfuzzer.TARGETS)
 def test_no_input_leads_outside_what_was_read(name: str) -> None:
     if not libfuzzer.available():
-        pytest.skip("needs clang")
+        pytest.skip("needs clang and its libFuzzer")
     code, text = libfuzzer.run(name, [f"-runs={RUNS}", "-max_total_time=10"])
     assert code == 0, text[-4000:]
     done = re.search(r"Done (\d+) runs", text)
