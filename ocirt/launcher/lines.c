@@ -40,6 +40,12 @@ static size_t character(const unsigned char *at)
 	return length < 2 || (code >= least[length] && code <= 0x10ffff && (code < 0xd800 || code > 0xdfff)) ? length : 0;
 }
 
+/* Two halves of a surrogate pair are one character to a parser of JSON. `at`: behind the escape of the first. */
+static bool is_pair(unsigned long first, const char *at)
+{
+	return first >= 0xd800 && first < 0xdc00 && strncmp(at, "\\ud", 3) == 0 && at[3] >= 'c' && at[3] <= 'f';
+}
+
 /* The length of what stands behind a backslash: what must be escaped, and bytes of a path that are not UTF-8 (PEP 383). */
 static size_t escape(const char *at)
 {
@@ -52,6 +58,8 @@ static size_t escape(const char *at)
 		return 0;
 	memcpy(digits, at + 1, 4);
 	code = strtoul(digits, NULL, 16);
+	if (is_pair(code, at + 5))
+		return 0;
 	return (code < 0x20 && !strchr("\b\f\n\r\t", (int)code)) || code == 0 || (code >= 0xd800 && code <= 0xdfff) ? 5 : 0;
 }
 
