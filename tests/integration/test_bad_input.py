@@ -244,7 +244,7 @@ def test_a_config_that_the_user_may_not_read_is_named(runtime: Runtime, config_o
 def test_an_ordinary_user_without_a_place_for_state_is_told(runtime: Runtime, config_only: ConfigOnly) -> None:
     needs_open_way(runtime.program)
     result = runtime.run("--root", "/root/x", "create", "--bundle", str(config_only()), "x", **NOBODY)
-    refused(result, 'make the state directory "/root/x/x": permission denied')
+    refused(result, 'make the state root "/root/x": permission denied')
 
 
 @pytest.mark.parametrize(
@@ -269,7 +269,7 @@ def test_a_bundle_that_is_no_directory_is_named(bundle: str, reason: str, runtim
 def test_a_root_that_cannot_be_made_is_named(root: str, reason: str, runtime: Runtime, config_only: ConfigOnly) -> None:
     bundle = str(config_only())
     refused(
-        runtime.run("--root", root, "create", "--bundle", bundle, "x"), f'make the state directory "{root}/x": {reason}'
+        runtime.run("--root", root, "create", "--bundle", bundle, "x"), f'make the state root "{root}": {reason}'
     )
 
 

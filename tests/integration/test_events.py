@@ -218,7 +218,7 @@ def test_running_out_of_memory_is_an_event(
 def test_what_does_not_run_or_exist_has_no_events(busy: Container) -> None:
     run = busy.runtime.run
     assert "container does not exist" in run("events", "no-such", check=False).stderr
-    assert "is no duration" in run("events", "--interval", "soon", busy.id, check=False).stderr
+    assert "is not a duration" in run("events", "--interval", "soon", busy.id, check=False).stderr
     busy.kill("KILL")
     busy.wait_stopped()
     for flags in ([], ["--stats"]):
