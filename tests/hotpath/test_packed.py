@@ -152,11 +152,13 @@ def test_an_unusual_layout_of_cgroups_looks_for_no_module_either(bundle: Path) -
     if not Path("/sys/fs/cgroup/unified/cgroup.procs").exists():
         pytest.skip("needs a hybrid layout to hide")
     view = 'mount --bind /sys/fs/cgroup/unified /sys/fs/cgroup; exec "$@"'
-    create = [LAUNCHER, "--root", bundle / "root", "create", "--bundle", bundle, ID]
-    command = ["unshare", "--mount", "sh", "-c", view, "sh", "strace", "-o", bundle / "log", *create]
+    inside, program = ["unshare", "--mount", "sh", "-c", view, "sh"], [LAUNCHER, "--root", bundle / "root"]
+    command = [*inside, "strace", "-o", bundle / "log", *program, "create", "--bundle", bundle, ID]
     with (bundle / "out").open("wb") as out:  # no pipe: a created container keeps what it inherits
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, timeout=60, check=False)
     assert done.returncode == 0, (bundle / "out").read_text()
+    subprocess.run([*inside, *program, "delete", "--force", ID], check=True)  # outside its cgroup has another path
+    assert not Path("/sys/fs/cgroup/unified/ocirt", ID).exists()
     calls = (bundle / "log").read_text(errors="replace").splitlines()
     opened = [call for call in calls if call.startswith("openat") and "ENOENT" not in call]
     assert not [call for call in opened if ".py" in call or "encodings" in call]
