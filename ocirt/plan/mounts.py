@@ -10,6 +10,7 @@ from ocirt.linux.consts import (
     MOUNT_ATTR_NODEV,
     MOUNT_ATTR_NOEXEC,
     MOUNT_ATTR_NOSUID,
+    MOUNT_ATTR_NOSYMFOLLOW,
     MOUNT_ATTR_RDONLY,
     MOUNT_COPY_SYMLINK,
     MOUNT_COPY_UP,
@@ -47,7 +48,7 @@ LABEL_OPTION = "run.oci.mount_context_type"
 
 # What a bind mount has of its source's mount where no flag is asked for. One that is replaces them all, as by mount(2)
 # with MS_REMOUNT|MS_BIND, which runc and crun do; but what is bound to be read-only keeps them, as with crun.
-OF_THE_SOURCE = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
+OF_THE_SOURCE = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NOSYMFOLLOW
 
 
 class Mount:

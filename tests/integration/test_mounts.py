@@ -126,17 +126,17 @@ def test_what_the_source_forbids_an_option_allows_again(
 
 # options → what of ro, nosuid, nodev and noexec, all of which the source has, is left
 REPLACED = {
-    "rprivate": "ro nosuid nodev noexec",
-    "rnosymfollow": "ro nosuid nodev noexec",
+    "rprivate": "ro nosuid nodev noexec nosymfollow",
+    "rnosymfollow": "ro nosuid nodev noexec nosymfollow",
     "nosuid": "nosuid",
     "rw nosuid": "nosuid",
     "nodev noexec rprivate": "nodev noexec",
     "relatime": "",
     "silent": "",
     "sync": "",
-    "exec nosuid rro": "ro nosuid nodev",
-    "ro": "ro nosuid nodev noexec",
-    "ro exec": "ro nosuid nodev",
+    "exec nosuid rro": "ro nosuid nodev nosymfollow",
+    "ro": "ro nosuid nodev noexec nosymfollow",
+    "ro exec": "ro nosuid nodev nosymfollow",
 }
 
 
@@ -144,7 +144,7 @@ REPLACED = {
 def test_a_flag_that_is_given_replaces_those_of_the_source(
     runtime: Runtime, make_bundle: MakeBundle, tree: Path, words: str, left: str
 ) -> None:
-    flags = {"ro", "nosuid", "nodev", "noexec"}
+    flags = {"ro", "nosuid", "nodev", "noexec", "nosymfollow"}
     for target in (tree, tree / "sub"):
         subprocess.run(["mount", "-o", f"remount,bind,{','.join(flags)}", target], check=True)
     top, below = bound(runtime, make_bundle, bind(tree, "rbind", *words.split()))

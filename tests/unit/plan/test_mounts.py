@@ -123,19 +123,19 @@ def test_a_word_that_means_nothing_here_is_ignored_aloud(mount: dict[str, Any], 
     [
         (["bind"], "", ""),
         (["rbind", "rprivate", "rro", ""], "", ""),
-        (["bind", "nosuid"], "nosuid", "ro nodev noexec"),
-        (["bind", "rw", "nosuid"], "nosuid", "ro nodev noexec"),
-        (["bind", "rw"], "", "ro nosuid nodev noexec"),
-        (["bind", "suid"], "", "ro nosuid nodev noexec"),
-        (["bind", "async"], "", "ro nosuid nodev noexec"),
+        (["bind", "nosuid"], "nosuid", "ro nodev noexec nosymfollow"),
+        (["bind", "rw", "nosuid"], "nosuid", "ro nodev noexec nosymfollow"),
+        (["bind", "rw"], "", "ro nosuid nodev noexec nosymfollow"),
+        (["bind", "suid"], "", "ro nosuid nodev noexec nosymfollow"),
+        (["bind", "async"], "", "ro nosuid nodev noexec nosymfollow"),
         (["bind", "ro"], "ro", ""),
         (["bind", "ro", "exec"], "ro", "noexec"),
         (["bind", "nosuid", "rro", "dev"], "nosuid", "nodev"),
-        (["bind", "nosuid", "rnoexec"], "nosuid", "ro nodev"),
+        (["bind", "nosuid", "rnoexec"], "nosuid", "ro nodev nosymfollow"),
     ],
 )
 def test_a_flag_that_is_given_replaces_those_of_the_source(words: list[str], set_: str, clear: str) -> None:
-    bits = {"ro": 1, "nosuid": 2, "nodev": 4, "noexec": 8}
+    bits = {"ro": 1, "nosuid": 2, "nodev": 4, "noexec": 8, "nosymfollow": 0x200000}
     found = named(plan({"destination": "/x", "source": "/s", "options": ["bind", *words]}), "mount_bind")[0]
     assert found[3:5] == tuple(sum(bits[word] for word in text.split()) for text in (set_, clear))
 
