@@ -217,7 +217,10 @@ int process_is_child(unsigned int pid)
 {
 	siginfo_t status;
 
-	return pid > 0 && pid <= INT_MAX && waitid(P_PID, (id_t)pid, &status, WEXITED | WNOHANG | WNOWAIT) == 0;
+	if (pid == 0 || pid > INT_MAX)
+		return 0;
+	/* Any other error says nothing of it, and to refuse the pid would leave a process that nobody knows. */
+	return waitid(P_PID, (id_t)pid, &status, WEXITED | WNOHANG | WNOWAIT) == 0 || errno != ECHILD;
 }
 
 int container_process(const struct container *c)
