@@ -1,4 +1,4 @@
-"""Cold: what a `create` or `run` that failed has made is removed again."""
+"""What a `create` or `run` that failed has made is removed again; packed, for descriptors may be what has run out."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ VERBS = {
 }
 ON_DEMAND = (
     "ocirt.cgroup.mounts", "ocirt.cgroup.resources", "ocirt.container.errands", "ocirt.container.profiles",
-    "ocirt.linux.seccomp", "ocirt.plan.scheduling",
+    "ocirt.container.undo", "ocirt.linux.seccomp", "ocirt.plan.scheduling",
 )  # fmt: skip
 
 Entry = tuple[str, str, "CodeType | str", "tuple[trees.Link, ...]"]
