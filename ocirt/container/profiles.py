@@ -13,7 +13,8 @@ import posix
 from _struct import Struct
 from fcntl import LOCK_EX, LOCK_NB, flock
 
-from ocirt.container.place import OPEN_DIRECTORY
+from ocirt.container.place import OPEN_DIRECTORY, read_file
+from ocirt.errors import StateUntrusted
 from ocirt.linux._kernel import lib
 
 TYPE_CHECKING = False
@@ -25,7 +26,6 @@ PLACES = 16  # a profile has one of these, and takes it from the one before
 FORMAT = 2  # of the file; and of what a profile is compiled to: a change of that is another format (a test knows)
 HEAD = Struct("<QQQQQ")  # FORMAT, sizes of the profile, of what tells the library, of the program; flags for seccomp(2)
 LIMIT = 1 << 20  # bytes; an engine's profile has 20 kB
-OPEN_READ = posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC
 OPEN_NEW = posix.O_WRONLY | posix.O_CREAT | posix.O_NOFOLLOW | posix.O_CLOEXEC
 
 
@@ -54,7 +54,7 @@ def _read(root: str, key: bytes) -> tuple[bytes, int] | None:
     """What is kept for this very profile, made by this very library."""
     try:
         data = _data(root, _place(key))
-    except (OSError, ValueError):
+    except (OSError, StateUntrusted, ValueError):
         return None
     if len(data) < HEAD.size:
         return None
@@ -67,16 +67,12 @@ def _read(root: str, key: bytes) -> tuple[bytes, int] | None:
 
 
 def _data(root: str, place: str) -> bytes:
-    """What is at a place. Raises OSError, ValueError."""
+    """What is at a place. Raises OSError, StateUntrusted, ValueError."""
     directory = _open(f"{root}/{DIRECTORY}", OPEN_DIRECTORY)
     try:
-        file = _open(place, OPEN_READ, directory)
+        return read_file(directory, place, LIMIT)
     finally:
         posix.close(directory)
-    try:
-        return posix.read(file, min(posix.fstat(file).st_size, LIMIT))
-    finally:
-        posix.close(file)
 
 
 def _open(path: str, flags: int, directory: int | None = None) -> int:
