@@ -247,6 +247,7 @@ int state_directory(const char *root, const char *id, char *ret_text, size_t siz
 	_cleanup_fd_ int fd = -1;
 	char name[2 * PATH_SIZE];
 	struct stat st;
+	int r;
 
 	if (!valid_id(id))
 		return -EINVAL;
@@ -259,9 +260,10 @@ int state_directory(const char *root, const char *id, char *ret_text, size_t siz
 	if (fstat(fd, &st) < 0)
 		return -errno;
 	(void)snprintf(name, sizeof(name), "%s/%s", root, id);
-	if (st.st_uid != geteuid() || (trusted(&st, name, ret_text, size) < 0 && !has_ours(fd)))
+	r = trusted(&st, name, ret_text, size);
+	if (r < 0 && (st.st_uid != geteuid() || !has_ours(fd)))
 		return -ENOENT;
-	return trusted(&st, name, ret_text, size) < 0 ? -EKEYREJECTED : take_fd(&fd);
+	return r < 0 ? r : take_fd(&fd);
 }
 
 int state_owned(int fd)
