@@ -191,12 +191,7 @@ static int hear(const struct process *process, struct message *ret)
 /* The file for the init's failure report, which a container with a filter needs (docs/plan.md, `report_file`); or -1. */
 static int open_report(const struct container *c)
 {
-	_cleanup_fd_ int fd = -1;
-
-	if (faccessat(c->fd, "seccomp.bpf", F_OK, 0) < 0)
-		return -1;
-	fd = memfd_create("ocirt-report", MFD_CLOEXEC);
-	return fd >= 0 && ftruncate(fd, REPORT_SIZE) == 0 ? take_fd(&fd) : -1;
+	return faccessat(c->fd, "seccomp.bpf", F_OK, 0) == 0 ? shim_zeros(-1, "start.failure", REPORT_SIZE) : -1;
 }
 
 static bool has_failed(int report)

@@ -87,6 +87,11 @@ def sealed_memfd(name: str, data: bytes) -> Fd:
     return Fd(_checked(lib.shim_sealed_memfd(name.encode(), data, len(data)), f"memfd for {name}"))
 
 
+def zeros(directory: int, name: str, size: int) -> Fd:
+    """A new file of `size` zero bytes in the directory, or a memfd where that is -1 (posix_fallocate(3))."""
+    return Fd(_checked(lib.shim_zeros(directory, name.encode(), size), f'make the file "{name}"'))
+
+
 def doorbell() -> Fd:
     """A descriptor that wakes who polls it once it is rung (eventfd(2))."""
     try:

@@ -288,3 +288,15 @@ int shim_subreaper(void)
 {
 	return prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0 ? -errno : 0;
 }
+
+/* Allocated at once: of a file that is only long, a page that is missing on a full disk ends who writes to it by SIGBUS. */
+int shim_zeros(int directory, const char *name, size_t size)
+{
+	int fd = directory < 0 ? memfd_create(name, MFD_CLOEXEC)
+	                       : openat(directory, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+
+	if (fd < 0)
+		return -errno;
+	errno = posix_fallocate(fd, 0, (off_t)size);
+	return errno ? close_keeping_errno(fd) : fd;
+}

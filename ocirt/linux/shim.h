@@ -11,6 +11,7 @@
 /* cdef begins */
 int shim_program_memfd(const char *path, const char *fallback_dir);
 int shim_sealed_memfd(const char *name, const void *data, size_t size);
+int shim_zeros(int directory, const char *name, size_t size);
 int shim_spawn(int program, int socket, int doorbell, int preserve, const int *keep, size_t count, int *ret_pid);
 int shim_spawn_hook(const char *path, const char *directory, const char *argv, size_t argv_size, const char *env, size_t env_size, int input, int output, int *ret_pid);
 int shim_spawn_in_cgroup(int program, int socket, int doorbell, int cgroup, int *ret_pid);

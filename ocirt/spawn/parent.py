@@ -8,7 +8,7 @@ from __future__ import annotations
 import posix
 
 from ocirt import notes
-from ocirt.errors import PlanError, SystemCallError, UnsupportedError, failed
+from ocirt.errors import PlanError, SystemCallError, UnsupportedError
 from ocirt.linux import calls
 from ocirt.linux._kernel import lib
 from ocirt.linux.consts import INT_MAX, SIGKILL
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 DEADLINE_MS = 120_000
 BROKEN = (32, 104)  # EPIPE, ECONNRESET
 PROGRAM = "_bin/ocirt-init"
+REPORT = "start.failure"  # in the state directory, which launcher/quick.c knows
 
 # Set by the launcher (boot.py), which starts an init while the interpreter starts: (socket, doorbell, pid,
 # inode of the cgroup of v2, of the container that `exec` enters, or 0), or 0 for none.
@@ -83,7 +84,7 @@ class Init:
             self.pid, self.first = self.first, 0
         slots = [(slot, fd.number) for slot, fd in fds if fd.number >= 0]
         if any(op[0] == "report_file" for op in ops):
-            self.report = report_file(directory)
+            self.report = calls.zeros(directory, REPORT, lib.REPORT_SIZE)
             slots.append((lib.SLOT_REPORT, self.report.number))
         self.send_plan(encoded, slots)
 
@@ -239,21 +240,6 @@ class Init:
                     pass
         self.first = self.pid = 0
         return status
-
-
-def report_file(directory: int) -> calls.Fd:
-    """A file of zeros: start.failure in the state directory, which launcher/quick.c knows; no directory's for -1."""
-    try:
-        if directory < 0:
-            report = calls.Fd(posix.memfd_create("ocirt-report", posix.MFD_CLOEXEC))
-        else:
-            flags = posix.O_RDWR | posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | posix.O_CLOEXEC
-            report = calls.Fd(posix.open("start.failure", flags, 0o600, dir_fd=directory))
-        # Not ftruncate: where the disk is full by then, a page that is missing ends the init by SIGBUS.
-        posix.posix_fallocate(report.number, 0, lib.REPORT_SIZE)
-    except OSError as error:
-        raise failed("make a file for what ocirt-init reports", error) from None
-    return report
 
 
 def complete() -> None:
