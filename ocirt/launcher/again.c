@@ -185,7 +185,9 @@ static int hear(const struct process *process, struct message *ret)
 	memset(ret, 0, MESSAGE_HEAD);
 	n = shim_receive(process->socket, ret, sizeof(*ret), &fd);
 	close_fd(&fd);
-	return n > 0 && ret->type == 0 ? -EBADMSG : n < 0 ? n : (int)ret->type;
+	if (n > 0 && ret->type == 0)
+		return -EBADMSG;
+	return n > 0 ? (int)ret->type : n;
 }
 
 /* The file for the init's failure report, which a container with a filter needs (docs/plan.md, `report_file`); or -1. */
@@ -325,14 +327,6 @@ static int execute(const struct container *c, const char *program, int plan, int
 	return key.detach ? 0 : attend(process.pid, &set);
 }
 
-/* Whether descriptors of socket activation are for the process, which has to be told: prepare.py, listen_fds. */
-static bool is_activated(void)
-{
-	const char *fds = getenv("LISTEN_FDS"), *pid = getenv("LISTEN_PID");
-
-	return fds && (!pid || !*pid || strtol(pid, NULL, 10) == getpid());
-}
-
 int run_again(const char *root, char **arguments)
 {
 	_cleanup_container_ struct container c = CONTAINER_NONE;
@@ -340,7 +334,9 @@ int run_again(const char *root, char **arguments)
 	_cleanup_fd_ int plan = -1;
 	char parent[PATH_MAX], program[PATH_MAX + 32];
 
-	if (is_activated() || !key_of_command(arguments, &key) || container_open(root, key.id, false, &c) < 0)
+	if (getenv("LISTEN_FDS")) /* who is told of descriptors, prepare.py says */
+		return -1;
+	if (!key_of_command(arguments, &key) || container_open(root, key.id, false, &c) < 0)
 		return -1;
 	pidfd = container_process(&c);
 	if (pidfd < 0 || container_frozen(&c) || !member_is(&c, MEMBER_PHASE, "\"created\""))
