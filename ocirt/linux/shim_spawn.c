@@ -43,49 +43,27 @@ static void exec_program(int program, int socket, int doorbell, int target)
 }
 
 /*
- * Starts the program as shim_spawn does, preserving nothing, in a cgroup of v2 (clone3(2), CLONE_INTO_CGROUP): born there
- * it waits for no migration. A fork, for a frozen cgroup would hold up the vfork too; what the child fails at is seen by the
- * end of the socket.
+ * With a cgroup it is a fork, for a frozen one would hold up the vfork too: `failed` is another's memory then, and what the
+ * child fails at is seen by the end of the socket.
  */
-int shim_spawn_in_cgroup(int program, int socket, int doorbell, int cgroup, int *ret_pid)
+static int spawn(int program, int socket, int doorbell, int target, const int *keep, size_t count, int cgroup, int *ret_pid)
 {
 	struct clone_args arguments = { .flags = CLONE_INTO_CGROUP, .exit_signal = SIGCHLD, .cgroup = (uint64_t)cgroup };
-	sigset_t all, saved;
-	long pid;
-
-	(void)sigfillset(&all);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &saved);
-	pid = syscall(SYS_clone3, &arguments, sizeof(arguments));
-	if (pid == 0) {
-		exec_program(program, socket, doorbell, 3);
-		_exit(127);
-	}
-	int error = errno;
-	(void)pthread_sigmask(SIG_SETMASK, &saved, NULL);
-	if (pid < 0)
-		return -error;
-	*ret_pid = (int)pid;
-	return 0;
-}
-
-/* Starts the program with the socket at fd 3+preserve, the doorbell after it, the `keep` fds below, and stdio. */
-int shim_spawn(int program, int socket, int doorbell, int preserve, const int *keep, size_t count, int *ret_pid)
-{
-	volatile int failed = 0; /* written by the child, in our memory */
+	volatile int failed = 0; /* written by the vfork's child, in our memory */
 	sigset_t all, saved;
 	pid_t pid;
 
 	(void)sigfillset(&all);
 	/* No handler of the program we live in may run in the child's borrowed memory. */
 	(void)pthread_sigmask(SIG_SETMASK, &all, &saved);
-	pid = vfork();
+	pid = cgroup < 0 ? vfork() : (pid_t)syscall(SYS_clone3, &arguments, sizeof(arguments));
 	if (pid == 0) {
 		size_t kept = 0;
 
 		while (kept < count && fcntl(keep[kept], F_SETFD, 0) == 0)
 			kept++;
 		if (kept == count)
-			exec_program(program, socket, doorbell, 3 + preserve);
+			exec_program(program, socket, doorbell, target);
 		failed = errno;
 		_exit(127);
 	}
@@ -100,4 +78,16 @@ int shim_spawn(int program, int socket, int doorbell, int preserve, const int *k
 	}
 	*ret_pid = pid;
 	return 0;
+}
+
+/* Starts the program with the socket at fd 3+preserve, the doorbell after it, the `keep` fds below, and stdio. */
+int shim_spawn(int program, int socket, int doorbell, int preserve, const int *keep, size_t count, int *ret_pid)
+{
+	return spawn(program, socket, doorbell, 3 + preserve, keep, count, -1, ret_pid);
+}
+
+/* The same, preserving nothing, in a cgroup of v2 (clone3(2), CLONE_INTO_CGROUP): born there it waits for no migration. */
+int shim_spawn_in_cgroup(int program, int socket, int doorbell, int cgroup, int *ret_pid)
+{
+	return spawn(program, socket, doorbell, 3, NULL, 0, cgroup, ret_pid);
 }
