@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.fuzz.view import NAMESPACE_FILES
-from tests.integration.injection import PAUSE
+from tests.integration.support import static_program
 
 Json = dict[str, Any]
 FILES = {"resolv.conf", "hostname", "hosts", ".containerenv", "termination-log", "file", "passwd"}
@@ -34,8 +34,7 @@ class Ground:
         for name in APPLETS:
             (self.template / "bin" / name).symlink_to("busybox")
         (self.template / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
-        command = ["gcc", "-x", "c", "-O2", "-static", "-nostdlib", "-o", str(self.template / "pause"), "-"]
-        subprocess.run(command, input=PAUSE, text=True, check=True)
+        static_program("pause.c", self.template / "pause", "-nostdlib")
         for path in (self.template, *self.template.rglob("*/")):
             path.chmod(0o777)  # whatever the root of a user namespace is outside, it may make what is missing
         (scratch / "source").mkdir()

@@ -6,6 +6,7 @@ import array
 import copy
 import itertools
 import json
+import shutil
 import socket
 import subprocess
 import time
@@ -86,6 +87,15 @@ def needs_open_way(program: str) -> None:
     for directory in Path(program).resolve().parents:
         if not directory.stat().st_mode & 0o001:
             pytest.skip(f"the checkout is in {directory}, which other users may not enter")
+
+
+def static_program(source: str, program: Path, *flags: str) -> Path:
+    """Compile a source file of this directory to `program`, linked statically: it runs in a container, or a copy."""
+    if not shutil.which("gcc"):
+        pytest.skip("needs gcc")
+    file = Path(__file__).with_name(source)
+    subprocess.run(["gcc", "-O2", "-static", *flags, "-o", str(program), str(file)], check=True)
+    return program
 
 
 def wait_for(condition: Callable[[], Any], what: str = "the condition", seconds: float = 10.0) -> Any:

@@ -11,10 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.support import Container, Runtime
+from tests.integration.support import Container, Runtime, static_program
 from tests.integration.views import MakeBundle
-
-SOURCE = Path(__file__).with_name("forged.c")
 
 
 @pytest.fixture
@@ -26,14 +24,11 @@ def flag(tmp_path: Path) -> Path:
 @pytest.fixture
 def forged(runtime: Runtime, make_bundle: MakeBundle, tmp_path: Path, flag: Path) -> Container:
     """A container whose runtime has an init that can forge."""
-    if not shutil.which("gcc"):
-        pytest.skip("needs gcc")
     package = Path(__file__).parents[2] / "ocirt"
     shutil.copytree(package, tmp_path / "ocirt", ignore=shutil.ignore_patterns("__pycache__"))
     real, fake = tmp_path / "real", tmp_path / "ocirt/_bin/ocirt-init"
     fake.rename(real)
-    defines = [f'-DFLAG="{flag}"', f'-DREAL="{real}"']
-    subprocess.run(["gcc", "-O2", "-static", *defines, "-o", str(fake), str(SOURCE)], check=True)
+    static_program("forged.c", fake, f'-DFLAG="{flag}"', f'-DREAL="{real}"')
     runtime.program = str(tmp_path / "ocirt/_bin/ocirt")
     return runtime.start(make_bundle(args=["sleep", "600"]))
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
-from tests.integration.support import CAPABILITIES, Bundle, Container, Json, Runtime
+from tests.integration.support import CAPABILITIES, Bundle, Container, Json, Runtime, static_program
 from tests.integration.views import MakeBundle, fields, with_capabilities
 
 PTRACE = [*CAPABILITIES, "CAP_SYS_PTRACE"]
@@ -56,12 +55,7 @@ def caught(container: Container) -> list[Caught]:
 
 @pytest.fixture(scope="module")
 def seizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if not shutil.which("gcc"):
-        pytest.skip("needs gcc")
-    program = tmp_path_factory.mktemp("seizer") / "seize"
-    source = Path(__file__).with_name("seize.c")
-    subprocess.run(["gcc", "-O2", "-static", "-o", str(program), str(source)], check=True)
-    return program
+    return static_program("seize.c", tmp_path_factory.mktemp("seizer") / "seize")
 
 
 def with_seizer(bundle: Bundle, seizer: Path) -> Bundle:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import shutil
-import subprocess
 from collections.abc import Callable
 from errno import ENOSYS, EPERM
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.support import Json, Runtime
+from tests.integration.support import Json, Runtime, static_program
 from tests.integration.test_seccomp import ALLOW, ERRNO, rule
 from tests.integration.views import MakeBundle
 
@@ -32,11 +31,7 @@ PIDFD_OPEN = 434  # between those that are named
 
 @pytest.fixture(scope="module")
 def calls(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if not shutil.which("gcc"):
-        pytest.skip("needs gcc")
-    program = tmp_path_factory.mktemp("calls") / "calls"
-    subprocess.run(["gcc", "-O1", "-static", "-o", str(program), str(Path(__file__).with_name("calls.c"))], check=True)
-    return program
+    return static_program("calls.c", tmp_path_factory.mktemp("calls") / "calls")
 
 
 Ask = Callable[..., dict[str, int]]
