@@ -35,9 +35,11 @@ def writable_cgroup() -> bool:
 def pytest_configure() -> None:
     if build_stamp.stale() and not os.environ.get("OCIRT"):
         raise pytest.UsageError("the sources were changed after the build: make build")
-    # A shell starts what runs in the background with SIGINT ignored, and whom the tests interrupt would inherit that.
+    # A shell starts what runs in the background with SIGINT ignored, nohup(1) ignores SIGHUP; and whom the tests
+    # interrupt would inherit that.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

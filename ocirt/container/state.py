@@ -72,6 +72,8 @@ def claim(root: str, container_id: str, into: Fd | None = None) -> int:
                 raise _taken(root, container_id) from None
             raise failed(f'make the state directory "{root}/{container_id}"', error) from None
         except KeyboardInterrupt:
+            if into:
+                into.number = -1  # it may have been handed over just now, and is closed here
             if fd >= 0:
                 posix.close(fd)
             sweep(root, container_id)

@@ -90,7 +90,8 @@ class Demanded:
     def create_module(spec: Any) -> ModuleType:
         """The module, executed already where it is a shared object."""
         where, kind = later[spec.name]
-        return load_extension(spec.name, fetch(where)) if kind == "extension" else make_module(spec.name, kind)
+        # Not made known yet: interrupted before the import system takes notice, it would stay there, and be empty.
+        return load_extension(spec.name, fetch(where)) if kind == "extension" else new_module(spec.name, kind)
 
     @staticmethod
     def exec_module(module: ModuleType) -> None:
@@ -167,8 +168,14 @@ def load_builtin(name: str) -> ModuleType:
 
 
 def make_module(name: str, kind: str) -> ModuleType:
-    """A module as the import system makes it, not executed yet."""
-    module = sys.modules[name] = Module(name)
+    """A module as the import system makes it, not executed yet, and made known."""
+    module = sys.modules[name] = new_module(name, kind)
+    return module
+
+
+def new_module(name: str, kind: str) -> ModuleType:
+    """The same, and nobody knows of it."""
+    module = Module(name)
     if kind == "package":
         module.__path__ = []
         module.__package__ = name

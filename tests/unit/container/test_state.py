@@ -24,6 +24,7 @@ from ocirt.errors import (
     UnsupportedError,
 )
 from ocirt.linux._kernel import lib
+from ocirt.linux.calls import Fd
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 PATH = st.text(st.characters(min_codepoint=1)).map(lambda text: text.encode("utf-8", "replace").decode())
@@ -133,6 +134,23 @@ def test_an_id_is_claimed_once(root: str, make: Callable[..., state.State]) -> N
     with pytest.raises(ContainerExists, match="container with given ID already exists"):
         state.claim(root, "web")
     assert state.read(root, "web").container_id == "web"
+
+
+class Interrupted(Fd):
+    """A place for a descriptor: a signal arrives when it has just been put there."""
+
+    def __setattr__(self, name: str, value: int) -> None:
+        super().__setattr__(name, value)
+        if value >= 0:
+            raise KeyboardInterrupt
+
+
+def test_interrupted_when_it_has_just_been_handed_over_a_claim_leaves_nothing(root: str) -> None:
+    place = Interrupted(-1)
+    with pytest.raises(KeyboardInterrupt):
+        state.claim_into(place, root, "web")
+    assert os.listdir(root) == []
+    os.close(state.claim(root, "web"))
 
 
 def test_an_id_that_is_being_claimed_exists(root: str) -> None:
