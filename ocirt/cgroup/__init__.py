@@ -2,8 +2,8 @@
 
     hs = hierarchies()                                   where cgroups are mounted
     paths = paths_for(cgroups_path, container_id, hs)    pure; hs[i] and paths[i] belong together
-    made = missing(paths)                                what create is about to make: recorded before it does
-    create(paths); apply(paths, hs, resources); attach(paths, pid); restrict_devices(paths, hs, rules)
+    expected = missing(paths)                            what create is about to make: recorded before it does
+    make(path, made) …; attach(paths, pid)               as host_steps.py has it, with limits and device rules
     …
     kill(paths); remove(paths, made=made)
 
@@ -20,27 +20,22 @@ import posix
 from errno import ENODEV, ENOENT
 
 from ocirt.cgroup import processes, tree, v1, v2
-from ocirt.cgroup.access import restrict_devices
 from ocirt.cgroup.hierarchies import Hierarchy, hierarchies, layout
-from ocirt.errors import ConfigError, ContainerError, OcirtError, Problem, SystemCallError, failed
+from ocirt.errors import ConfigError, ContainerError, Problem, SystemCallError, failed
 from ocirt.linux.consts import SIGKILL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import ModuleType
-    from typing import Any
 
 __all__ = [
-    "Hierarchy", "apply", "attach", "create", "delegate", "entrance", "freeze", "freezers", "frozen", "hierarchies",
-    "kill", "layout", "missing", "opened", "paths_for", "pids", "remove", "restrict_devices", "thaw",
+    "Hierarchy", "attach", "claimed", "delegate", "entrance", "freeze", "frozen", "hierarchies", "kill", "layout",
+    "make", "missing", "opened", "paths_for", "pids", "refuse_frozen", "remove", "thaw",
 ]  # fmt: skip
 
 # The parent of containers without a cgroupsPath: every container's and nobody's, removed by whoever leaves it empty.
 DEFAULT_PARENT = "ocirt"
-
-# Parts of linux.resources whose controllers a hybrid host may have on v2
-ON_V2_ALONE = frozenset(("hugepageLimits", "rdma", "unified"))
 
 FREEZE_DEADLINE_S = 2.0
 SIGNAL_DEADLINE_S = 10.0
@@ -68,11 +63,11 @@ def paths_for(cgroups_path: str | None, container_id: str, hs: Sequence[Hierarch
 
 
 def missing(paths: Sequence[str]) -> list[str]:
-    """Return the directories that `create` would make, children before parents, to be recorded ahead of it.
+    """Return the directories that `make` would make, children before parents, to be recorded ahead of it.
 
     The default parent is always among them, for a container that found it there may be the last to leave it. One of
-    `paths` that is not among them was there before: if the runtime dies inside `create`, which refuses a cgroup in use,
-    its processes may be anybody's, and only those of paths that are among them may be killed.
+    `paths` that is not among them was there before: if the runtime dies before `make` has refused a cgroup in use, its
+    processes may be anybody's, and only those of paths that are among them may be killed.
     """
     found: list[str] = []
     for path in paths:
@@ -84,44 +79,42 @@ def missing(paths: Sequence[str]) -> list[str]:
     return found
 
 
-def create(paths: Sequence[str], pid: int = 0) -> list[str]:
-    """Make each directory and its parents; return those made, children before parents, plus the default parent.
+def make(path: str, made: list[str], pid: int = 0) -> bool:
+    """Make the cgroup `path` and its parents, and add them to `made`; False where the hierarchy is not ours to write.
 
-    `pid` may be in them already. Raises ContainerError for a cgroup that holds other processes or is frozen,
-    SystemCallError; then what was made is removed again.
+    `pid` may be in it already. Raises ContainerError where it holds other processes, SystemCallError.
     """
-    made: list[str] = []
     try:
-        usable = [path for path in paths if _create_one(path, made, pid)]
-        if usable:
-            v2.refuse_threaded(usable[0])
-        for path, version in _freezers(usable):
-            if not version.thawed(path):
-                raise ContainerError(f'cgroup "{path}" is frozen, a process in it could not run')
+        new = tree.make(path, made)
     except OSError as error:
-        _remove_empty(made[::-1])
+        if error.errno in tree.DENIED and _not_ours(path):
+            return False
+        raise failed(f'mkdir "{path}"', error) from None
+    found = {} if new else tree.members(path)
+    if pid:  # 0 stands for those of another pid namespace
+        found.pop(pid, None)
+    if found:
+        raise ContainerError(f'cgroup "{path}" is not empty, it holds {tree.names_of(found)}')
+    return True
+
+
+def claimed(made: list[str], paths: Sequence[str]) -> list[str]:
+    """`made`, and the default parents of `paths`: those were there before, and are removed by whoever leaves last."""
+    found = list(made)
+    for path in paths:
+        _claim_default_parent(path, found)
+    return found
+
+
+def refuse_frozen(path: str, version: ModuleType) -> None:
+    """Raise ContainerError for a cgroup in which a process could not run; `version` is v1 or v2. SystemCallError."""
+    if version is v2:
+        v2.refuse_threaded(path)
+    try:
+        if posix.access(path + version.FREEZER, posix.F_OK) and not version.thawed(path):
+            raise ContainerError(f'cgroup "{path}" is frozen, a process in it could not run')
+    except OSError as error:
         raise failed("read the state of the freezer", error) from None
-    except OcirtError:
-        _remove_empty(made[::-1])
-        raise
-    made.reverse()
-    for path in usable:
-        _claim_default_parent(path, made)
-    return made
-
-
-def apply(paths: Sequence[str], hs: Sequence[Hierarchy], resources: dict[str, Any]) -> None:
-    """Set the limits of linux.resources on the container's cgroups in `hs`.
-
-    On v1 before any process is in them. Raises UnsupportedError for what the host or the caller's rights do not allow,
-    SystemCallError for what the kernel refuses; both name the field.
-    """
-    if hs and hs[0].version == 2 and (layout(hs) == "v2" or not ON_V2_ALONE.isdisjoint(resources)):
-        v2.enable_controllers(hs[0].mount, paths[0])
-    if any(value for part, value in resources.items() if part != "devices"):
-        from ocirt.cgroup import resources as limited
-
-        limited.apply(paths, hs, resources)
 
 
 def delegate(path: str, uid: int) -> None:
@@ -135,7 +128,7 @@ def delegate(path: str, uid: int) -> None:
 
 
 def opened(path: str) -> int:
-    """Open a v2 cgroup for clone3(2) to make a process in, the caller's to close; -1 for one that `create` passed over.
+    """Open a v2 cgroup for clone3(2) to make a process in, the caller's to close; -1 for one that `make` passed over.
 
     Raises SystemCallError.
     """
@@ -148,7 +141,7 @@ def entrance(path: str) -> int:
 
 
 def attach(paths: Sequence[str], pid: int) -> None:
-    """Move process `pid`, with all its threads, into each cgroup that `create` could make. Raises SystemCallError."""
+    """Move process `pid`, with all its threads, into each cgroup that `make` could make. Raises SystemCallError."""
     text = b"%d" % pid
     for path in paths:
         procs = path + "/cgroup.procs"
@@ -209,15 +202,6 @@ def remove(paths: Sequence[str], deadline_s: float = 10.0, made: Sequence[str] =
     _remove_empty([path for path in made if path not in paths])
 
 
-def freezers(paths: Sequence[str]) -> list[str]:
-    """Return the files that tell whether the container is frozen; valid after `create`.
-
-    v2: cgroup.events, with a line "frozen 1"; v1: freezer.state, which says FROZEN. A hybrid host has both, and who
-    freezes a container by hand may take either.
-    """
-    return [path + version.FREEZER for path, version in _freezers(paths)]
-
-
 def freeze(paths: Sequence[str], deadline_s: float = FREEZE_DEADLINE_S) -> None:
     """Stop every member; on failure they run as before. Raises ContainerError without a freezer, SystemCallError."""
     path, version = _first_freezer(paths, "freeze")
@@ -265,23 +249,6 @@ def _open(path: str, flags: int) -> int:
         if error.errno in {ENOENT, *tree.DENIED} and _not_ours(path):
             return -1
         raise failed(f'open "{path}"', error) from None
-
-
-def _create_one(path: str, made: list[str], pid: int) -> bool:
-    """Make `path`; False where the hierarchy is not the runtime's to write."""
-    try:
-        new = tree.make(path, made)
-    except OSError as error:
-        if error.errno in tree.DENIED and _not_ours(path):
-            return False
-        raise failed(f'mkdir "{path}"', error) from None
-    found = {} if new else tree.members(path)
-    if pid:  # 0 stands for those of another pid namespace
-        found.pop(pid, None)
-    if found:
-        raise ContainerError(f'cgroup "{path}" is not empty, it holds {tree.names_of(found)}')
-    v1.inherit_cpuset(path)
-    return True
 
 
 def _not_ours(path: str) -> bool:

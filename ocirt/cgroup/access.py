@@ -1,4 +1,9 @@
-"""Carries out what devices.py makes of linux.resources.devices, in whichever hierarchy decides about devices."""
+"""Carries out what devices.py makes of linux.resources.devices, in whichever hierarchy decides about devices.
+
+Who is not allowed to restrict devices in the first place (rootless, in a user namespace) does without: no node that
+they make opens a device of the host. So does a config that denies nothing where the hierarchy is not the runtime's to
+write.
+"""
 
 from __future__ import annotations
 
@@ -18,36 +23,6 @@ if TYPE_CHECKING:
 
 # bpf(2) of a kernel without eBPF for cgroups, or behind a filter of system calls
 LACKING = (EINVAL, ENOSYS)
-
-
-def restrict_devices(paths: Sequence[str], hs: Sequence[Hierarchy], listed: Sequence[dict[str, Any]]) -> None:
-    """Let the members of the container's cgroups, paths[i] in hs[i], use the devices that `listed` allows and no other.
-
-    v1's files are used where there are any, else a program of v2. Who is not allowed to restrict devices in the first
-    place (rootless, in a user namespace) does without: no node that they make opens a device of the host. So does a
-    config that denies nothing where the hierarchy is not the runtime's to write.
-    Raises UnsupportedError and SystemCallError, which name the rule.
-    """
-    if not paths:
-        return  # no cgroups, as the caller wished
-    path, version = home(paths, hs)
-    default, kept = devices.rules(listed)
-    try:
-        if not path:
-            raise UnsupportedError('needs the cgroup controller "devices", which this host lacks', devices.POINTER)
-        (_write if version == 1 else _load)(path, default, kept)
-    except UnsupportedError:
-        if asked(listed):
-            raise
-    except SystemCallError as error:
-        # EPERM of v1 comes from a write, for a device that the cgroup above may not use: others may be written by then.
-        nobodys = not asked(listed) and (version == 2 or error.errno != EPERM)
-        if error.errno not in {ENOENT, *tree.DENIED} or not (nobodys or unprivileged()):
-            from ocirt.cgroup import refusals
-
-            if posix.access(path, posix.F_OK) or not refusals.read_only(path):
-                raise
-            raise UnsupportedError(refusals.missing(path), devices.POINTER) from None
 
 
 def home(paths: Sequence[str], hs: Sequence[Hierarchy]) -> tuple[str, int]:
@@ -74,30 +49,49 @@ def refuse_holes(default: bool, kept: Sequence[devices.Rule]) -> None:
         raise UnsupportedError("cgroup v1 cannot revoke part of a wildcard rule", pointer)
 
 
-def _write(path: str, default: bool, kept: Sequence[devices.Rule]) -> None:
-    """The files of v1. Raises as `restrict_devices`."""
-    refuse_holes(default, kept)
-    for name, lines in devices.writes(default, kept):
-        text, pointer = b"", devices.POINTER
-        try:
-            fd = posix.open(f"{path}/{name}", posix.O_WRONLY | posix.O_CLOEXEC)
-            try:
-                for text, pointer in lines:  # noqa: B007 - the last one is the one that failed
-                    posix.write(fd, text)
-            finally:
-                posix.close(fd)
-        except OSError as error:
-            what = f'write "{text.decode()}" to' if text else "open"
-            raise failed(f'{what} "{path}/{name}"', error).at(pointer) from None
+def write(path: str, file: str, lines: Sequence[str], fields: Sequence[str], asked: int) -> None:
+    """Write lines, each of which comes from the field beside it, to a file of the v1 cgroup `path`.
 
-
-def _load(path: str, default: bool, kept: Sequence[devices.Rule]) -> None:
-    """The program of v2. Raises as `restrict_devices`."""
+    `asked`: whether the config denies anything. Raises UnsupportedError and SystemCallError, which name the rule.
+    """
+    text, pointer = "", devices.POINTER
     try:
-        v2.replace_device_program(path, devices.program(default, kept))
+        fd = posix.open(f"{path}/{file}", posix.O_WRONLY | posix.O_CLOEXEC)
+        try:
+            for text, pointer in zip(lines, fields, strict=True):  # noqa: B007 - the last one is the one that failed
+                posix.write(fd, text.encode())
+        finally:
+            posix.close(fd)
     except OSError as error:
-        raise failed(f'open "{path}"', error).at(devices.POINTER) from None
-    except SystemCallError as error:
-        if error.errno in LACKING:
-            raise UnsupportedError(f"the kernel lacks eBPF programs for devices ({error})", devices.POINTER) from None
-        raise error.at(devices.POINTER) from None
+        # EPERM comes from a write, for a device that the cgroup above may not use: others may be written by then.
+        if not _does_without(path, error.errno or 0, not asked and error.errno != EPERM):
+            what = f'write "{text}" to' if text else "open"
+            raise failed(f'{what} "{path}/{file}"', error).at(pointer) from None
+
+
+def load(path: str, program: bytes, asked: int) -> None:
+    """Let a program of v2 decide about the devices of the cgroup `path`; as `write`."""
+    try:
+        v2.replace_device_program(path, program)
+    except (OSError, SystemCallError) as error:
+        number = error.errno or 0
+        if number in LACKING:
+            if asked:
+                text = f"the kernel lacks eBPF programs for devices ({error})"
+                raise UnsupportedError(text, devices.POINTER) from None
+        elif not _does_without(path, number, not asked):
+            failure = error if isinstance(error, SystemCallError) else failed(f'open "{path}"', error)
+            raise failure.at(devices.POINTER) from None
+
+
+def _does_without(path: str, number: int, nobodys: bool) -> bool:
+    """Whether that errno is no failure. Raises UnsupportedError where all is read-only."""
+    if number not in {ENOENT, *tree.DENIED}:
+        return False
+    if nobodys or unprivileged():
+        return True
+    from ocirt.cgroup import refusals
+
+    if posix.access(path, posix.F_OK) or not refusals.read_only(path):
+        return False
+    raise UnsupportedError(refusals.missing(path), devices.POINTER)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from errno import EINVAL
+from errno import EINVAL, ENOENT
 
 from ocirt.cgroup import limits, tree
 from ocirt.errors import ContainerError, UnsupportedError
@@ -10,13 +10,14 @@ from ocirt.errors import ContainerError, UnsupportedError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any
+    from typing import Any, TypeVar
 
     from ocirt.cgroup.hierarchies import Hierarchy
     from ocirt.cgroup.limits import Write
     from ocirt.errors import OcirtError
 
     Homes = dict[str, str]
+    T = TypeVar("T")
 
 
 def in_config(pointer: str) -> str:
@@ -40,9 +41,14 @@ def apply(
     todo = writes(resources, homes, name)
     memory = resources.get("memory") or {}
     if memory.get("checkBeforeUpdate") and "" in homes and "memory" not in homes:
-        _check_usage(memory, homes[""], name)
+        for member in ("swap", "limit"):
+            if (memory.get(member) or 0) > 0:
+                refuse_usage(homes[""], member, memory[member], name)
     for unified in (False, True):  # these take precedence, so they come last
-        _write_all([write for write in todo if write[4].startswith("/unified/") is unified], homes, name)
+        group = [write for write in todo if write[4].startswith("/unified/") is unified]
+        refused = in_any_order(group, lambda write: _write(homes, write, name))
+        if refused:
+            raise _explained(homes, *refused, name)
 
 
 def homes_of(paths: Sequence[str], hs: Sequence[Hierarchy]) -> Homes:
@@ -67,52 +73,56 @@ def home(homes: Homes, write: Write) -> str:
     return homes["" if write[0] == 2 else write[1]]
 
 
-def _check_usage(memory: dict[str, int], directory: str, name: Callable[[str], str]) -> None:
-    """Refuse a limit below what is in use, as v1 does by itself; v2 would kill (config-linux.md, checkBeforeUpdate)."""
+def refuse_usage(directory: str, member: str, limit: int, name: Callable[[str], str] = in_config) -> None:
+    """Raise ContainerError for a limit of the v2 cgroup that is below what is in use.
+
+    v1 refuses that by itself, v2 would kill (config-linux.md, checkBeforeUpdate). `member` of linux.resources.memory.
+    """
     try:
         usage = int(tree.read(f"{directory}/memory.current"))
     except (OSError, ValueError):
         return  # the file is missing with the controller, and then the limit is refused for that
-    for member in ("swap", "limit"):
-        limit = memory.get(member) or 0
-        if 0 < limit <= usage:
-            raise ContainerError(
-                f"{name('/memory/' + member)}: rejecting memory limit {limit}, {usage} bytes are in use"
-            )
+    if limit <= usage:
+        raise ContainerError(f"{name('/memory/' + member)}: rejecting memory limit {limit}, {usage} bytes are in use")
 
 
-def _write_all(todo: list[Write], homes: Homes, name: Callable[[str], str]) -> None:
+def in_any_order(todo: Sequence[T], write: Callable[[T], None]) -> tuple[T, OSError] | None:
     """Write in order; what is refused as EINVAL is tried again after the others, as long as any of them goes through.
 
     Values depend on each other: memory with swap, quota with period and burst, idle with weight. Which has to be
-    changed first depends on what is set now, and the kernel knows.
+    changed first depends on what is set now, and the kernel knows. Returns the first of those that are refused in the
+    end. Raises what `write` does for any other reason.
     """
     while todo:
-        refused: list[tuple[Write, OSError]] = []
-        for write in todo:
+        refused: list[tuple[T, OSError]] = []
+        for one in todo:
             try:
-                _write(home(homes, write), write)
+                write(one)
             except OSError as error:
                 if error.errno != EINVAL:
-                    raise _explained(homes, write, error, name) from None
-                refused.append((write, error))
+                    raise
+                refused.append((one, error))
         if refused and len(refused) == len(todo):
-            first, why = refused[0]
-            raise _explained(homes, first, why, name)
-        todo = [write for write, _ in refused]
+            return refused[0]
+        todo = [one for one, _ in refused]
+    return None
 
 
-def _write(directory: str, write: Write) -> None:
+def _write(homes: Homes, write: Write, name: Callable[[str], str]) -> None:
+    """Raises OSError with EINVAL, the error in words for any other reason."""
     _, _, file, text, _, otherwise = write
-    try:
-        tree.write(f"{directory}/{file}", text.encode("utf-8", "surrogateescape"))
-    except FileNotFoundError:
-        for other, text_ in otherwise:
-            if not other:
-                return
-            tree.write(f"{directory}/{other}", text_.encode())
-            return
-        raise
+    for number, (other, text_) in enumerate(((file, text), *otherwise)):
+        if not other:
+            return  # it is gone without
+        try:
+            tree.write(f"{home(homes, write)}/{other}", text_.encode("utf-8", "surrogateescape"))
+        except OSError as error:
+            if error.errno == ENOENT and number < len(otherwise):
+                continue
+            if error.errno == EINVAL:
+                raise
+            raise _explained(homes, write, error, name) from None
+        return
 
 
 def _explained(homes: Homes, write: Write, error: OSError, name: Callable[[str], str]) -> OcirtError:

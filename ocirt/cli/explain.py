@@ -1,24 +1,30 @@
-"""`ocirt explain`: every step of the plan in words, as system calls, and the field of config.json it came from."""
+"""`ocirt explain`: every step of both plans in the order of time, in words, as system calls, and with its field."""
 
 from __future__ import annotations
 
 from errno import errorcode
+from typing import TYPE_CHECKING, NamedTuple
 
 from ocirt.cli.create import bundle_option, create_options, path_option
 from ocirt.cli.log import printable
 from ocirt.cli.output import say, say_json
 from ocirt.cli.validate import take_bundle
+from ocirt.container.creation import Creation
 from ocirt.container.prepare import Named
+from ocirt.plan import show
+from ocirt.plan.describe import host
+from ocirt.plan.describe.host import MANY
+from ocirt.plan.ops import ignored
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from ocirt.cli.main import Global
     from ocirt.cli.options import Options
-    from ocirt.container.birth import Birth
-    from ocirt.plan.compile import Plan
     from ocirt.plan.ops import Op
+
+HEADINGS = {"runtime": "The runtime:", "init": "The init, meanwhile:"}
 
 # Stands for the ID: it only shows in the default cgroup's path.
 EXAMPLE_ID = "explained"
@@ -27,111 +33,113 @@ EXAMPLE_ID = "explained"
 def run(globals_: Global, options: Options, arguments: list[str]) -> int:
     """Print the steps; return 0. Raises what create raises for the bundle."""
     take_bundle(options, arguments, "explain")
-    birth = birth_of(globals_, options, bundle_option(options))
-    plan = birth.plan
-    steps = [step_of(number, op) for number, op in enumerate(plan.ops, 1)]
+    creation = Creation(globals_.root, EXAMPLE_ID, bundle_option(options), create_options(globals_, options))
     with Named(path_option(options, "config")):
-        errands = [*limits_of(birth), *devices_of(birth), *errands_of(plan)]
+        creation.read("create")
+        runtime = creation.first() + creation.rest()
+    steps = in_time(runtime, creation.plan.ops)
     if options.get("json"):
-        say_json({"steps": steps, "errands": errands, "warnings": list(plan.warnings)})
+        say_json({"steps": [step_of(step) for step in steps], "warnings": list(creation.plan.warnings)})
         return 0
-    lines = [f"warning: {printable(warning)}" for warning in plan.warnings]
-    for step in steps:
-        lines += paragraph(step)
-    if errands:
-        lines.append("By the runtime meanwhile:")
-    for errand in errands:
-        lines += paragraph({"step": "*", "skips": 0, **errand})
+    lines = [f"warning: {printable(warning)}" for warning in creation.plan.warnings]
+    side = ""
+    for group in folded(steps):
+        if group[0].side != side:
+            side = group[0].side
+            lines.append(HEADINGS[side])
+        lines += paragraph(group)
     say("\n".join(lines))
     return 0
 
 
-def birth_of(globals_: Global, options: Options, bundle: str) -> Birth:
-    """Compile the bundle as create would; raises BundleError, ConfigError, UnsupportedError."""
-    from ocirt.container.birth import Birth
+class Step(NamedTuple):
+    """One operation: whose it is, "runtime" or "init"; its number there, from 1; and itself."""
 
-    birth = Birth(globals_.root, EXAMPLE_ID, bundle, create_options(globals_, options))
-    with Named(path_option(options, "config")):
-        birth.read("create")
-        birth.compile()
-    return birth
+    side: str
+    number: int
+    op: Op
 
 
-def limits_of(birth: Birth) -> list[dict[str, Any]]:
-    """Return the limits of linux.resources as JSON objects: words, syscalls, pointer. Raises UnsupportedError."""
-    from ocirt.cgroup import resources
+def in_time(runtime: Sequence[Op], init: Sequence[Op]) -> list[Step]:
+    """Both sides in the order of time.
 
-    homes = resources.homes_of(birth.paths, birth.hierarchies)
-    wanted = (birth.config.get("linux") or {}).get("resources") or {}
-    found = []
-    for write in resources.writes(wanted, homes):
-        _, _, file, text, pointer, otherwise = write
-        words = f'set {file} of the cgroup to "{text}"'
-        if otherwise and otherwise[0][0]:
-            words += f', or {otherwise[0][0]} to "{otherwise[0][1]}" where there is no such file'
-        elif otherwise:
-            words += ", if there is such a file"
-        call = f'write("{resources.home(homes, write)}/{file}", "{text}")'
-        found.append({"words": words, "syscalls": call, "pointer": f"/linux/resources{pointer}"})
+    The init is at work from when it is sent its plan on; what it does is put where the runtime waits for it.
+    """
+    found: list[Step] = []
+    done = sent = 0
+    for number, op in enumerate(runtime, 1):
+        name, arguments = op[0], op[3]
+        end = done
+        if name == "wait_process":
+            end = next((index for index in range(done, sent) if init[index][0] == "clone"), done - 1) + 1
+        elif name == "wait":
+            end = point(init, arguments[0]) + 1
+        elif name == "executed":
+            end = sent
+        found += [Step("init", index + 1, init[index]) for index in range(done, end)]
+        done = max(done, end)
+        found.append(Step("runtime", number, op))
+        if name == "send_plan":
+            sent = arguments[0] + arguments[1]
+    return found + [Step("init", index + 1, init[index]) for index in range(done, len(init))]
+
+
+def point(init: Sequence[Op], wanted: int) -> int:
+    """Where the init waits at that point."""
+    return next(index for index, op in enumerate(init) if op[0] == "sync" and op[3][0] == wanted)
+
+
+def folded(steps: Sequence[Step]) -> list[list[Step]]:
+    """The steps, those of one kind that follow each other together."""
+    found: list[list[Step]] = []
+    for step in steps:
+        last = found[-1][-1] if found else None
+        if last and last.op[0] == step.op[0] in MANY and last.side == step.side:
+            found[-1].append(step)
+        else:
+            found.append([step])
     return found
 
 
-def devices_of(birth: Birth) -> list[dict[str, Any]]:
-    """Return the device rules as one JSON object in a list; [] without cgroups. Raises UnsupportedError."""
-    from ocirt.cgroup import access, devices
-
-    path, version = access.home(birth.paths, birth.hierarchies)
-    if not path:
-        return []
-    listed = ((birth.config.get("linux") or {}).get("resources") or {}).get("devices") or ()
-    default, kept = devices.rules(listed)
-    files = devices.writes(default, kept)
-    exceptions = ", ".join(f"{'' if rule[0] is not default else 'not '}{devices.line(rule)}" for rule in kept)
-    words = f"let {'every' if default else 'no'} device be used{f' but {exceptions}' if kept else ''}"
-    if version == 1:
-        access.refuse_holes(default, kept)
-        call = ", ".join(f'write("{path}/{file}", …)' + (f" {len(x)} times" if len(x) > 1 else "") for file, x in files)
-    else:
-        size = len(devices.program(default, kept)) // 8
-        call = f'bpf(BPF_PROG_LOAD, {size} instructions), bpf(BPF_PROG_ATTACH, "{path}")'
-    return [{"words": words, "syscalls": call, "pointer": devices.POINTER}]
-
-
-def errands_of(plan: Plan) -> list[dict[str, Any]]:
-    """Return what the runtime does for the container as JSON objects: words, syscalls, pointer."""
-    if not (plan.errands or plan.idmaps):
-        return []
-    from ocirt.plan import errand_words
-
-    return errand_words.lines(plan)
-
-
-def step_of(number: int, op: Op) -> dict[str, Any]:
-    """Return one operation as a JSON object: step, operation, words, syscalls, pointer, ignores, skips, arguments."""
-    from ocirt.plan import show
-
-    name, pointer, guard, arguments = op
-    ignored = (guard & 0xFFFF, guard >> 16 & 0xFFFF)
+def step_of(step: Step) -> dict[str, Any]:
+    """Return one operation as a JSON object."""
+    name, pointer, guard, arguments = step.op
     return {
-        "step": number,
+        "side": step.side,
+        "step": step.number,
         "operation": name,
-        "words": show.describe(op),
-        "syscalls": show.syscalls(op),
+        "words": words([step]),
+        "syscalls": calls(step),
         "pointer": pointer,
-        "ignores": [errorcode.get(error, str(error)) for error in ignored if error],
+        "ignores": [errorcode.get(error, str(error)) for error in ignored(step.op)],
         "skips": guard >> 32,
         "arguments": [argument.hex() if isinstance(argument, bytes) else argument for argument in arguments],
     }
 
 
-def paragraph(step: dict[str, Any]) -> list[str]:
-    """Return the lines of one step for people; no control character reaches a terminal."""
-    lines = [f"{step['step']:>3}. {step['words']}"]
-    if step["syscalls"]:
-        lines.append(f"       {step['syscalls']}")
-    if step["skips"]:
-        last = step["step"] + step["skips"]
-        lines.append(f"       when it succeeds, goes on at step {last + 1}")
-    if step["pointer"]:
-        lines.append(f"       config.json: {step['pointer']}")
+def words(group: Sequence[Step]) -> str:
+    """What the steps do, in one line."""
+    ops = [step.op for step in group]
+    if len(group) > 1:
+        return MANY[ops[0][0]](len(group), *ops[0][3])
+    return show.describe(ops[0]) if group[0].side == "init" else host.describe(ops[0])
+
+
+def calls(step: Step) -> str:
+    """The system calls of a step."""
+    return show.syscalls(step.op) if step.side == "init" else host.syscalls(step.op)
+
+
+def paragraph(group: Sequence[Step]) -> list[str]:
+    """Return the lines of steps for people; no control character reaches a terminal."""
+    first, last = group[0], group[-1]
+    pointer, skips = last.op[1], last.op[2] >> 32
+    numbers = str(first.number) if len(group) == 1 else f"{first.number}-{last.number}"
+    lines = [f"{numbers:>5}. {words(group)}"]
+    if syscalls := calls(first):
+        lines.append(f"         {syscalls}{', …' if len(group) > 1 else ''}")
+    if skips:
+        lines.append(f"         when it succeeds, goes on at step {last.number + skips + 1}")
+    if pointer:
+        lines.append(f"         config.json: {pointer}")
     return [printable(line) for line in lines]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from ocirt.container.birth import Birth
+from ocirt.container.creation import Creation
 from ocirt.container.prepare import Named, Options
-from ocirt.linux._kernel import lib
-from ocirt.spawn import parent
 
 __all__ = ["Options", "create"]
 
@@ -16,12 +14,8 @@ def create(root: str, container_id: str, bundle: str, *, options: Options) -> No
     Raises BundleError, ConfigError, UnsupportedError, ContainerExists, InvalidID, PlanError, HookError and
     SystemCallError; then nothing is left behind.
     """
-    birth = Birth(root, container_id, bundle, options)
+    creation = Creation(root, container_id, bundle, options)
     with Named(options.config):
-        birth.read("create")
-    with Named(options.config), birth:
-        birth.connect_console()
-        birth.bring_up(lib.SYNC_CREATED)
-        birth.settle()
-        parent.complete()
-        birth.init.go(lib.SYNC_CREATED)
+        creation.read("create")
+        with creation:
+            creation.perform()

@@ -6,7 +6,7 @@ import fcntl
 import posix
 
 from ocirt.errors import BundleError, ConfigError, OcirtError, Problem, StateDamaged, UnsupportedError, failed
-from ocirt.linux import calls, sysctl
+from ocirt.linux import sysctl
 from ocirt.linux.consts import S_IFDIR, S_IFMT
 
 TYPE_CHECKING = False
@@ -119,29 +119,15 @@ def no_process(config: dict[str, Any]) -> UnsupportedError:
     return UnsupportedError(f"is missing, there is nothing to run{meant(config, '/process')}", "/process")
 
 
-def connect_console(terminal: bool, path: str | None) -> calls.Fd:
-    """A stream to the console socket at `path`; none for a process without a terminal.
-
-    Raises UnsupportedError where one is missing, or given without a terminal; SystemCallError.
-    """
-    if terminal and not path:
+def check_console(terminal: bool, path: str | None, foreground: bool) -> None:
+    """Raise UnsupportedError where a console socket is missing, or given at `path` without a terminal."""
+    if terminal and not path and not foreground:
         raise UnsupportedError(
             "a detached container with a terminal needs --console-socket, or terminal set to false",
             "/process/terminal",
         )
     if path and not terminal:
         raise UnsupportedError("--console-socket was given, but the process has no terminal", "/process/terminal")
-    return calls.connect(path, "the console socket") if path else calls.Fd(-1)
-
-
-def console_ends(terminal: bool, path: str | None, foreground: bool) -> tuple[calls.Fd, calls.Fd]:
-    """Our end of the socket that the terminal's master comes by, and the init's; -1 where there is none.
-
-    In the foreground and without a console socket both are ours. Raises as `connect_console`.
-    """
-    if terminal and foreground and not path:
-        return calls.socketpair()
-    return calls.Fd(-1), connect_console(terminal, path)
 
 
 def refuse_host_sysctls(config: dict[str, Any]) -> None:
@@ -222,25 +208,14 @@ def inherited(count: int) -> list[int]:
     return kept
 
 
-def seccomp_program(config: dict[str, Any], root: str = "", directory: int = -1) -> tuple[bytes | None, int]:
+def seccomp_program(config: dict[str, Any], root: str = "") -> tuple[bytes | None, int]:
     """The BPF program of linux.seccomp and the flags to load it with; (None, 0) where there is none.
 
-    Kept in the state root, where one is given, for other containers, and in the state directory for this one.
+    root    where the program is kept for other containers: a state root that is known to be the caller's
     """
     profile = (config.get("linux") or {}).get("seccomp")
     if not profile:
         return None, 0
-    # Without a directory, as for `explain`, nobody has looked whom the root belongs to.
-    program, flags = _compiled(root if directory >= 0 else "", profile)
-    if directory >= 0:
-        from ocirt.container import place
-
-        head = flags | len(program) << 32
-        place.write_file(directory, SECCOMP_FILE, head.to_bytes(8, "little") + program)
-    return program, flags
-
-
-def _compiled(root: str, profile: dict[str, Any]) -> tuple[bytes, int]:
     if root:
         from ocirt.container import profiles
 

@@ -6,48 +6,57 @@ import posix
 
 from ocirt import cgroup, notes
 from ocirt.container import announce, hooks, state
-from ocirt.container.prepare import absolute, remove_groups
+from ocirt.container.prepare import remove_groups
 from ocirt.errors import OcirtError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ocirt.container.birth import Birth
+    from ocirt.container.creation import Creation
 
 
-def undo(birth: Birth) -> None:
-    """Remove all of it; a failure to remove one thing does not keep the others."""
-    birth.init.reap()
-    birth.init.close()  # descriptors may be what has run out
-    if birth.recorded:
-        for step in _steps(birth):
+def undo(creation: Creation, error: BaseException | None) -> None:
+    """Remove all of it; a failure to remove one thing does not keep the others.
+
+    `error` led here: interrupted, it may have made what was expected, and not noted it yet.
+    """
+    p = creation.performer
+    p.init.reap()
+    p.init.close()  # descriptors may be what has run out
+    if not isinstance(error, KeyboardInterrupt):
+        p.note_made()
+    if p.recorded:
+        for step in _steps(creation):
             try:
                 step()
-            except OcirtError as error:  # the one that led here is the one to report
-                notes.warn(f'container "{birth.container_id}": not removed: {error}')
-    if birth.pid_file_written:
-        announce.unlink(absolute(birth.options.pid_file or ""))
-    if posix.fstat(birth.directory.number).st_nlink:
-        state.remove(birth.root, birth.container_id, birth.directory.number)
+            except OcirtError as failure:  # the one that led here is the one to report
+                notes.warn(f'container "{creation.container_id}": not removed: {failure}')
+    if p.pid_file:
+        announce.unlink(p.pid_file)
+    if p.directory.number >= 0 and posix.fstat(p.directory.number).st_nlink:
+        state.remove(creation.root, creation.container_id, p.directory.number)
 
 
-def _steps(birth: Birth) -> list[Any]:
+def _steps(creation: Creation) -> list[Any]:
     """What the state names; of the cgroups only those made here: what was there before is somebody else's."""
-    record = birth.record
+    p = creation.performer
+    record = p.record
+    made = [path for path in record.cgroups if path in record.made]
     steps: list[Any] = [
-        lambda: cgroup.kill([path for path in record.cgroups if path in record.made]),
-        lambda: cgroup.remove([path for path in birth.paths if path in record.made], made=record.made),
-        lambda: remove_groups(record, birth.directory.number, "-+"),
-        lambda: _poststop(birth),
+        lambda: cgroup.kill(made),
+        lambda: cgroup.remove(made, made=record.made),
+        lambda: remove_groups(record, p.directory.number, "-+"),
+        lambda: _poststop(creation),
     ]
-    if birth.scope and birth.scope.ours and record.pid:
-        steps.insert(1, birth.scope.stop)
+    if p.scope and p.scope.ours and record.pid:
+        steps.insert(1, p.scope.stop)
     return steps
 
 
-def _poststop(birth: Birth) -> None:
+def _poststop(creation: Creation) -> None:
     """runtime.md, lifecycle: a failed hook leads to step 12 and 13, poststop's."""
-    if birth.hooks_ran:
-        found = birth.config["hooks"].get("poststop")
-        hooks.run_poststop(birth.container_id, found, birth.bundle, birth.hook_state("stopped", 0))
+    p = creation.performer
+    if p.hooks_ran:
+        found = creation.config["hooks"].get("poststop")
+        hooks.run_poststop(creation.container_id, found, creation.bundle, p.document("stopped", 0))

@@ -46,7 +46,7 @@ VERBS = {
     "exec": ("ocirt.cli.main", "ocirt.cli.exec", "ocirt.container.exec", "ocirt.spawn.console"),
 }
 ON_DEMAND = (
-    "ocirt.cgroup.mounts", "ocirt.cgroup.resources", "ocirt.container.errands", "ocirt.container.profiles",
+    "ocirt.cgroup.mounts", "ocirt.cgroup.resources", "ocirt.container.host_actions", "ocirt.container.profiles",
     "ocirt.container.undo", "ocirt.linux.seccomp", "ocirt.plan.scheduling",
 )  # fmt: skip
 

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from ocirt.linux.facts import Facts
     from ocirt.plan.context import IdMap, Launch, Tree
-    from ocirt.plan.errands import Errand
     from ocirt.plan.ids import Map
     from ocirt.plan.ops import Op
 
@@ -32,7 +31,7 @@ class Plan:
     setgroups           False: "deny" goes to /proc/PID/setgroups before the gid map
     syncs               the points (SYNC_…) at which the init waits, in order
     tasks               slots of the files by which the process enters its cgroups of v1, where it does so by itself
-    errands             what the runtime does when the process is in its cgroup
+    errands             operations of the host plan, for when the process is in its cgroup
     own_pid_namespace   the process is pid 1 of a pid namespace of its own
     cgroup_owner        the host's uid that shall own the container's cgroup on v2, -1 for the runtime's own
     warnings            lines for the log
@@ -48,7 +47,7 @@ class Plan:
         self.trees: list[Tree] = c.trees
         self.idmaps: dict[int, IdMap] = c.idmaps
         self.tasks = c.tasks
-        self.errands: list[Errand] = c.errands
+        self.errands: list[Op] = c.errands
         self.uid_map: Map = ids.id_map(c, "uidMappings")
         self.gid_map: Map = ids.id_map(c, "gidMappings")
         self.setgroups = not ids.setgroups_denied(c)

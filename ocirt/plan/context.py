@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ocirt.linux.facts import Facts
-    from ocirt.plan.errands import Errand
+    from ocirt.plan.ops import Op
 
     Config = dict[str, Any]
     Tree = tuple[int, str, bool, str]
@@ -82,7 +82,7 @@ class Context:
     tasks                    slots of the files by which the process enters its cgroups of v1
     in_cgroup                the wait for the cgroup is in the plan already
     listener                 slots of the seccomp agent's socket and of the state for it, () without an agent
-    errands                  what the runtime does at that wait (errands.py)
+    errands                  operations of the host plan at that wait (host_ops.py)
     cgroup_owner             the host's uid that shall own the container's cgroup, -1 for the runtime's own
     """
 
@@ -129,7 +129,7 @@ class Context:
         self.tasks: list[int] = []
         self.in_cgroup = False
         self.listener: tuple[int, ...] = ()
-        self.errands: list[Errand] = []
+        self.errands: list[Op] = []
         self.cgroup_owner = -1
 
     def new(self, kind: str) -> bool:

@@ -9,27 +9,30 @@ is the prose.
 
 from __future__ import annotations
 
+from errno import ESRCH
+
 from ocirt.linux.consts import (
     CAPABILITIES,
     PROC_HOST,
     RLIMITS,
     SLOT_CONSOLE,
+    SLOT_FIRST_FREE,
     SLOT_PROC,
+    SLOT_ROOT,
     SLOT_TARGET,
     SYNC_CGROUP,
     SYNC_START,
 )
-from ocirt.plan import ids, namespaces, ops, process, security
+from ocirt.plan import host, host_ops, ids, namespaces, ops, process, security
 from ocirt.plan.context import Context
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from ocirt.linux.facts import Facts
     from ocirt.plan.context import Launch
-    from ocirt.plan.errands import Errand
     from ocirt.plan.ops import Op
 
     Phase = Callable[[Context], list[Op]]
@@ -210,7 +213,7 @@ class Plan:
 
     def __init__(self, c: Context, found: list[Op]) -> None:
         self.ops = found
-        self.errands: list[Errand] = c.errands
+        self.errands: list[Op] = c.errands
         self.warnings = c.warnings
 
 
@@ -234,3 +237,78 @@ def compile(
     context.program, context.program_flags = program, program_flags
     context.filter_refuses_clone = refuses_clone
     return Plan(context, [op for phase in PHASES for op in phase(context)])
+
+
+# ---- the runtime's side ----------------------------------------------------------------------------------------------
+
+
+class Host:
+    """What the runtime's side is made from.
+
+    config          the container's, with the process to run
+    plan            the init's
+    paths           the cgroups to join; the first is that of v2, where the host has one
+    tasks           those of them that the process enters by itself
+    beside          whether a cgroup below will do, where the container's takes no process itself
+    home            cgroup of v2 in which the init may have been started already, "" for none
+    preserve        how many fds from 3 on are passed on
+    unlimited       it may wait as long as it likes: for whoever thaws a paused container
+    foreground      the runtime stays with the process
+    console_socket, pidfd_socket, pid_file   absolute paths, "" for none
+    """
+
+    __slots__ = (
+        "beside", "config", "console_socket", "foreground", "home", "paths", "pid_file", "pidfd_socket", "plan",
+        "preserve", "tasks", "unlimited",
+    )  # fmt: skip
+
+    def __init__(self, config: dict[str, Any], plan: Plan, paths: Sequence[str], tasks: Sequence[str]) -> None:
+        self.config = config
+        self.plan = plan
+        self.paths = paths
+        self.tasks = tasks
+        self.beside = self.unlimited = self.foreground = False
+        self.home = self.console_socket = self.pidfd_socket = self.pid_file = ""
+        self.preserve = 0
+
+
+def enter(h: Host) -> list[Op]:
+    """Until the init stands in the container's cgroups, where the process is born then. Raises ConfigError."""
+    found = [host_ops.spawn_init("", h.preserve, h.home), host_ops.open_process("", SLOT_TARGET)]
+    if chroots(h.config):
+        found.append(host_ops.open_root("/root/path", SLOT_ROOT))
+    if h.config["process"].get("terminal"):
+        found.append(host_ops.connect_console("/process/terminal", SLOT_CONSOLE, h.console_socket))
+    found += [host_ops.open_tasks("", SLOT_FIRST_FREE + index, path) for index, path in enumerate(h.tasks)]
+    found += host.report_file(h.plan.ops) + host.send(h.plan.ops, unlimited=h.unlimited)
+    found += cpus(h, "initial")
+    for path in h.paths:
+        if path not in h.tasks:  # ESRCH: the init has ended, and says why
+            found.append(ops.ignoring(host_ops.attach("/linux/cgroupsPath", path, int(h.beside)), ESRCH))
+    return [*found, *cpus(h, "final"), host_ops.wait("", SYNC_CGROUP)]
+
+
+def cpus(h: Host, when: str) -> list[Op]:
+    """process.execCPUAffinity, which is about the moment at which the runtime moves it."""
+    if not (h.config["process"].get("execCPUAffinity") or {}).get(when):
+        return []
+    from ocirt.plan import scheduling
+
+    wanted = scheduling.mask(scheduling.affinity(h.config["process"], when))
+    return [host_ops.affinity(f"/process/execCPUAffinity/{when}", wanted)]
+
+
+def finish(h: Host) -> list[Op]:
+    """Let the process be executed, and tell who waits for that."""
+    found: list[Op] = []
+    if h.foreground and h.config["process"].get("terminal") and not h.console_socket:
+        found.append(host_ops.receive_console("/process/terminal"))
+    found.append(host_ops.go("", SYNC_CGROUP))
+    if h.plan.errands:
+        found += [
+            host_ops.wait_process(""),
+            host_ops.wait("", SYNC_START),
+            *h.plan.errands,
+            host_ops.go("", SYNC_START),
+        ]
+    return [*found, host_ops.executed("/process/args"), *host.tell(h.pidfd_socket, h.pid_file)]

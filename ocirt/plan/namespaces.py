@@ -141,11 +141,11 @@ def net_devices(c: Context) -> list[Op]:
     """Devices to move, by the runtime: its network namespace has them."""
     listed = c.linux.get("netDevices")
     if listed:
-        from ocirt.plan import errands
+        from ocirt.plan import host_ops
 
         for host, device in listed.items():
             pointer = f"/linux/netDevices/{step(host)}"
-            c.errands.append(errands.net_device(pointer, host, device.get("name") or host))
+            c.errands.append(host_ops.net_device(pointer, host, device.get("name") or host))
     return []
 
 

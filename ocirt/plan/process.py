@@ -165,10 +165,13 @@ def errands(c: Context) -> list[Op]:
 
         c.errands += scheduling.errands_of(c.process)
     if c.linux.get("intelRdt") and c.process:
-        from ocirt.plan import errands as names
+        from ocirt.plan import host_ops
 
-        make = c.launch.start != "exec"
-        c.errands.append(names.resctrl("/linux/intelRdt", c.linux["intelRdt"], c.launch.container_id, make))
+        section = c.linux["intelRdt"]
+        lines = [section[key] for key in ("l3CacheSchema", "memBwSchema") if section.get(key)]
+        lines += section.get("schemata") or []
+        monitored, make = int(bool(section.get("enableMonitoring"))), int(c.launch.start != "exec")
+        c.errands.append(host_ops.resctrl("/linux/intelRdt", section.get("closID") or "", monitored, lines, make))
     return []
 
 

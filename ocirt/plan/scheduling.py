@@ -8,7 +8,7 @@ from __future__ import annotations
 from _struct import Struct
 
 from ocirt.errors import ConfigError, Problem
-from ocirt.plan import errands, ops
+from ocirt.plan import host_ops, ops
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def io_priority(section: dict[str, Any]) -> int:
     return IO_CLASSES[section["class"]] << IO_CLASS_SHIFT | priority
 
 
-def errands_of(process: dict[str, Any]) -> list[errands.Errand]:
+def errands_of(process: dict[str, Any]) -> list[Op]:
     """What the runtime sets for the process, for the first one and those that exec adds.
 
     Not the init: it may be in a user namespace, where the privileges of the host that these take are gone. Once the
@@ -94,9 +94,9 @@ def errands_of(process: dict[str, Any]) -> list[errands.Errand]:
     """
     found = []
     if process.get("scheduler"):
-        found.append(errands.scheduler("/process/scheduler", scheduler(process["scheduler"])))
+        found.append(host_ops.scheduler("/process/scheduler", scheduler(process["scheduler"])))
     if process.get("ioPriority"):
-        found.append(errands.io_priority("/process/ioPriority", io_priority(process["ioPriority"])))
+        found.append(host_ops.io_priority("/process/ioPriority", io_priority(process["ioPriority"])))
     return found
 
 

@@ -89,13 +89,18 @@ def listener(c: Context) -> list[Op]:
 
     if not notifies(profile):
         return []
-    from ocirt.plan import errands
+    from ocirt.plan import host_ops
 
     slots = (c.slot(), c.slot())
     c.listener = slots
-    path, metadata = profile["listenerPath"], profile.get("listenerMetadata")
+    metadata = profile.get("listenerMetadata")
     status = "running" if c.launch.start == "exec" else "creating"
-    c.errands.append(errands.seccomp_listener(f"{SECCOMP}/listenerPath", path, metadata, slots, status))
+    pointer = f"{SECCOMP}/listenerPath"
+    c.errands.append(
+        host_ops.seccomp_listener(
+            pointer, profile["listenerPath"], metadata or "", int(metadata is not None), *slots, status
+        )
+    )
     return []
 
 

@@ -42,10 +42,11 @@ SLOTS = {
 def describe(op: Op) -> str:
     """One line that says what `op` does, with what may go wrong."""
     name, _, _, arguments = op
-    return TABLE[name](*arguments) + _guard(op)
+    return TABLE[name](*arguments) + guard(op)
 
 
-def _guard(op: Op) -> str:
+def guard(op: Op) -> str:
+    """What may go wrong with it."""
     import errno
 
     ignored, skipped = ops.ignored(op), ops.skipped(op)

@@ -14,16 +14,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    Mapping = tuple[int, int, int]
-
 # Fixed, and the host's: a helper found through the caller's PATH would run with the helper's set-user-ID rights.
 HELPER_DIRECTORIES = ("/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin", "/run/wrappers/bin")
 
 
-def write(
-    pid: int, uid_map: Sequence[Mapping], gid_map: Sequence[Mapping], setgroups: bool, section: str = "/linux"
-) -> None:
+def write(pid: int, uid_map: Sequence[str], gid_map: Sequence[str], setgroups: bool, section: str = "/linux") -> None:
     """Write the maps of process `pid`, by newuidmap and newgidmap where the kernel does not let us.
+
+    A mapping is "inside outside count".
 
     Raises PlanError with the pointer of the mapping, which is in `section` of the config.
     """
@@ -32,7 +30,7 @@ def write(
         _put(pid, "setgroups", "deny", f"{section}/gidMappings")
     for name, mappings in (("uid", uid_map), ("gid", gid_map)):
         pointer = f"{section}/{name}Mappings"
-        text = "".join([f"{container} {host} {size}\n" for container, host, size in mappings])
+        text = "".join([f"{line}\n" for line in mappings])
         if text and _put(pid, f"{name}_map", text, pointer) == EPERM:
             _helper(f"new{name}map", pid, mappings, pointer)
 
@@ -63,13 +61,13 @@ def _why(number: int, text: str) -> str:
     return f" ({lines} mappings are {len(text)} bytes of text, which must be less than {page}: merge some)"
 
 
-def _helper(name: str, pid: int, mappings: Sequence[Mapping], pointer: str) -> None:
+def _helper(name: str, pid: int, mappings: Sequence[str], pointer: str) -> None:
     path = next((f"{d}/{name}" for d in HELPER_DIRECTORIES if posix.access(f"{d}/{name}", posix.X_OK)), None)
     if posix.geteuid() == 0 or path is None:
         why = "" if posix.geteuid() == 0 else f", and {name} is not installed (package uidmap)"
         text = f"config.json: {pointer}: the kernel refuses these mappings{why}: operation not permitted"
         raise PlanError(text, pointer, EPERM)
-    argv = [name, str(pid), *(str(number) for mapping in mappings for number in mapping)]
+    argv = [name, str(pid), *(number for line in mappings for number in line.split())]
     output = posix.memfd_create("helper-output", posix.MFD_CLOEXEC)
     try:
         actions = [(posix.POSIX_SPAWN_DUP2, output, fd) for fd in (1, 2)]

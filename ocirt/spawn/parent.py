@@ -11,7 +11,8 @@ from ocirt import notes
 from ocirt.errors import PlanError, SystemCallError, UnsupportedError
 from ocirt.linux import calls
 from ocirt.linux._kernel import lib
-from ocirt.linux.consts import INT_MAX, SIGKILL
+from ocirt.linux.consts import SIGKILL
+from ocirt.plan.host import DEADLINE_MS
 from ocirt.plan.ops import next_plan
 from ocirt.spawn import wire
 
@@ -22,10 +23,7 @@ if TYPE_CHECKING:
     from ocirt.plan.ops import Op
 
     Slots = Sequence[tuple[int, int]]
-    Action = Callable[[], Slots]
 
-# A mount of a dead network share may take long; nothing that is alive takes longer.
-DEADLINE_MS = 120_000
 BROKEN = (32, 104)  # EPIPE, ECONNRESET
 PROGRAM = "_bin/ocirt-init"
 REPORT = "start.failure"  # in the state directory, which launcher/quick.c knows
@@ -45,14 +43,15 @@ def program_path() -> str:
 class Init:
     """A started ocirt-init, from the runtime's end of the socket.
 
-    bell    rung when the plan is on its way; docs/plan.md tells why
+    bell    rung when a plan is on its way; docs/plan.md tells why
+    ops     the whole plan, as far as it is known
     pid     the container's process as the runtime sees it; 0 until it is known
     first   the first stage, reaped as soon as it has told the pid; 0 after that
     report  the file for its report of a failure, where the plan has one: a filter may keep it from sending that
     cgroup  the inode of the cgroup of v2 that it was born in for `exec`; 0 for none
     """
 
-    __slots__ = ("bell", "cgroup", "deadline", "first", "lent", "ops", "pid", "reached", "report", "socket")
+    __slots__ = ("bell", "cgroup", "deadline", "first", "lent", "ops", "pid", "report", "socket")
 
     def __init__(self, socket: calls.Fd, bell: calls.Fd, first: int) -> None:
         self.socket = socket
@@ -60,47 +59,30 @@ class Init:
         self.first = first
         self.pid = 0
         self.ops: Sequence[Op] = ()
-        self.reached = -1
         self.lent: list[tuple[int, int]] = []
         self.report = calls.Fd(-1)
         self.cgroup = 0
         self.deadline = DEADLINE_MS
 
-    def hand_over(
-        self, ops: Sequence[Op], encoded: bytes, fds: Sequence[tuple[int, calls.Fd]], directory: int = -1
-    ) -> None:
-        """Send the plan, or what `begin` has not sent of it, and the descriptors that it names by slot.
+    def send_plan(self, ops: Sequence[Op], more: bool, deadline_ms: int) -> bytes:
+        """Send operations in a sealed memfd, with what was lent, and ring for them; return their encoding.
 
-        ops         the whole plan
-        encoded     what is to be sent of it
-        fds         slot and descriptor, which may be none
-        directory   the state directory, where `start` finds the init's report of a failure; -1 where nobody else asks
+        more          others follow, when the init has made the container's process
+        deadline_ms   how long it may be silent from now on; 0 for as long as it likes
         """
-        self.ops = ops
-        timeouts = [op[3][3] for op in ops if op[0] == "hook"]
-        # A hook without a timeout may take as long as it likes (config.md "POSIX-platform Hooks").
-        self.deadline = -1 if 0 in timeouts else min(DEADLINE_MS + sum(timeouts), INT_MAX)
-        if not any(op[0] == "clone" for op in ops):
-            self.pid, self.first = self.first, 0
-        slots = [(slot, fd.number) for slot, fd in fds if fd.number >= 0]
-        if any(op[0] == "report_file" for op in ops):
-            self.report = calls.zeros(directory, REPORT, lib.REPORT_SIZE)
-            slots.append((lib.SLOT_REPORT, self.report.number))
-        self.send_plan(encoded, slots)
-
-    def begin(self, first: Sequence[Op], slots: Slots = ()) -> None:
-        """Send the operations up to the one that makes the container's process; `hand_over` sends what follows them."""
-        self.ops = first
-        bell = calls.doorbell()
-        encoded = wire.encode([*first, next_plan(lib.SLOT_BELL, len(first))])
-        self.send_plan(encoded, [(lib.SLOT_BELL, bell.number), *slots])
-        self.bell = bell
-
-    def send_plan(self, encoded: bytes, slots: Slots) -> None:
-        """Send an encoded plan in a sealed memfd, with descriptors, and ring for it."""
+        self.deadline = deadline_ms or -1
+        bell = calls.doorbell() if more else calls.Fd(-1)
+        slots = [(lib.SLOT_BELL, bell.number)] if more else []
+        encoded = wire.encode([*ops, next_plan(lib.SLOT_BELL, len(ops))] if more else ops)
         with calls.sealed_memfd("ocirt-plan", encoded) as plan, self.bell:
             self.go(lib.SYNC_PLAN, [(lib.SLOT_PLAN, plan.number), *slots])
             posix.eventfd_write(self.bell.number, 1)
+        self.bell = bell
+        return encoded
+
+    def becomes_the_process(self) -> None:
+        """The plan makes no process: the init is executed itself."""
+        self.pid, self.first = self.first, 0
 
     def lend(self, slot: int, fd: calls.Fd) -> None:
         """Send the descriptor, where it is one, along with the next `go`, which closes it here."""
@@ -146,38 +128,35 @@ class Init:
             raise failures.error(message, self.ops)
         return message
 
-    def until(self, last: int, actions: dict[int, Action], born: Callable[[int], None] | None = None) -> None:
-        """Follow the init up to the point `last`, which it may not pass yet (`go` lets it).
+    def wait_process(self) -> int:
+        """The pid of the container's process, once it exists. Raises PlanError as `wait`."""
+        if not self.pid:
+            message = self.answer()
+            if message.type != lib.MSG_PID:
+                raise protocol_error(message)
+            self.know(message.value)
+        return self.pid
 
-        actions   what to do at a point before it may be passed; gives the descriptors to send along
-        born      called once with the pid of the container's process
+    def wait(self, point: int) -> None:
+        """Until the init has reached `point`, which it may not pass yet (`go` lets it).
 
-        Raises PlanError when the init dies or speaks out of order.
+        Raises PlanError when the init dies or says anything else, its failure as `hear`.
         """
-        if born and self.pid and self.reached < 0:
-            born(self.pid)
+        message = self.answer()
+        if message.type == lib.MSG_PID and self.pid:
+            self.know(message.value)
+        if message.type != lib.MSG_SYNC or message.value != point:
+            raise protocol_error(message)
+
+    def answer(self) -> wire.Message:
+        """What the init says next, to go on by. Raises PlanError when it has died."""
         while True:
             message = self.hear()
             if message is None:
                 raise self.death()
-            if message.type == lib.MSG_PID:
-                self.know(message.value)
-                if born:
-                    born(self.pid)
-                continue
-            if message.type == lib.MSG_LOCKED:
-                self.tell_locked(message.value, message.error)
-                continue
-            point = message.value
-            if message.type != lib.MSG_SYNC or point <= self.reached:
-                heard = f"message {message.type}, point {point} after {self.reached}"
-                raise PlanError(f"protocol error from ocirt-init: {heard}")
-            self.reached = point
-            action = actions.get(point)
-            slots = action() if action else ()
-            if point == last:
-                return
-            self.go(point, slots)
+            if message.type != lib.MSG_LOCKED:
+                return message
+            self.tell_locked(message.value, message.error)
 
     def know(self, pid: int) -> None:
         """The first stage has told the pid of the process and ends.
@@ -240,6 +219,11 @@ class Init:
                     pass
         self.first = self.pid = 0
         return status
+
+
+def protocol_error(message: wire.Message) -> PlanError:
+    """The error for a message that does not belong there: of whoever has seized the process."""
+    return PlanError(f"protocol error from ocirt-init: message {message.type}, {message.value}")
 
 
 def complete() -> None:

@@ -22,12 +22,13 @@ from typing import Any, NamedTuple
 from ocirt.config import check, lenient, load
 from ocirt.container import command, record, update
 from ocirt.errors import ConfigError, OcirtError
-from ocirt.plan import errand_words, show
+from ocirt.plan import show
+from ocirt.plan.describe import host as describe
 from ocirt.spawn import wire
 from tests.fuzz import documents
 from tests.fuzz.mutate import Mutator, Stock
 from tests.kernel.decoder import decode
-from tests.unit.plan.support import compiled, translated
+from tests.unit.plan.support import both, translated
 
 HOSTS: list[dict[str, Any]] = [
     {"hierarchies": [["", "/sys/fs/cgroup", 2]]},
@@ -81,12 +82,12 @@ class Compiler:
         linux = document.get("linux") or {}
         launch = {"start": self.rng.choice(("create", "run", "exec")), "tasks": self.rng.choice((0, 3))}
         seccomp = 2 if linux.get("seccomp") else 0
-        plan = compiled(copy.deepcopy(document), launch=launch, seccomp=seccomp, **host)
+        made = both(copy.deepcopy(document), launch=launch, seccomp=seccomp, **host)
         self.counts["compiled"] += 1
-        self.plans.append((wire.encode(plan.ops), data))
+        self.plans.append((wire.encode(made.plan.ops), data))
         if self.rng.randrange(8) == 0:
-            assert all(show.describe(op) and show.failure(op, 1, "none", "") for op in plan.ops)
-            assert all(errand_words.failure(errand, 22) for errand in plan.errands)
+            assert all(show.describe(op) and show.failure(op, 1, "none", "") for op in made.plan.ops)
+            assert all(describe.describe(op) and describe.failure(op, 22) for op in made.runtime)
 
     def checked(self, judge: Callable[[], None], valid: bool) -> None:
         """Raise what the check raises; of most that is refused by the schema already, without the words."""
@@ -105,9 +106,9 @@ class Compiler:
         made = command.process(command.Command(process=document), self.rng.choice(self.own))
         self.checked(lambda: check.check_process(made, "process.json"), check.valid_process(made))
         whole = check.around(process=made, linux={"namespaces": [{"type": "pid"}, {"type": "mount"}]})
-        plan = compiled(whole, launch={"start": "exec"}, lsm=["apparmor", "selinux"])
+        entered = both(whole, launch={"start": "exec"}, lsm=["apparmor", "selinux"])
         self.counts["compiled"] += 1
-        self.plans.append((wire.encode(plan.ops), data))
+        self.plans.append((wire.encode(entered.plan.ops), data))
 
     def resources(self, data: bytes) -> None:
         """A document of `update`."""

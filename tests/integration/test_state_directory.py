@@ -15,6 +15,7 @@ import pytest
 
 from ocirt import cgroup
 from ocirt.container import record
+from tests import cgroups
 from tests.integration.support import Container, Runtime, children_of, needs_open_way, wait_for
 from tests.integration.views import MakeBundle, wrapper
 
@@ -41,7 +42,7 @@ def recorded(request: pytest.FixtureRequest, runtime: Runtime, scratch: Path, st
     """The id of a created container whose directory is as that version wrote it; the stand-in is its process."""
     container_id = runtime.new_id()
     paths = cgroup.paths_for(None, container_id, cgroup.hierarchies())
-    cgroup.create(paths)
+    cgroups.create(paths)
     cgroup.attach(paths, stand_in)
     hook = scratch / "hook"
     hook.write_text(f"#!/bin/sh\ncat > {scratch}/told\n")
@@ -49,7 +50,7 @@ def recorded(request: pytest.FixtureRequest, runtime: Runtime, scratch: Path, st
     words = {
         "@ID@": container_id, "@PID@": str(stand_in), "@START@": str(record.start_time(stand_in)),
         "@BOOT@": record.boot_id(), "@BUNDLE@": str(scratch), "/bin/true": str(hook),
-        "@CGROUPS@": json.dumps(paths)[1:-1], "@FREEZERS@": json.dumps(cgroup.freezers(paths))[1:-1],
+        "@CGROUPS@": json.dumps(paths)[1:-1], "@FREEZERS@": json.dumps(cgroups.freezers(paths))[1:-1],
     }  # fmt: skip
     directory = runtime.root / container_id
     runtime.root.mkdir(mode=0o700)

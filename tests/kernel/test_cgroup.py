@@ -14,6 +14,7 @@ import pytest
 
 from ocirt import cgroup
 from ocirt.errors import ContainerError, OcirtError, SystemCallError
+from tests import cgroups
 
 HS = cgroup.hierarchies()
 WRITABLE = [h for h in HS if os.access(h.mount, os.W_OK)]
@@ -48,7 +49,7 @@ class Cgroup:
         self.hs = hs
         self.paths = cgroup.paths_for(self.name + "/c", "", hs)
         self.processes: list[subprocess.Popen[bytes]] = []
-        self.made = cgroup.create(self.paths)
+        self.made = cgroups.create(self.paths)
 
     def run(self, *argv: str, paths: list[str] | None = None) -> subprocess.Popen[bytes]:
         """Start a process and put it in; it execs `argv` only then."""
@@ -63,13 +64,13 @@ class Cgroup:
 
     def sub(self, name: str) -> list[str]:
         paths = [f"{path}/{name}" for path in self.paths]
-        cgroup.create(paths)
+        cgroups.create(paths)
         return paths
 
     def clean(self) -> None:
         for path in self.paths:  # each hierarchy alone, whatever a test froze or left where
             cgroup.kill([path])
-            if cgroup.freezers([path]):
+            if cgroups.freezers([path]):
                 cgroup.thaw([path])
         for process in self.processes:
             process.kill()
@@ -150,8 +151,8 @@ def test_nothing_is_left_after_remove_not_even_parents(box: Cgroup) -> None:
 def test_the_default_parent_goes_with_the_last_container_whoever_made_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cgroup, "DEFAULT_PARENT", f"ocirt-test-{os.getpid()}-{next(COUNTER)}")
     one, two = cgroup.paths_for(None, "one", WRITABLE), cgroup.paths_for(None, "two", WRITABLE)
-    made_one = cgroup.create(one)
-    made_two = cgroup.create(two)
+    made_one = cgroups.create(one)
+    made_two = cgroups.create(two)
     cgroup.remove(one, made=made_one)
     assert all(os.path.isdir(path) for path in two)
     cgroup.remove(two, made=made_two)
@@ -169,7 +170,7 @@ def test_containers_that_come_and_go_at_once_share_a_parent_without_failing() ->
             try:
                 for turn in range(40):
                     paths = cgroup.paths_for(f"{parent}/{number}-{turn}", "", hs)
-                    made = [*cgroup.create(paths), *(h.mount + parent for h in hs)]
+                    made = [*cgroups.create(paths), *(h.mount + parent for h in hs)]
                     cgroup.remove(paths, made=made)
                 code = 0
             finally:
@@ -183,7 +184,7 @@ def test_containers_that_come_and_go_at_once_share_a_parent_without_failing() ->
 def test_a_cgroup_with_a_process_is_refused_for_another_container(full: Cgroup) -> None:
     process = full.run("sleep", "60", paths=full.sub("inner"))
     with pytest.raises(ContainerError, match=f"is not empty, it holds process {process.pid}$"):
-        cgroup.create(full.paths)
+        cgroups.create(full.paths)
 
 
 def test_a_create_that_fails_half_way_leaves_only_what_was_there(full: Cgroup) -> None:
@@ -192,7 +193,7 @@ def test_a_create_that_fails_half_way_leaves_only_what_was_there(full: Cgroup) -
     full.run("sleep", "60")
     fresh = f"{WRITABLE[0].mount}{full.name}/x/y"
     with pytest.raises(ContainerError):
-        cgroup.create([fresh, full.paths[1]])
+        cgroups.create([fresh, full.paths[1]])
     assert not os.path.exists(os.path.dirname(fresh))
     assert os.path.isdir(full.paths[1])
 
@@ -201,7 +202,7 @@ def test_a_frozen_cgroup_is_refused_and_so_is_one_in_a_frozen_parent(freezable: 
     cgroup.freeze(freezable.paths)
     for paths in (freezable.paths, [path + "/new" for path in freezable.paths]):
         with pytest.raises(ContainerError, match="is frozen"):
-            cgroup.create(paths)
+            cgroups.create(paths)
     cgroup.thaw(freezable.paths)
     assert [path for path in freezable.paths if os.path.exists(path + "/new")] == []
 
@@ -284,7 +285,7 @@ def test_frozen_processes_stand_still_until_thawed(freezable: Cgroup) -> None:
 
 
 def test_the_freezer_file_says_what_frozen_says(freezable: Cgroup) -> None:
-    file = Path(cgroup.freezers(freezable.paths)[0])
+    file = Path(cgroups.freezers(freezable.paths)[0])
     freezable.run("sleep", "60")
     told = []
     for act in (cgroup.freeze, cgroup.thaw):
@@ -344,7 +345,7 @@ def test_without_privileges_nothing_is_made_and_nothing_fails() -> None:
             os.setgroups([])
             os.setresgid(65534, 65534, 65534)
             os.setresuid(65534, 65534, 65534)
-            made = cgroup.create(paths)
+            made = cgroups.create(paths)
             cgroup.attach(paths, os.getpid())
             cgroup.kill(paths)
             cgroup.remove(paths, made=made)

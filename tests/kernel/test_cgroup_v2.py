@@ -15,6 +15,7 @@ from ocirt import cgroup
 from ocirt.cgroup import access, devices, v2
 from ocirt.errors import ContainerError, SystemCallError, UnsupportedError
 from ocirt.linux import calls
+from tests import cgroups
 
 V2 = [h for h in cgroup.hierarchies() if h.version == 2 and os.access(h.mount, os.W_OK)]
 
@@ -110,10 +111,10 @@ def test_a_limit_without_its_controller_is_refused_with_the_reason(
     path.mkdir()
     for name in available:
         with pytest.raises(UnsupportedError, match=rf"unified/{name}\.max: needs.* while it holds processes itself"):
-            cgroup.apply([str(path)], V2, {"unified": {f"{name}.max": "1"}})
+            cgroups.apply([str(path)], V2, {"unified": {f"{name}.max": "1"}})
     if "memory" in available:
         with pytest.raises(UnsupportedError, match=r"/linux/resources/memory/limit.* while it holds processes itself"):
-            cgroup.apply([str(path)], V2, {"memory": {"limit": 1 << 30}})
+            cgroups.apply([str(path)], V2, {"memory": {"limit": 1 << 30}})
 
 
 def test_a_controller_that_the_host_has_not_on_v2_is_told_apart(box: Path) -> None:
@@ -134,20 +135,20 @@ def threaded(box: Path) -> Path:
 
 def test_a_threaded_cgroup_is_refused_for_a_container(threaded: Path) -> None:
     with pytest.raises(ContainerError, match='"threaded": as a part of a threaded cgroup it can hold threads alone'):
-        cgroup.create([str(threaded)])
+        cgroups.create([str(threaded)])
     assert threaded.is_dir(), "it was there before"
 
 
 @pytest.mark.parametrize("where", ["threaded/c", "beside"])
 def test_a_cgroup_inside_a_threaded_one_is_refused_and_not_left_behind(box: Path, threaded: Path, where: str) -> None:
     with pytest.raises(ContainerError, match="domain invalid"):
-        cgroup.create([str(box / where)])
+        cgroups.create([str(box / where)])
     assert not (box / where).exists()
 
 
 def test_the_domain_of_threaded_cgroups_can_be_a_containers(box: Path, threaded: Path) -> None:
     assert (box / "cgroup.type").read_text() == "domain threaded\n"
-    cgroup.create([str(box)])
+    cgroups.create([str(box)])
 
 
 # -- device programs ---------------------------------------------------------------------------------------------------
@@ -200,8 +201,8 @@ def test_a_program_that_the_kernel_refuses_is_an_error_and_changes_nothing(box: 
 def test_without_privileges_devices_stay_as_they_are(box: Path) -> None:
     """In a user namespace, as rootless: the rules are passed over, for no node of the host's can be made there."""
     code = (
-        "import sys; from ocirt.cgroup import restrict_devices, Hierarchy; "
-        "restrict_devices([sys.argv[1]], [Hierarchy('', sys.argv[2], '/', 2)], [{'allow': False}]); "
+        "import sys; from ocirt.cgroup import Hierarchy; from tests import cgroups; "
+        "cgroups.restrict_devices([sys.argv[1]], [Hierarchy('', sys.argv[2], '/', 2)], [{'allow': False}]); "
         "print('passed over')"
     )
     project = str(Path(access.__file__).parents[2])

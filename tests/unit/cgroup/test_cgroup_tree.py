@@ -11,6 +11,7 @@ import pytest
 from ocirt import cgroup
 from ocirt.cgroup import tree, v1, v2
 from ocirt.errors import ContainerError, SystemCallError
+from tests import cgroups
 
 
 def cgroup_at(path: Path, **files: str) -> Path:
@@ -26,7 +27,7 @@ def test_create_makes_parents_and_returns_children_first(tmp_path: Path) -> None
     for name in ("pids", "cpu"):
         (tmp_path / name).mkdir()
     planned = cgroup.missing(paths)
-    made = cgroup.create(paths)
+    made = cgroups.create(paths)
     assert sorted(made) == sorted(planned) == sorted([*paths, f"{tmp_path}/pids/a", f"{tmp_path}/cpu/a"])
     for directories in (made, planned):
         assert directories.index(f"{tmp_path}/pids/a/b") < directories.index(f"{tmp_path}/pids/a")
@@ -36,21 +37,21 @@ def test_create_returns_only_what_it_made(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     path = f"{tmp_path}/a/b"
     assert cgroup.missing([path]) == [path]
-    assert cgroup.create([path]) == [path]
+    assert cgroups.create([path]) == [path]
     assert cgroup.missing([path]) == []
-    assert cgroup.create([path]) == []
+    assert cgroups.create([path]) == []
 
 
 def test_the_default_parent_counts_as_made_even_when_it_was_there(tmp_path: Path) -> None:
     (tmp_path / "ocirt").mkdir()
     path = f"{tmp_path}/ocirt/web"
     assert cgroup.missing([path]) == [path, f"{tmp_path}/ocirt"]
-    assert cgroup.create([path]) == [path, f"{tmp_path}/ocirt"]
+    assert cgroups.create([path]) == [path, f"{tmp_path}/ocirt"]
 
 
 def test_remove_takes_the_recorded_parents_only_when_they_are_empty(tmp_path: Path) -> None:
     one, two = f"{tmp_path}/ocirt/one", f"{tmp_path}/ocirt/two"
-    made_one, made_two = cgroup.create([one]), cgroup.create([two])
+    made_one, made_two = cgroups.create([one]), cgroups.create([two])
     cgroup.remove([one], made=made_one)
     assert os.listdir(tmp_path / "ocirt") == ["two"]
     cgroup.remove([two], made=made_two)
@@ -60,34 +61,34 @@ def test_remove_takes_the_recorded_parents_only_when_they_are_empty(tmp_path: Pa
 def test_create_refuses_a_cgroup_with_processes_and_names_them(tmp_path: Path) -> None:
     held = cgroup_at(tmp_path / "held", cgroup_procs="12\n13\n")
     with pytest.raises(ContainerError, match=f'^cgroup "{held}" is not empty, it holds process 12, 13$'):
-        cgroup.create([str(held)])
+        cgroups.create([str(held)])
 
 
 def test_create_refuses_a_cgroup_whose_processes_are_below_or_in_another_pid_namespace(tmp_path: Path) -> None:
     cgroup_at(tmp_path / "held" / "deep" / "er", cgroup_procs="0\n")
     with pytest.raises(ContainerError, match="process of another pid namespace"):
-        cgroup.create([f"{tmp_path}/held"])
+        cgroups.create([f"{tmp_path}/held"])
 
 
 @pytest.mark.parametrize("state", ["FROZEN\n", "FREEZING\n"])
 def test_create_refuses_a_frozen_v1_cgroup(tmp_path: Path, state: str) -> None:
     path = cgroup_at(tmp_path / "cold", freezer_state=state)
     with pytest.raises(ContainerError, match="is frozen"):
-        cgroup.create([str(path)])
+        cgroups.create([str(path)])
 
 
 @pytest.mark.parametrize(("events", "asked"), [("frozen 1\n", "1\n"), ("frozen 0\n", "1\n"), ("frozen 1\n", "0\n")])
 def test_create_refuses_a_v2_cgroup_frozen_by_itself_or_from_above(tmp_path: Path, events: str, asked: str) -> None:
     path = cgroup_at(tmp_path / "cold", cgroup_events=f"populated 0\n{events}", cgroup_freeze=asked)
     with pytest.raises(ContainerError, match="is frozen"):
-        cgroup.create([str(path)])
+        cgroups.create([str(path)])
 
 
 def test_a_create_that_fails_half_way_removes_what_it_made_and_nothing_else(tmp_path: Path) -> None:
     held = cgroup_at(tmp_path / "pids" / "x", cgroup_procs="1\n")
     (tmp_path / "cpu").mkdir()
     with pytest.raises(ContainerError):
-        cgroup.create([f"{tmp_path}/cpu/x/y", str(held)])
+        cgroups.create([f"{tmp_path}/cpu/x/y", str(held)])
     assert os.listdir(tmp_path / "cpu") == []
     assert held.is_dir()
 
@@ -95,10 +96,10 @@ def test_a_create_that_fails_half_way_removes_what_it_made_and_nothing_else(tmp_
 def test_a_file_in_the_way_is_an_error_that_names_it(tmp_path: Path) -> None:
     cgroup_at(tmp_path, cgroup_procs="")
     with pytest.raises(SystemCallError, match=r"cgroup\.procs") as caught:
-        cgroup.create([f"{tmp_path}/cgroup.procs/x"])
+        cgroups.create([f"{tmp_path}/cgroup.procs/x"])
     assert caught.value.errno == ENOTDIR
     with pytest.raises(SystemCallError, match=r"cgroup\.procs") as caught:
-        cgroup.create([f"{tmp_path}/cgroup.procs"])
+        cgroups.create([f"{tmp_path}/cgroup.procs"])
     assert caught.value.errno == ENOTDIR
 
 
@@ -112,7 +113,7 @@ def test_a_hierarchy_that_cannot_be_written_is_passed_over(
     monkeypatch.setattr(tree.posix, "mkdir", denied)
     monkeypatch.setattr(tree.posix, "access", lambda path, mode: mode == os.F_OK and os.path.exists(path))
     paths = [f"{tmp_path}/ocirt/web"]
-    assert cgroup.create(paths) == []
+    assert cgroups.create(paths) == []
     cgroup.attach(paths, os.getpid())
     assert cgroup.pids(paths) == []
     assert not cgroup.frozen(paths)
@@ -221,7 +222,7 @@ def test_a_filled_cpuset_is_kept_and_a_v2_one_is_left_empty(tmp_path: Path) -> N
 
 def test_v1_freezes_and_thaws_by_its_state_file(tmp_path: Path) -> None:
     path = cgroup_at(tmp_path / "f", freezer_state="THAWED\n")
-    assert cgroup.freezers([str(path)]) == [f"{path}/freezer.state"]
+    assert cgroups.freezers([str(path)]) == [f"{path}/freezer.state"]
     cgroup.freeze([str(path)])
     assert cgroup.frozen([str(path)])
     cgroup.thaw([str(path)])
@@ -241,7 +242,7 @@ def test_v2_is_preferred_for_freezing_and_thaws_again_when_it_takes_too_long(tmp
     two = cgroup_at(tmp_path / "two", cgroup_events="populated 1\nfrozen 0\n", cgroup_freeze="0\n")
     one = cgroup_at(tmp_path / "one", freezer_state="THAWED\n")
     paths = [str(two), str(one)]
-    assert cgroup.freezers(paths) == [f"{two}/cgroup.events", f"{one}/freezer.state"]
+    assert cgroups.freezers(paths) == [f"{two}/cgroup.events", f"{one}/freezer.state"]
     with pytest.raises(SystemCallError, match=f'^freeze cgroup "{two}"'):
         cgroup.freeze(paths, 0.005)
     assert (two / "cgroup.freeze").read_text() == "0\n"
@@ -249,7 +250,7 @@ def test_v2_is_preferred_for_freezing_and_thaws_again_when_it_takes_too_long(tmp
 
 
 def test_freezing_without_a_freezer_is_refused_in_words(tmp_path: Path) -> None:
-    assert cgroup.freezers([str(tmp_path)]) == []
+    assert cgroups.freezers([str(tmp_path)]) == []
     with pytest.raises(ContainerError, match=r"^can't freeze the container, it has no cgroup with a freezer$"):
         cgroup.freeze([str(tmp_path)])
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from ocirt.cgroup import Hierarchy, access, devices
 from ocirt.errors import OcirtError, UnsupportedError
+from tests import cgroups
 
 Json = dict[str, Any]
 Request = tuple[str, int, int, int]  # type, major, minor, access bits
@@ -247,7 +248,7 @@ def test_where_nothing_is_denied_a_cgroup_that_cannot_be_written_does_not_matter
     nowhere: tuple[list[str], list[Hierarchy]], listed: list[Json], user: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(access, "unprivileged", lambda: user != "root")
-    access.restrict_devices(*nowhere, listed)
+    cgroups.restrict_devices(*nowhere, listed)
 
 
 def test_a_rule_that_cannot_be_carried_out_is_an_error_for_root(
@@ -257,26 +258,26 @@ def test_a_rule_that_cannot_be_carried_out_is_an_error_for_root(
     with pytest.raises(
         OcirtError, match=r'config.json: /linux/resources/devices: open ".*/x/devices.deny": no such file'
     ):
-        access.restrict_devices(*nowhere, [DENY_ALL])
+        cgroups.restrict_devices(*nowhere, [DENY_ALL])
 
 
 def test_who_is_not_root_may_do_without_rules(
     nowhere: tuple[list[str], list[Hierarchy]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(access, "unprivileged", lambda: True)
-    access.restrict_devices(*nowhere, [DENY_ALL])
+    cgroups.restrict_devices(*nowhere, [DENY_ALL])
 
 
 def test_a_host_without_the_controller_is_told_only_to_who_denies_something(tmp_path: Path) -> None:
     hs = [Hierarchy("pids", str(tmp_path), "/", 1)]
-    access.restrict_devices([str(tmp_path)], hs, [])
+    cgroups.restrict_devices([str(tmp_path)], hs, [])
     with pytest.raises(UnsupportedError, match='needs the cgroup controller "devices", which this host lacks'):
-        access.restrict_devices([str(tmp_path)], hs, [DENY_ALL])
+        cgroups.restrict_devices([str(tmp_path)], hs, [DENY_ALL])
 
 
 def test_without_cgroups_there_are_no_rules() -> None:
     """--cgroup-manager=disabled: engines leave the rules in the config."""
-    access.restrict_devices([], [], [DENY_ALL])
+    cgroups.restrict_devices([], [], [DENY_ALL])
 
 
 def test_the_write_that_fails_is_named_with_its_rule(tmp_path: Path) -> None:
@@ -286,10 +287,10 @@ def test_the_write_that_fails_is_named_with_its_rule(tmp_path: Path) -> None:
     with pytest.raises(
         OcirtError, match=r'config.json: /linux/resources/devices: write "a" to ".*/devices.deny": no space'
     ):
-        access.restrict_devices([str(tmp_path)], hs, [DENY_ALL])
+        cgroups.restrict_devices([str(tmp_path)], hs, [DENY_ALL])
     (tmp_path / "devices.deny").unlink()
     (tmp_path / "devices.deny").write_bytes(b"")
     with pytest.raises(OcirtError, match=r"config.json: /linux/resources/devices/1: write .c 1:11 r. to"):
-        access.restrict_devices(
+        cgroups.restrict_devices(
             [str(tmp_path)], hs, [DENY_ALL, {"allow": True, "type": "c", "major": 1, "minor": 11, "access": "r"}]
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,18 @@ import pytest
 from ocirt.cgroup import changes, resources, tree
 from ocirt.cgroup.hierarchies import Hierarchy
 from ocirt.errors import ContainerError, SystemCallError, UnsupportedError
+from tests import cgroups
 
 Json = dict[str, Any]
 V2 = [Hierarchy("", "/sys/fs/cgroup", "/", 2)]
+apply = resources.apply
 V1 = [Hierarchy("memory", "/sys/fs/cgroup/memory", "/", 1), Hierarchy("cpu,cpuacct", "/sys/fs/cgroup/cpu", "/", 1)]
+
+
+@pytest.fixture(autouse=True, params=[resources.apply, cgroups.apply], ids=["update", "host plan"])
+def carried_out_by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways to the kernel: `apply` is that of `update`, and that of `create`."""
+    monkeypatch.setattr(sys.modules[__name__], "apply", request.param)
 
 
 @pytest.fixture
@@ -40,7 +49,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]
 
 
 def set_on_v2(path: Path, wanted: Json) -> None:
-    resources.apply([str(path)], V2, wanted)
+    apply([str(path)], V2, wanted)
 
 
 def test_a_limit_is_written_to_the_file_that_the_kernel_has(home: Callable[..., Path]) -> None:
@@ -86,9 +95,9 @@ def test_limits_need_a_cgroup_that_could_be_made(tmp_path: Path) -> None:
 
 
 def test_without_cgroups_no_limit_is_possible_and_none_is_missed() -> None:
-    resources.apply([], [], {"memory": {"limit": 0}, "network": {}})
+    apply([], [], {"memory": {"limit": 0}, "network": {}})
     with pytest.raises(UnsupportedError, match=r"/linux/resources/memory/limit: .* the container has no cgroups"):
-        resources.apply([], [], {"memory": {"limit": 1}})
+        apply([], [], {"memory": {"limit": 1}})
 
 
 def test_a_limit_below_the_use_is_refused_ahead_of_any_write_when_it_is_to_be_checked(
@@ -122,14 +131,14 @@ def test_dependent_limits_are_set_in_the_order_that_the_kernel_takes(
 ) -> None:
     kernel = Kernel(10, 20)
     monkeypatch.setattr(tree, "write", kernel.write)
-    resources.apply(["/m", "/c"], V1, {"memory": dict(zip(("limit", "swap"), wanted, strict=True))})
+    apply(["/m", "/c"], V1, {"memory": dict(zip(("limit", "swap"), wanted, strict=True))})
     assert tuple(kernel.values.values()) == wanted
 
 
 def test_what_is_refused_in_any_order_is_an_error_that_names_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tree, "write", Kernel(10, 20).write)
     with pytest.raises(SystemCallError) as caught:
-        resources.apply(["/m", "/c"], V1, {"memory": {"limit": 30, "swap": 25}})
+        apply(["/m", "/c"], V1, {"memory": {"limit": 30, "swap": 25}})
     assert str(caught.value).startswith('config.json: /linux/resources/memory/limit: write "30" to "/m/memory.limit_in')
     assert caught.value.errno == errno.EINVAL
 
@@ -229,4 +238,4 @@ def test_a_value_that_the_kernel_refuses_without_a_word_comes_with_the_rule(
     monkeypatch.setattr(tree, "write", refuse)
     hs = [Hierarchy("cpu,cpuset,memory", "/sys/fs/cgroup/all", "/", 1)]
     with pytest.raises(SystemCallError, match=words):
-        resources.apply([path], hs, wanted)
+        apply([path], hs, wanted)

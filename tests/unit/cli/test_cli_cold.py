@@ -1,4 +1,4 @@
-"""The verbs for people: completion, man, spec, validate, explain, features; and python -m."""
+"""The verbs for people: completion, man, spec, validate, features; and python -m. explain: test_cli_explain.py."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import types
 
 import pytest
 
-from ocirt.cgroup.hierarchies import Hierarchy
 from ocirt.cli.main import main
 from ocirt.cli.options import GLOBAL, VERBS
 from ocirt.errors import ConfigError, Problem
@@ -178,126 +177,6 @@ def test_validate_prints_each_problem_on_standard_error_and_exits_1(config, tmp_
         "",
         "ocirt: config.json: /root: is missing\nocirt: config.json:4: /process/cwd: not absolute\n",
     )
-
-
-# -- explain -----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def plan(monkeypatch):
-    """Stands in for the compiler; `plan.ops` are what it returns."""
-    made = types.SimpleNamespace(ops=[], errands=[], idmaps={}, warnings=[], asked=[], resources={})
-    made.controllers = ["pids", "blkio"]
-
-    class Birth:
-        def __init__(self, root, container_id, bundle, options):
-            made.asked.append((root, container_id, bundle, options))
-
-        def read(self, start):
-            self.plan = made
-            self.config = {"linux": {"resources": made.resources}}
-            self.hierarchies = [Hierarchy(name, f"/c/{name}", "/", 1) for name in made.controllers]
-            self.paths = [f"{hierarchy.mount}/web" for hierarchy in self.hierarchies]
-
-        def compile(self):
-            pass
-
-    show = {"describe": lambda op: f"do {op[0]}", "syscalls": lambda op: f"{op[0]}(…)" if op[0] != "sync" else ""}
-    for name, members in {"container.birth": {"Birth": Birth}, "plan.show": show}.items():
-        module = types.ModuleType(f"ocirt.{name}")
-        module.__dict__.update(members)
-        monkeypatch.setitem(sys.modules, f"ocirt.{name}", module)
-        monkeypatch.setattr(f"ocirt.{name.partition('.')[0]}.{name.partition('.')[2]}", module, raising=False)
-    return made
-
-
-OPS = [
-    ("hostname", "/hostname", 0, ("web\x1b",)),
-    ("mount_fs", "/mounts/3", 1 | 16 << 16 | 2 << 32, ("dev", 7, b"\x01\xff", ["a"])),
-    ("sync", "", 0, (3,)),
-]
-
-
-def test_explain_prints_each_step_in_words_as_system_calls_and_with_its_field(plan, tmp_path, capfd):
-    plan.ops = OPS
-    plan.warnings = ["unknown capability"]
-    assert main(["--root", "/r", "explain", str(tmp_path)]) == 0
-    assert capfd.readouterr().out.splitlines() == [
-        "warning: unknown capability",
-        "  1. do hostname",
-        "       hostname(…)",
-        "       config.json: /hostname",
-        "  2. do mount_fs",
-        "       mount_fs(…)",
-        "       when it succeeds, goes on at step 5",
-        "       config.json: /mounts/3",
-        "  3. do sync",
-    ]
-
-
-def test_explain_prints_the_limits_as_writes_and_refuses_what_create_would(plan, tmp_path, capfd):
-    plan.resources = {"pids": {"limit": 3}, "blockIO": {"weight": 20}}
-    assert main(["--root", "/r", "explain", str(tmp_path)]) == 0
-    assert capfd.readouterr().out.splitlines() == [
-        "By the runtime meanwhile:",
-        '  *. set pids.max of the cgroup to "3"',
-        '       write("/c/pids/web/pids.max", "3")',
-        "       config.json: /linux/resources/pids/limit",
-        '  *. set blkio.weight of the cgroup to "20", or blkio.bfq.weight to "20" where there is no such file',
-        '       write("/c/blkio/web/blkio.weight", "20")',
-        "       config.json: /linux/resources/blockIO/weight",
-    ]
-    plan.resources = {"memory": {"limit": 3}}
-    assert main(["--root", "/r", "explain", str(tmp_path)]) == 1
-    assert 'config.json: /linux/resources/memory/limit: needs the cgroup controller "memory"' in capfd.readouterr().err
-
-
-def test_explain_tells_which_devices_can_be_used_and_refuses_what_create_would(plan, tmp_path, capfd):
-    plan.controllers = ["devices"]
-    numbers = {"type": "b", "major": 8, "minor": 0}
-    plan.resources = {"devices": [{"allow": True}, {"allow": False, **numbers, "access": "w"}]}
-    assert main(["--root", "/r", "explain", str(tmp_path)]) == 0
-    assert capfd.readouterr().out.splitlines() == [
-        "By the runtime meanwhile:",
-        "  *. let every device be used but b 8:0 w",
-        '       write("/c/devices/web/devices.allow", …), write("/c/devices/web/devices.deny", …)',
-        "       config.json: /linux/resources/devices",
-    ]
-    plan.resources = {"devices": [{"allow": True, "type": "b", "major": 8}, {"allow": False, **numbers}]}
-    assert main(["--root", "/r", "explain", str(tmp_path)]) == 1
-    assert "config.json: /linux/resources/devices/1: cgroup v1 cannot revoke" in capfd.readouterr().err
-
-
-def test_explain_explains_what_spec_writes(tmp_path, capfd):
-    pytest.importorskip("ocirt.linux._kernel", reason="the shim is not built")
-    (tmp_path / "rootfs").mkdir()
-    assert main(["spec", "-b", str(tmp_path)]) == 0
-    assert main(["--root", str(tmp_path / "state"), "explain", "--json", str(tmp_path)]) == 0
-    out, err = capfd.readouterr()
-    steps = json.loads(out)["steps"]
-    assert err == ""
-    assert [step["step"] for step in steps] == list(range(1, len(steps) + 1))
-    assert all(step["words"] and step["operation"] for step in steps)
-    assert {"/hostname", "/mounts/0"} <= {step["pointer"] for step in steps}
-    assert [path.name for path in tmp_path.iterdir() if path.name not in ("config.json", "rootfs")] == []
-
-
-def test_explain_prints_json_for_programs(plan, tmp_path, capfd):
-    plan.ops = OPS
-    assert main(["--root", "/r", "explain", "--json", "--no-pivot", str(tmp_path)]) == 0
-    document = json.loads(capfd.readouterr().out)
-    assert document["warnings"] == []
-    assert document["steps"][1] == {
-        "step": 2,
-        "operation": "mount_fs",
-        "words": "do mount_fs",
-        "syscalls": "mount_fs(…)",
-        "pointer": "/mounts/3",
-        "ignores": ["EPERM", "EBUSY"],
-        "skips": 2,
-        "arguments": ["dev", 7, "01ff", ["a"]],
-    }
-    assert plan.asked[0][3].no_pivot is True
 
 
 # -- python -m ---------------------------------------------------------------------------------------------------

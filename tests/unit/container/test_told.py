@@ -42,10 +42,10 @@ def test_any_message_is_an_error_in_words(kind: int, text: bytes) -> None:
             for detail in details:
                 init = told(HEAD.pack(kind, value, number, detail) + text)
                 if kind == lib.MSG_SYNC and value == lib.SYNC_START:  # which it may well say
-                    init.until(value, {})
+                    init.wait(value)
                 else:
                     with pytest.raises(OcirtError):
-                        init.until(lib.SYNC_START, {})
+                        init.wait(lib.SYNC_START)
                 init.close()
 
 
@@ -54,18 +54,19 @@ def test_a_message_that_is_cut_off(length: int) -> None:
     whole = HEAD.pack(lib.MSG_ERROR, 0, 1, 0)
     init = told(whole[:length])
     with pytest.raises(OcirtError):
-        init.until(lib.SYNC_START, {})
+        init.wait(lib.SYNC_START)
     init.close()
     with pytest.raises(OcirtError):
         raise failures.explain(wire.Message(whole[:length]), b"")
 
 
 def test_the_process_is_told_once() -> None:
-    """While it waits for the runtime's errands it may name another, for these to be done to that one."""
+    """While it waits for the runtime it may name another, for these to be done to that one."""
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as own, subprocess.Popen(["true"]) as first:
         init = told(HEAD.pack(lib.MSG_PID, own.pid, 0, 0), HEAD.pack(lib.MSG_PID, 1, 0, 0))
         init.first = first.pid
+        assert init.wait_process() == own.pid
         with pytest.raises(OcirtError, match="process 1 is not the one"):
-            init.until(lib.SYNC_START, {})
+            init.wait(lib.SYNC_START)
         assert init.pid == own.pid
         init.close()

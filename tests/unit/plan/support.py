@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ocirt.cgroup import devices, limits, properties, units
+from ocirt.cgroup import devices, host_steps, limits, properties, units
 from ocirt.cgroup.limits_v1 import Unmet
-from ocirt.plan import errand_words, ops, show
 from ocirt.plan import exec as plan_exec
+from ocirt.plan import host as plan_host
+from ocirt.plan import ops, show
 from ocirt.plan.compile import Compilation, Plan
 from ocirt.plan.context import Context, Launch
+from ocirt.plan.describe import host as describe_host
 
 RANGE = [{"containerID": 0, "hostID": 100000, "size": 65536}]
 GOLDEN = Path(__file__).parents[2] / "golden"
 DOCS = Path(__file__).parents[3] / "docs"
 DEFINITIONS = Path(__file__).parents[3] / "ocirt" / "spawn" / "init"
 
+NONE = 0xFFFFFFFF  # SLOT_NONE
 ALL_CAPABILITIES = (1 << 41) - 1
 V2 = [["", "/sys/fs/cgroup", 2]]
 CONTROLLERS = {"memory", "cpu", "cpuset", "devices", "pids", "blkio", "io", "hugetlb", "net_cls", "net_prio", "rdma"}
@@ -63,21 +67,50 @@ def translated(document: dict[str, Any]) -> None:
     units.unit_for(linux.get("cgroupsPath"), "box", False)
 
 
+class Both:
+    """What is compiled from a config: `plan` is the init's, `runtime` the host plan."""
+
+    def __init__(self, plan: Plan, runtime: list[ops.Op]) -> None:
+        self.plan = plan
+        self.runtime = runtime
+
+
 def compiled(config: dict[str, Any], **given: Any) -> Plan:
-    """The plan of a config. `given`: launch, seccomp (instructions), and what Host takes."""
+    """The init's plan of a config, as of `both`."""
+    return both(config, **given).plan
+
+
+def both(config: dict[str, Any], **given: Any) -> Both:
+    """Both plans of a config. `given`: launch, seccomp (instructions), manager, pidfd_socket, and what Host takes."""
     launch = Launch(**{"container_id": "box", "bundle": "/bundle", **given.pop("launch", {})})
     program = b"\6\0\0\0\0\0\377\177" * given.pop("seccomp", 0) or None
+    manager, pidfd_socket = given.pop("manager", "cgroupfs"), given.pop("pidfd_socket", "")
+    host: Any = Host(**given)
     if launch.start == "exec":
-        return entered(config, launch, Host(**given), program)
-    return Compilation(config, launch, Host(**given)).finish(program)  # type: ignore[arg-type]
+        return entered(config, launch, host, program)
+    compilation = Compilation(config, launch, host)
+    v1 = [path for path, h in zip(host.cgroup_paths, host.hierarchies, strict=True) if h.version == 1]
+    unified = host.cgroup_paths[0] if host.layout == "v2" else ""
+    cgroups = plan_host.Cgroups(host.cgroup_paths, v1[: launch.tasks], unified)
+    host_steps.compile(cgroups, host.hierarchies, config)
+    runtime = plan_host.Host(compilation, cgroups, "/run/ocirt", manager)
+    runtime.raw, runtime.filter_file = b"{}", program or b""
+    runtime.foreground = launch.start == "run"
+    runtime.console_socket = "/run/console" if launch.console and launch.start == "create" else ""
+    runtime.pid_file, runtime.pidfd_socket = "/run/pid", pidfd_socket
+    first = plan_host.first(runtime)
+    runtime.plan = compilation.finish(program)
+    return Both(runtime.plan, first + plan_host.rest(runtime))
 
 
-def entered(config: dict[str, Any], launch: Launch, host: Any, program: bytes | None) -> Plan:
-    """The plan that puts config's process into the container that config describes."""
+def entered(config: dict[str, Any], launch: Launch, host: Any, program: bytes | None) -> Both:
+    """The plans that put config's process into the container that config describes."""
     plan = plan_exec.compile(config, launch, host, program)
     context = Context({**config, "linux": {}}, launch, host)
     context.warnings, context.errands = plan.warnings, plan.errands
-    return Plan(context, plan.ops)
+    runtime = plan_exec.Host(config, plan, host.cgroup_paths, host.cgroup_paths[: launch.tasks])
+    runtime.beside = runtime.foreground = True
+    return Both(Plan(context, plan.ops), plan_exec.enter(runtime) + plan_exec.finish(runtime))
 
 
 def config(**changes: Any) -> dict[str, Any]:
@@ -103,27 +136,28 @@ def order(plan: Plan) -> list[str]:
     return [op[0] for op in plan.ops]
 
 
-def golden(name: str) -> Plan:
-    """The plan of a golden config, on the host of its host.json."""
+def golden(name: str) -> Both:
+    """The plans of a golden config, on the host of its host.json."""
     directory = GOLDEN / name
     host = directory / "host.json"
     given = json.loads(host.read_text()) if host.exists() else {}
-    return compiled(json.loads((directory / "config.json").read_text()), **given)
+    return both(json.loads((directory / "config.json").read_text()), **given)
 
 
 def rendered(plan: Plan) -> str:
-    """A plan as text: what goes with the operations, then one operation a line, in words and as it is."""
+    """The init's plan as text: warnings, then one operation a line, in words and as it is."""
     lines = [f"warning: {warning}" for warning in plan.warnings]
-    lines += [f"tree {slot}: {host}{' (recursive)' if deep else ''}  {where}" for slot, host, deep, where in plan.trees]
-    if plan.uid_map:
-        lines.append(f"uids {plan.uid_map}, gids {plan.gid_map}, setgroups {'kept' if plan.setgroups else 'denied'}")
-    mapped = [(slot, host) for slot, host, *_ in plan.trees if slot in plan.idmaps]
-    lines += [f"tree {slot}: {errand_words.idmap(host, plan.idmaps[slot])}" for slot, host in mapped]
-    lines += [f"errand {where}: {errand_words.describe((name, where, given))}" for name, where, given in plan.errands]
     lines.append(f"syncs {plan.syncs}{', pid 1' if plan.own_pid_namespace else ''}")
-    for index, op in enumerate(plan.ops):
-        lines.append(f"{index:3} {op[1] or '-':<26} {show.describe(op)}  [{raw(op)}]")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *_lines(plan.ops, show.describe)]) + "\n"
+
+
+def rendered_runtime(runtime: list[ops.Op]) -> str:
+    """The host plan, likewise."""
+    return "\n".join(_lines(runtime, describe_host.describe)) + "\n"
+
+
+def _lines(listed: Sequence[ops.Op], describe: Callable[[ops.Op], str]) -> list[str]:
+    return [f"{index:3} {op[1] or '-':<26} {describe(op)}  [{raw(op)}]" for index, op in enumerate(listed)]
 
 
 def raw(op: ops.Op) -> str:

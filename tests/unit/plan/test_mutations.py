@@ -9,11 +9,12 @@ from typing import Any
 
 from ocirt.config import check
 from ocirt.errors import OcirtError
-from ocirt.plan import errand_words, show
+from ocirt.plan import show
+from ocirt.plan.describe import host as describe
 from ocirt.spawn import wire
 from tests.unit.config.changes import Doc
 from tests.unit.config.documents import full
-from tests.unit.plan.support import compiled, translated
+from tests.unit.plan.support import both, translated
 
 NUMBERS = [
     0, 1, -1, 7, 255, 65536, 2**31 - 1, 2**31, 2**32 - 2, 2**32 - 1, 2**32, 2**53, 2**63, 2**64 - 1, 2**64,
@@ -63,10 +64,10 @@ def carry_on(document: Doc) -> None:
     translated(document)
     filtered = bool((document.get("linux") or {}).get("seccomp"))
     for start in ("create", "exec"):
-        plan = compiled(copy.deepcopy(document), launch={"start": start}, seccomp=filtered)
-        assert wire.encode(plan.ops)
-        assert all(show.describe(op) for op in plan.ops)
-        assert all(errand_words.failure(errand, 22) for errand in plan.errands)
+        made = both(copy.deepcopy(document), launch={"start": start}, seccomp=filtered)
+        assert wire.encode(made.plan.ops)
+        assert all(show.describe(op) for op in made.plan.ops)
+        assert all(describe.failure(op, 22) for op in made.runtime)
 
 
 def test_no_accepted_config_fails_but_with_a_reason() -> None:

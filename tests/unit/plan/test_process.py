@@ -234,8 +234,8 @@ def test_a_filter_with_a_listener_is_loaded_while_the_runtime_is_there(profile: 
     linux = {"seccomp": {**profile, "listenerPath": "/agent", "listenerMetadata": "m"}}
     late = compiled(config(process={"noNewPrivileges": True}, linux=linux), seccomp=1)
     (errand,) = late.errands
-    slots = errand[2][2]
-    assert errand == ("seccomp_listener", "/linux/seccomp/listenerPath", ("/agent", "m", slots, "creating"))
+    slots = errand[3][3:5]
+    assert errand == ("seccomp_listener", "/linux/seccomp/listenerPath", 0, ("/agent", "m", 1, *slots, "creating"))
     assert named(late, "seccomp_notify")[0][1:] == (0, *slots)
     names = order(late)
     assert names.index("no_new_privs") + 1 == names.index("seccomp_notify") == len(names) - 5
@@ -251,9 +251,9 @@ def test_network_devices_are_moved_by_the_runtime_before_any_hook() -> None:
     hooks = {"createRuntime": [{"path": "/h"}]}
     plan = compiled(config(linux={"namespaces": kinds, "netDevices": devices}, hooks=hooks))
     assert plan.errands == [
-        ("net_device", "/linux/netDevices/eth0", ("eth0", "eth0")),
-        ("net_device", "/linux/netDevices/e~11", ("e/1", "lan%d")),
-        ("net_device", "/linux/netDevices/eth2", ("eth2", "eth2")),
+        ("net_device", "/linux/netDevices/eth0", 0, ("eth0", "eth0")),
+        ("net_device", "/linux/netDevices/e~11", 0, ("e/1", "lan%d")),
+        ("net_device", "/linux/netDevices/eth2", 0, ("eth2", "eth2")),
     ]
     assert plan.syncs == (2, 3, 4)
 

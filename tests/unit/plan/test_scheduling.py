@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 
 from ocirt.errors import ConfigError
-from ocirt.plan import errand_words, scheduling
+from ocirt.plan import scheduling
+from ocirt.plan.describe import host as describe
 from tests.unit.plan.support import compiled, config, named, order
 
 
 def attributes(section: dict[str, Any]) -> tuple[int, ...]:
     """process.scheduler as it is handed to the kernel."""
     plan = compiled(config(process={"scheduler": section}))
-    ((name, pointer, (packed,)),) = plan.errands
+    ((name, pointer, _, (packed,)),) = plan.errands
     assert (name, pointer) == ("scheduler", "/process/scheduler")
     return struct.unpack("<IIQiIQQQII", packed)
 
@@ -54,7 +55,7 @@ def test_every_parameter_has_its_place() -> None:
 @pytest.mark.parametrize(("name", "number"), [("IOPRIO_CLASS_RT", 1), ("IOPRIO_CLASS_BE", 2), ("IOPRIO_CLASS_IDLE", 3)])
 def test_an_io_priority_is_its_class_and_level(name: str, number: int) -> None:
     plan = compiled(config(process={"ioPriority": {"class": name, "priority": 5}}))
-    assert plan.errands == [("io_priority", "/process/ioPriority", (number << 13 | 5,))]
+    assert plan.errands == [("io_priority", "/process/ioPriority", 0, (number << 13 | 5,))]
 
 
 def test_the_init_waits_for_the_runtimes_errands() -> None:
@@ -121,7 +122,7 @@ def test_errands_are_told_in_one_line_with_what_helps() -> None:
     }
     first, second = compiled(config(process=process)).errands
     words = "set the scheduling policy SCHED_RR (priority 3, SCHED_FLAG_RESET_ON_FORK)"
-    assert errand_words.describe(first) == words
-    assert errand_words.failure(first, 1).startswith(f"{words} (a real-time policy")
-    assert errand_words.describe(second) == "set the I/O priority IOPRIO_CLASS_RT, 0"
-    assert errand_words.failure(second, 5) == errand_words.describe(second)
+    assert describe.describe(first) == words
+    assert describe.failure(first, 1).startswith(f"{words} (a real-time policy")
+    assert describe.describe(second) == "set the I/O priority IOPRIO_CLASS_RT, 0"
+    assert describe.failure(second, 5) == describe.describe(second)

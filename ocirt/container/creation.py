@@ -1,0 +1,187 @@
+"""A container that is being made by `create` or `run`: read, compiled for both sides, and performed; or undone."""
+
+from __future__ import annotations
+
+from ocirt import cgroup
+from ocirt.cgroup import host_steps
+from ocirt.config import check, load
+from ocirt.container import announce, ids, state
+from ocirt.container.performer import Performer
+from ocirt.container.prepare import (
+    absolute,
+    absolute_below,
+    bundle_path,
+    check_console,
+    inherited,
+    listen_fds,
+    mounts_a_device,
+    refuse_host_sysctls,
+    seccomp_program,
+)
+from ocirt.errors import InitKilled, UnsupportedError
+from ocirt.linux import facts
+from ocirt.plan import host
+from ocirt.plan.compile import Compilation
+from ocirt.plan.context import Launch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ocirt.cgroup.systemd import Scope
+    from ocirt.container.prepare import Options
+    from ocirt.plan.compile import Plan
+    from ocirt.plan.ops import Op
+
+
+class Creation:
+    """Used as a context: an exception inside undoes everything that was done since.
+
+    config, raw     config.json as a document, and its bytes
+    hierarchies     where cgroups are mounted
+    host            what the host plan is made from
+    compilation     the init's plan, half made by `read`, whole by `compile`
+    scope           the unit to ask of systemd, None with another manager
+    performer       carries the host plan out
+    """
+
+    __slots__ = (
+        "bundle", "compilation", "config", "container_id", "hierarchies", "host", "keep", "options", "performer", "raw",
+        "root", "scope",
+    )  # fmt: skip
+
+    def __init__(self, root: str, container_id: str, bundle: str, options: Options) -> None:
+        ids.check_id(container_id)
+        self.root = absolute(root)
+        self.container_id = container_id
+        self.bundle = bundle_path(bundle)
+        self.options = options
+        self.scope: Scope | None = None
+
+    # -- before anything exists ----------------------------------------------------------------------------------------
+
+    def read(self, start: str, foreground: bool = False) -> None:
+        """Read, check and compile the first half; no side effect beyond descriptors. `start`: create or run.
+
+        Raises BundleError, ConfigError, UnsupportedError and, where cgroups cannot be read, SystemCallError.
+        """
+        self.config: dict[str, Any]
+        self.config, self.raw = load.load(self.bundle, self.options.config)
+        check.check(self.config, self.raw)
+        refuse_host_sysctls(self.config)
+        process = self.config.get("process") or {}
+        preserve = self.options.preserve_fds + listen_fds(process, self.options.preserve_fds)
+        self.keep = inherited(preserve)
+        self.hierarchies = [] if self.options.manager == "disabled" else cgroup.hierarchies()
+        layout = cgroup.layout(self.hierarchies)
+        paths = self.place()
+        pairs = [] if self.scope else zip(paths, self.hierarchies, strict=True)
+        entering = [path for path, hierarchy in pairs if hierarchy.version == 1]
+        launch = Launch(
+            container_id=self.container_id,
+            bundle=self.bundle,
+            start=start,
+            no_pivot=self.options.no_pivot,
+            new_keyring=self.options.new_keyring,
+            preserve_fds=preserve,
+            console=bool(process.get("terminal")),
+            tasks=len(entering),
+        )
+        cgroups = host.Cgroups(paths, entering, paths[0] if layout == "v2" else "")
+        self.compilation = Compilation(self.config, launch, facts.Facts(self.hierarchies, layout, paths))
+        self.host = host.Host(self.compilation, cgroups, self.root, self.options.manager)
+        self.host.raw = self.raw
+        self.host.foreground = foreground
+        self.host.late_devices = mounts_a_device(self.config)
+        self.host.console_socket = self.options.console_socket or ""
+        self.host.pidfd_socket = self.options.pidfd_socket or ""
+        self.host.pid_file = absolute(self.options.pid_file) if self.options.pid_file else ""
+
+    def place(self) -> list[str]:
+        """The container's cgroup in each hierarchy. Raises ConfigError; without systemd, but asked for: OcirtError."""
+        if self.options.manager == "systemd":
+            from ocirt.cgroup.systemd import Scope
+
+            self.scope = Scope(self.config, self.container_id, not mounts_a_device(self.config))
+            return self.scope.paths(self.hierarchies)
+        if self.options.manager not in {"cgroupfs", "disabled"}:
+            raise UnsupportedError(f'there is no cgroup manager "{self.options.manager}"')
+        cgroups_path = (self.config.get("linux") or {}).get("cgroupsPath")
+        return cgroup.paths_for(cgroups_path, self.container_id, self.hierarchies)
+
+    def first(self) -> list[Op]:
+        """The first half of the host plan. Raises UnsupportedError for limits that the host has no means for."""
+        if self.host.early:
+            host_steps.compile(self.host.cgroups, self.hierarchies, self.config)
+        return host.first(self.host)
+
+    def rest(self, root: str = "") -> list[Op]:
+        """The other half, and the init's plan whole. Raises UnsupportedError, ConfigError.
+
+        root    where a compiled seccomp profile may be kept, once somebody has looked whom it belongs to
+        """
+        if not self.host.early:
+            host_steps.compile(self.host.cgroups, self.hierarchies, self.config)
+        program, flags = seccomp_program(self.config, root)
+        self.host.filter_file = filter_file(program, flags)
+        self.host.plan = self.compilation.finish(program, flags)
+        return host.rest(self.host)
+
+    @property
+    def plan(self) -> Plan:
+        """The init's."""
+        return self.host.plan
+
+    # -- side effects --------------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Creation:
+        terminal = self.compilation.context.launch.console
+        check_console(terminal, self.options.console_socket, self.host.foreground)
+        self.performer = Performer(self.root, self.new_record(), self.keep)
+        self.performer.scope = self.scope
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if kind is not None:
+            if isinstance(error, InitKilled):
+                from ocirt.container import killed
+
+                killed.explain(error, self.host.cgroups.paths, self.config)
+            from ocirt.container import undo
+
+            try:
+                undo.undo(self, error)
+            except KeyboardInterrupt:  # a second one, which the launcher keeps from us but a Python program does not
+                undo.undo(self, error)
+        self.performer.close()
+
+    def perform(self) -> None:
+        """Make the container. The kernel takes its time for namespaces, in which the rest is compiled."""
+        self.performer.ops = self.compilation.first
+        self.performer.perform(self.first())
+        rest = self.rest(self.root)
+        self.performer.ops = self.plan.ops
+        announce.tell_plan(self.plan, self.container_id, self.options.config)
+        self.performer.perform(rest)
+
+    def new_record(self) -> state.State:
+        """The state as it is before the first side effect."""
+        all_hooks = self.config.get("hooks") or {}
+        words = [kind for kind in ("poststart", "poststop") if all_hooks.get(kind)]
+        if not self.config.get("process"):
+            words.append("noprocess")
+        if not self.options.new_keyring:
+            words.append("oldkeyring")
+        rootfs = absolute_below(self.bundle, self.config["root"]["path"])
+        record = state.State(self.container_id, self.config["ociVersion"], self.bundle, rootfs)
+        record.annotations = self.config.get("annotations") or {}
+        record.manager = self.options.manager
+        record.pid_namespace = self.compilation.context.new("pid")
+        record.python = " ".join(words)
+        record.cgroups = self.host.cgroups.paths
+        return record
+
+
+def filter_file(program: bytes | None, flags: int) -> bytes:
+    """What seccomp.bpf is to hold for exec: flags and size, then the program; b"" without one."""
+    return b"" if program is None else (flags | len(program) << 32).to_bytes(8, "little") + program

@@ -1,0 +1,66 @@
+"""create, run or exec by the steps of its host plan, and SIGKILL to itself when a number of them is done.
+
+    python -m tests.integration.killed_at_step VERB ROOT ID BUNDLE STEPS
+
+With a number beyond the last step it prints how many there are.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ocirt.container.command import Command
+from ocirt.container.creation import Creation
+from ocirt.container.exec import Entry, ExecOptions
+from ocirt.container.performer import Performer
+from ocirt.container.prepare import Options
+from ocirt.plan import exec as plan_exec
+
+Half = Callable[[], Sequence[Any]]
+
+
+def perform(performer: Performer, halves: Sequence[Half], steps: int) -> int:
+    """Carry out that many steps of both halves; each is compiled when the one before it is done."""
+    done = 0
+    for half in halves:
+        ops = half()
+        performer.perform(ops[: max(0, steps - done)])
+        done += len(ops)
+        if done >= steps:
+            os.kill(os.getpid(), signal.SIGKILL)
+    return done
+
+
+def create(verb: str, root: str, container_id: str, bundle: str) -> tuple[Performer, list[Half]]:
+    """Both halves of `create`, or of `run` in the foreground."""
+    creation = Creation(root, container_id, bundle, Options())
+    creation.read(verb, foreground=verb == "run")
+    creation.__enter__()  # left by the signal
+    creation.performer.ops = creation.compilation.first
+
+    def rest() -> Sequence[Any]:
+        ops = creation.rest(creation.root)
+        creation.performer.ops = creation.plan.ops
+        return ops
+
+    return creation.performer, [creation.first, rest]
+
+
+def execute(root: str, container_id: str) -> tuple[Performer, list[Half]]:
+    """Both halves of `exec`."""
+    entry = Entry(root, container_id, Command(["sleep", "600"]), ExecOptions())
+    entry.read()
+    return entry.performer, [lambda: plan_exec.enter(entry.host), lambda: plan_exec.finish(entry.host)]
+
+
+def main(verb: str, root: str, container_id: str, bundle: str, steps: str) -> None:
+    performer, halves = execute(root, container_id) if verb == "exec" else create(verb, root, container_id, bundle)
+    print(perform(performer, halves, int(steps)))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
