@@ -80,7 +80,8 @@ class Compiler:
         translated(document)
         host = self.rng.choice(HOSTS)
         linux = document.get("linux") or {}
-        launch = {"start": self.rng.choice(("create", "run", "exec")), "tasks": self.rng.choice((0, 3))}
+        v1 = sum(version == 1 for _, _, version in host.get("hierarchies", ()))
+        launch = {"start": self.rng.choice(("create", "run", "exec")), "tasks": self.rng.choice((0, v1))}
         seccomp = 2 if linux.get("seccomp") else 0
         made = both(copy.deepcopy(document), launch=launch, seccomp=seccomp, **host)
         self.counts["compiled"] += 1

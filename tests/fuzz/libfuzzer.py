@@ -48,7 +48,7 @@ def build(name: str) -> Path:
 
 def plans() -> list[bytes]:
     names = sorted(path.name for path in GOLDEN.iterdir() if (path / "config.json").exists())
-    return [wire.encode(golden(name).ops) for name in names]
+    return [wire.encode(golden(name).plan.ops) for name in names]
 
 
 def commands() -> list[bytes]:

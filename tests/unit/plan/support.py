@@ -108,7 +108,7 @@ def entered(config: dict[str, Any], launch: Launch, host: Any, program: bytes | 
     plan = plan_exec.compile(config, launch, host, program)
     context = Context({**config, "linux": {}}, launch, host)
     context.warnings, context.errands = plan.warnings, plan.errands
-    runtime = plan_exec.Host(config, plan, host.cgroup_paths, host.cgroup_paths[: launch.tasks])
+    runtime = plan_exec.Host({"process": {}, **config}, plan, host.cgroup_paths, host.cgroup_paths[: launch.tasks])
     runtime.beside = runtime.foreground = True
     return Both(Plan(context, plan.ops), plan_exec.enter(runtime) + plan_exec.finish(runtime))
 
