@@ -58,6 +58,13 @@ def test_the_documentation_has_each_operation_once() -> None:
     assert sorted(name for name in named if not name.startswith("…")) == sorted(operations)
 
 
+def test_the_documentation_names_each_operation_of_the_host_plan() -> None:
+    text = (support.DEFINITIONS / "host_ops.def").read_text()
+    section = (support.DOCS / "plan.md").read_text().partition("## The host plan")[2].partition("\n## ")[0]
+    operations = re.findall(r'OP\((\w+),\s*"', text.partition("*/")[2])
+    assert [name for name in operations if not re.search(rf"\b{name}\b", section)] == []
+
+
 def test_rlimits_are_pythons() -> None:
     for name, number in consts.RLIMITS.items():
         if hasattr(resource, name):
