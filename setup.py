@@ -74,6 +74,11 @@ def generate_schema(target: str) -> None:
     run(sys.executable, "-m", "ocirt.config._generate", target)
 
 
+def host_side() -> list[str]:
+    """What the launcher has besides its own sources: the shim, and the decoder of plans."""
+    return [*c_files(SHIM_SOURCES)[0], f"{INIT_SOURCES}/plan.c"]
+
+
 def c_files(directory: str) -> tuple[list[str], list[str]]:
     """The .c files of a directory, and all that they may include."""
     sources = sorted(glob(f"{directory}/*.c", root_dir=HERE))
@@ -151,7 +156,7 @@ def build_launcher(target: str, package: str, version: str, site_packages: str =
             log(f"the launcher opens libpython at each start, for none could be frozen into it: {error}")
     with suppress(FileNotFoundError):
         os.remove(target)  # it may be a newer one that is frozen
-    compile_program(target, LAUNCHER_SOURCES, flags, [*c_files(SHIM_SOURCES)[0], "-ldl"])
+    compile_program(target, LAUNCHER_SOURCES, flags, [*host_side(), "-ldl"])
 
 
 def forget_if_changed(target: str, command: list[str]) -> None:
@@ -181,7 +186,7 @@ def build_frozen_launcher(target: str, package: str, flags: list[str]) -> None:
     run(sys.executable, os.path.join(LAUNCHER_SOURCES, "bind.py"), table)
     fixed = ["-DOCIRT_LINKED", "-fno-pie", "-no-pie", "-rdynamic"]
     wraps = [f"-Wl,--wrap={name}" for name in ("malloc", "calloc", "realloc", "free")]
-    libraries = [*c_files(SHIM_SOURCES)[0], table, *wraps, *static_python()]
+    libraries = [*host_side(), table, *wraps, *static_python()]
     forget_if_changed(raw, [*compiler(), *flags, *fixed, *libraries])
     compile_program(raw, LAUNCHER_SOURCES, [*flags, *fixed], libraries)
     run(sys.executable, os.path.join(LAUNCHER_SOURCES, "freeze.py"), raw, os.path.dirname(package), target)

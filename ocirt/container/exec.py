@@ -17,6 +17,7 @@ from ocirt.linux import facts
 from ocirt.linux._kernel import lib
 from ocirt.plan import exec as plan
 from ocirt.plan.context import Launch
+from ocirt.spawn import wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ kept: tuple[bytes, bytes] = (b"", b"")
 
 NO_SECRETS = ("HOME", "PATH", "TERM")  # what engines add by themselves
 
-HEAD = Struct("<QIIQ")  # struct kept_head of launcher/again.c
+HEAD = Struct("<QIIII")  # struct kept_head of launcher/again.c
 
 
 class ExecOptions:
@@ -219,7 +220,7 @@ class Entry:
                 self.remember()
 
     def remember(self) -> None:
-        """Keep the plan for the launcher, which runs it again where key.c says that all else is equal.
+        """Keep both plans for the launcher, which runs it again where key.c says that all else is equal.
 
         Not one that needs more of the runtime than to attach it, nor one that leaves this caller's groups; not one that
         was made of another process file than the key, which the engine has changed in between; none with an environment
@@ -233,6 +234,7 @@ class Entry:
         if not plain or self.command.raw not in kept[1]:
             return
         if all(posix.access(f"{path}/cgroup.procs", posix.W_OK) for path in host.paths):
-            clones = any(op[0] == "clone" for op in host.plan.ops)
-            head = HEAD.pack(lib.ocirt_plan_magic, len(kept[1]), len(p.encoded), clones)
-            state.keep(self.root, self.container_id, kept[0].decode(), head + kept[1] + p.encoded)
+            host.foreground, host.pid_file = False, ""  # the launcher's: each command may have its own
+            runtime = wire.encode(plan.enter(host) + plan.finish(host), wire.host_kinds())
+            head = HEAD.pack(lib.ocirt_plan_magic, len(kept[1]), len(runtime), len(p.encoded), 0)
+            state.keep(self.root, self.container_id, kept[0].decode(), head + kept[1] + runtime + p.encoded)

@@ -261,11 +261,11 @@ def report_file(p: Performer, slot: int) -> None:
     p.init.lend(slot, calls.Fd(posix.dup(p.init.report.number)))
 
 
-def send_plan(p: Performer, first: int, count: int, more: int, deadline: int) -> None:
+def send_plan(p: Performer, first: int, count: int, more: int, becomes: int, deadline: int) -> None:
     """A part of the init's plan."""
     p.init.ops = p.ops
     p.encoded = p.init.send_plan(p.ops[first : first + count], bool(more), deadline)
-    if not more and not any(op[0] == "clone" for op in p.ops):
+    if becomes:
         p.init.becomes_the_process()
 
 

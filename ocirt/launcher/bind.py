@@ -85,7 +85,8 @@ def source() -> str:
         HEAD, *(function(name, declared) for name, declared in found.items()),
         "PyMethodDef bound_functions[] = {", *methods, "\t{ NULL, NULL, 0, NULL },", "};", "",
         "const struct constant bound_constants[] = {", *constants, '\t{ "ocirt_plan_magic", PLAN_MAGIC },',
-        "\t{ NULL, 0 },", "};", "", f'const char bound_operations[] = "{_build.operations()}";', "",
+        "\t{ NULL, 0 },", "};", "", f'const char bound_operations[] = "{_build.operations()}";',
+        f'const char bound_host_operations[] = "{_build.operations("host_ops.def")}";', "",
     ])  # fmt: skip
 
 

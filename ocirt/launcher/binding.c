@@ -113,6 +113,7 @@ PyObject *PyInit_kernel(void)
 	for (const struct constant *constant = bound_constants; constant->name; constant++)
 		(void)PyModule_AddObject(module, constant->name, PyLong_FromUnsignedLongLong(constant->value));
 	(void)PyModule_AddObject(module, "ocirt_operations", PyBytes_FromString(bound_operations));
+	(void)PyModule_AddObject(module, "ocirt_host_operations", PyBytes_FromString(bound_host_operations));
 	(void)PyModule_AddObjectRef(module, "lib", module);
 	(void)PyModule_AddObjectRef(module, "ffi", module);
 	return PyErr_Occurred() ? NULL : module;

@@ -24,6 +24,7 @@ struct constant {
 extern PyMethodDef bound_functions[];
 extern const struct constant bound_constants[];
 extern const char bound_operations[];
+extern const char bound_host_operations[];
 
 /* ---- binding.c ---- */
 

@@ -31,9 +31,9 @@ def between_marks(header: Path) -> str:
     return found[1]
 
 
-def operations() -> str:
-    """The operations as "name:kinds name:kinds …", in the order of ops.def, which is their numbering."""
-    text = re.sub(r"/\*.*?\*/", "", (INIT / "ops.def").read_text(), flags=re.DOTALL)
+def operations(file: str = "ops.def") -> str:
+    """The operations of one side as "name:kinds name:kinds …", in the order of the file, which is their numbering."""
+    text = re.sub(r"/\*.*?\*/", "", (INIT / file).read_text(), flags=re.DOTALL)
     return " ".join(f"{name}:{kinds}" for name, kinds in re.findall(r'OP\((\w+),\s*"(\w*)"\)', text))
 
 
@@ -51,7 +51,8 @@ def kernel() -> FFI:
     """The module ocirt.linux._kernel."""
     ffi = FFI()
     ffi.cdef("\n".join(f"#define {name} ..." for name in wire_names()))  # cffi: the compiler knows the value
-    ffi.cdef("static const char *const ocirt_operations; static const uint64_t ocirt_plan_magic;")
+    ffi.cdef("static const char *const ocirt_operations, *const ocirt_host_operations;")
+    ffi.cdef("static const uint64_t ocirt_plan_magic;")
     ffi.cdef(
         "struct message { uint32_t type; uint32_t value; uint32_t error; uint32_t detail; char text[1024]; };"
         + between_marks(HERE / "shim.h")
@@ -64,6 +65,7 @@ def kernel() -> FFI:
         #include "launcher/quick.h"
         #include "spawn/init/wire.h"
         static const char *const ocirt_operations = "{operations()}";
+        static const char *const ocirt_host_operations = "{operations("host_ops.def")}";
         static const uint64_t ocirt_plan_magic = PLAN_MAGIC;
         """,
         sources=[*(f"ocirt/linux/{name}" for name in LINUX), *(f"ocirt/launcher/{name}" for name in QUICK)],

@@ -138,7 +138,7 @@ def first(h: Host) -> list[Op]:
     if h.born_inside:
         found.append(host_ops.open_cgroup("/linux/cgroupsPath", SLOT_CGROUP, h.cgroups.unified))
     if h.begun:
-        found.append(host_ops.send_plan("", 0, h.begun, 1, DEADLINE_MS))
+        found.append(host_ops.send_plan("", 0, h.begun, 1, 0, DEADLINE_MS))
     return found
 
 
@@ -189,7 +189,8 @@ def send(ops: Sequence[Op], begun: int = 0, unlimited: bool = False) -> list[Op]
     """A hook without a timeout may take as long as it likes (config.md "POSIX-platform Hooks")."""
     timeouts = [op[3][3] for op in ops if op[0] == "hook"]
     deadline = 0 if unlimited or 0 in timeouts else min(DEADLINE_MS + sum(timeouts), INT_MAX)
-    return [host_ops.send_plan("", begun, len(ops) - begun, 0, deadline)]
+    becomes = int(not any(op[0] == "clone" for op in ops))
+    return [host_ops.send_plan("", begun, len(ops) - begun, 0, becomes, deadline)]
 
 
 def declare(h: Host) -> list[Op]:

@@ -159,12 +159,13 @@ def report_file(pointer: str, slot: int) -> Op:
     return ("report_file", pointer, 0, (slot,))
 
 
-def send_plan(pointer: str, first: int, count: int, more: int, deadline: int) -> Op:
+def send_plan(pointer: str, first: int, count: int, more: int, becomes: int, deadline: int) -> Op:
     """Send operations of the init's plan, with `more` to follow.
 
-    From now on the init may be silent for `deadline` milliseconds, 0: for ever.
+    becomes     the plan makes no process: the init becomes it
+    deadline    milliseconds that the init may be silent from now on, 0: for ever
     """
-    return ("send_plan", pointer, 0, (first, count, more, deadline))
+    return ("send_plan", pointer, 0, (first, count, more, becomes, deadline))
 
 
 def wait_process(pointer: str) -> Op:

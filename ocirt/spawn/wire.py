@@ -20,11 +20,22 @@ PADDING = [b"\0" * (8 - size) for size in range(8)]
 MESSAGE = Struct("<IIII")
 
 
-# Name → (number, kinds of the arguments), as ops.def states them: "name:kinds name:kinds …".
-KINDS: dict[str, tuple[int, str]] = {
-    pair.partition(":")[0]: (number, pair.partition(":")[2])
-    for number, pair in enumerate(ffi.string(lib.ocirt_operations).decode().split())
-}
+Kinds = dict[str, tuple[int, str]]
+
+
+def kinds_of(text: bytes) -> Kinds:
+    """Name → (number, kinds of the arguments), of "name:kinds name:kinds …"."""
+    return {
+        pair.partition(":")[0]: (number, pair.partition(":")[2]) for number, pair in enumerate(text.decode().split())
+    }
+
+
+KINDS = kinds_of(ffi.string(lib.ocirt_operations))  # as ops.def states them
+
+
+def host_kinds() -> Kinds:
+    """Those of host_ops.def."""
+    return kinds_of(ffi.string(lib.ocirt_host_operations))
 
 
 class Heap:
@@ -81,8 +92,8 @@ def packer(count: int) -> Struct:
     return found
 
 
-def encode(ops: Sequence[Op]) -> bytes:
-    """The plan as ocirt-init reads it.
+def encode(ops: Sequence[Op], kinds: Kinds = KINDS) -> bytes:
+    """The plan as ocirt-init reads it, or with `host_kinds` the host plan as the launcher does.
 
     Raises UnsupportedError for one that is too large, ValueError for a string with a NUL byte, KeyError for an
     operation that ops.def does not know.
@@ -93,7 +104,7 @@ def encode(ops: Sequence[Op]) -> bytes:
     heap = Heap(base)
     parts: list[bytes] = []
     for name, _, guard, arguments in ops:
-        code, kind = KINDS[name]
+        code, kind = kinds[name]
         words = []
         for letter, value in zip(kind, arguments, strict=True):
             if letter in "uf":

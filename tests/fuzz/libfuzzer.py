@@ -31,7 +31,10 @@ BELOW = ["launcher/names.c", *(f"linux/{path.name}" for path in sorted((PROJECT 
 TARGETS = {
     "record": ["launcher/lines.c", "launcher/trust.c", *BELOW],
     "key": ["launcher/record.c", "launcher/lines.c", "launcher/trust.c", *BELOW],
-    "again": ["launcher/record.c", "launcher/lines.c", "launcher/trust.c", "launcher/key.c", *BELOW],
+    "again": [
+        *(f"launcher/{name}.c" for name in ("record", "lines", "trust", "key", "perform", "perform_init")),
+        *BELOW,
+    ],
     "plan": [],
 }
 
@@ -46,9 +49,14 @@ def build(name: str) -> Path:
     return program
 
 
+def both() -> list[tuple[bytes, bytes]]:
+    """The init's plan and the host plan of each golden config."""
+    made = [golden(path.name) for path in sorted(GOLDEN.iterdir()) if (path / "config.json").exists()]
+    return [(wire.encode(one.plan.ops), wire.encode(one.runtime, wire.host_kinds())) for one in made]
+
+
 def plans() -> list[bytes]:
-    names = sorted(path.name for path in GOLDEN.iterdir() if (path / "config.json").exists())
-    return [wire.encode(golden(name).plan.ops) for name in names]
+    return [plan for pair in both() for plan in pair]
 
 
 def commands() -> list[bytes]:
@@ -61,12 +69,12 @@ def commands() -> list[bytes]:
 
 
 def kept() -> list[bytes]:
-    """The key's length, the key, and the file: a head, the key again, the plan."""
+    """The key's length, the key, and the file: a head, the key again, both plans."""
     found = []
-    for number, plan in enumerate(plans()):
+    for number, (init, host) in enumerate(both()):
         key = bytes(range(number))
-        head = HEAD.pack(lib.ocirt_plan_magic, len(key), len(plan), 1)
-        found.append(struct.pack("<H", len(key)) + key + head + key + plan)
+        head = HEAD.pack(lib.ocirt_plan_magic, len(key), len(host), len(init), 0)
+        found.append(struct.pack("<H", len(key)) + key + head + key + host + init)
     return found
 
 

@@ -14,6 +14,7 @@ static const char *const op_kinds[] = {
 #include "ops.def"
 };
 #undef OP
+static const struct vocabulary operations = { op_kinds, sizeof(op_kinds) / sizeof(*op_kinds) };
 
 static int decode(const uint8_t *bytes, uint32_t size)
 {
@@ -26,7 +27,7 @@ static int decode(const uint8_t *bytes, uint32_t size)
 	if (!copy)
 		abort();
 	memcpy(copy, bytes, size);
-	r = plan_decode(copy, size, &plan, &bad);
+	r = plan_decode(copy, size, &operations, &plan, &bad);
 	if (r == 0)
 		touch_all(&plan, op_kinds);
 	free(copy);

@@ -90,7 +90,7 @@ def device_rules(path: str, file: str, lines: list[str], *_: Any) -> str:
     return f"{verb} {what}, in cgroup {path}"
 
 
-def send_plan(first: int, count: int, more: int, deadline: int) -> str:
+def send_plan(first: int, count: int, more: int, _: int, deadline: int) -> str:
     """Which part, and how long the init may be silent."""
     part = f"steps {first + 1} to {first + count}" if count > 1 else f"step {first + 1}"
     within = f"; it answers within {deadline / 1000:g} s" if deadline else "; it may take as long as it likes"

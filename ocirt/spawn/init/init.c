@@ -16,6 +16,13 @@
 
 typedef int operation_function(struct init *init, const uint64_t *args);
 
+#define OP(name, kinds) kinds,
+static const char *const op_kinds[] = {
+#include "ops.def"
+};
+#undef OP
+const struct vocabulary operations = { op_kinds, sizeof(op_kinds) / sizeof(*op_kinds) };
+
 #define OP(name, kinds) op_##name,
 static operation_function *const operation_functions[] = {
 #include "ops.def"

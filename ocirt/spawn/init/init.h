@@ -73,6 +73,8 @@ void slot_set(struct init *init, uint64_t slot, int fd);
 /* Wait for the plan and decode it into init->plan; *ret_bad as for plan_decode. */
 int load_plan(struct init *init, uint32_t *ret_bad);
 
+extern const struct vocabulary operations; /* of ops.def */
+
 /* ---- kept.c ---- */
 
 /*

@@ -80,5 +80,5 @@ int load_plan(struct init *init, uint32_t *ret_bad)
 	if (r < 0)
 		return fail(init, r, DETAIL_PLAN);
 	slot_set(init, SLOT_PLAN, -1);
-	return fail(init, plan_decode(bytes, size, &init->plan, ret_bad), DETAIL_PLAN);
+	return fail(init, plan_decode(bytes, size, &operations, &init->plan, ret_bad), DETAIL_PLAN);
 }

@@ -11,15 +11,8 @@
 #include <string.h>
 #include "plan.h"
 
-#define OP(name, kinds) kinds,
-static const char *const op_kinds[] = {
-#include "ops.def"
-};
-#undef OP
-
-#define OP_COUNT (sizeof(op_kinds) / sizeof(op_kinds[0]))
-
 struct decoder {
+	const struct vocabulary *words;
 	uint8_t *bytes;
 	uint32_t size;
 	uint32_t data; /* offset where the operations end */
@@ -114,9 +107,9 @@ static bool find_data(struct decoder *d, uint32_t count, uint32_t *ret_bad)
 		if (cursor + sizeof(head) > d->size)
 			return false;
 		head = head_at(d->bytes, cursor);
-		if (head.code >= OP_COUNT || head.skip >= count - i)
+		if (head.code >= d->words->count || head.skip >= count - i)
 			return false;
-		cursor += sizeof(head) + strlen(op_kinds[head.code]) * 8;
+		cursor += sizeof(head) + strlen(d->words->kinds[head.code]) * 8;
 		if (cursor > d->size)
 			return false;
 	}
@@ -129,7 +122,7 @@ static bool decode_op(const struct decoder *d, uint64_t *cursor)
 	struct plan_op head = head_at(d->bytes, *cursor);
 
 	*cursor += sizeof(head);
-	for (const char *kind = op_kinds[head.code]; *kind; kind++, *cursor += 8) {
+	for (const char *kind = d->words->kinds[head.code]; *kind; kind++, *cursor += 8) {
 		uint64_t word = word_at(d->bytes, *cursor);
 
 		if (!decode_arg(d, *kind, &word))
@@ -139,9 +132,9 @@ static bool decode_op(const struct decoder *d, uint64_t *cursor)
 	return true;
 }
 
-int plan_decode(uint8_t *bytes, uint32_t size, struct plan *ret_plan, uint32_t *ret_bad)
+int plan_decode(uint8_t *bytes, uint32_t size, const struct vocabulary *words, struct plan *ret_plan, uint32_t *ret_bad)
 {
-	struct decoder d = { .bytes = bytes, .size = size };
+	struct decoder d = { .words = words, .bytes = bytes, .size = size };
 	struct plan_header header;
 	uint64_t cursor = sizeof(header);
 
@@ -158,7 +151,7 @@ int plan_decode(uint8_t *bytes, uint32_t size, struct plan *ret_plan, uint32_t *
 		if (!decode_op(&d, &cursor))
 			return -EBADMSG;
 	}
-	*ret_plan = (struct plan){ .bytes = bytes, .count = header.count, .cursor = sizeof(header) };
+	*ret_plan = (struct plan){ .words = words, .bytes = bytes, .count = header.count, .cursor = sizeof(header) };
 	return 0;
 }
 
@@ -167,7 +160,7 @@ struct operation plan_next(struct plan *plan)
 	struct operation op = { .head = head_at(plan->bytes, plan->cursor) };
 
 	op.args = (const uint64_t *)(plan->bytes + plan->cursor + sizeof(op.head));
-	plan->cursor += (uint32_t)(sizeof(op.head) + strlen(op_kinds[op.head.code]) * 8);
+	plan->cursor += (uint32_t)(sizeof(op.head) + strlen(plan->words->kinds[op.head.code]) * 8);
 	return op;
 }
 

@@ -1,4 +1,4 @@
-/* A plan in memory: bytes that were checked and whose offsets became pointers. Makes no system call. */
+/* A plan in memory: bytes that were checked and whose offsets became pointers. Makes no system call; for both sides. */
 #ifndef OCIRT_PLAN_H
 #define OCIRT_PLAN_H
 
@@ -8,6 +8,12 @@
 /* Zero bytes that must follow the plan's bytes in memory, so that no string or vector can run out of it. */
 #define PLAN_SLACK 16
 
+/* The operations of one side: the kinds of the arguments of each, as in ops.def, by its code. */
+struct vocabulary {
+	const char *const *kinds;
+	uint32_t count;
+};
+
 /* One operation of a decoded plan. An argument of kind s is a char *, of kind v a char **, as numbers. */
 struct operation {
 	struct plan_op head;
@@ -15,6 +21,7 @@ struct operation {
 };
 
 struct plan {
+	const struct vocabulary *words;
 	uint8_t *bytes;
 	uint32_t count;  /* of operations */
 	uint32_t cursor; /* byte offset of the next operation */
@@ -24,7 +31,7 @@ struct plan {
  * Check a plan of `size` bytes at `bytes` (8-aligned, writable, PLAN_SLACK zeros after it) and turn its offsets into
  * pointers. 0, or -EBADMSG: *ret_bad is then the index of the operation at fault, or NO_OP for the header.
  */
-int plan_decode(uint8_t *bytes, uint32_t size, struct plan *ret_plan, uint32_t *ret_bad);
+int plan_decode(uint8_t *bytes, uint32_t size, const struct vocabulary *words, struct plan *ret_plan, uint32_t *ret_bad);
 
 /* The operation at the cursor, which moves on. To be called `count` times at most. */
 struct operation plan_next(struct plan *plan);

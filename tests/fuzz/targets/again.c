@@ -1,16 +1,37 @@
-/* libFuzzer target: a kept plan, as a file of the container's directory. The first two bytes: how long the key is. */
+/* libFuzzer target: kept plans, as a file of the container's directory. The first two bytes: how long the key is. */
 #include "launcher/again.c"
+#include "spawn/init/plan.c"
+
+#define OP(name, kinds) kinds,
+static const char *const host_kinds[] = {
+#include "host_ops.def"
+};
+#undef OP
 
 void find_package(char *ret_parent)
 {
 	strcpy(ret_parent, "/");
 }
 
+/* As perform() does, which carries it out then. */
+static void decode_host_plan(const struct kept *kept)
+{
+	const struct vocabulary words = { host_kinds, sizeof(host_kinds) / sizeof(*host_kinds) };
+	uint8_t *copy = calloc(1, kept->head.host_size + PLAN_SLACK);
+	struct plan plan;
+	uint32_t bad;
+
+	memcpy(copy, kept->bytes + sizeof(kept->head) + kept->head.key_size, kept->head.host_size);
+	(void)plan_decode(copy, kept->head.host_size, &words, &plan, &bad);
+	free(copy);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct container c = { .fd = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) };
 	uint16_t length;
-	int fd, plan;
+	struct kept kept = { .bytes = NULL };
+	int fd;
 
 	if (size < sizeof(length))
 		return 0;
@@ -26,14 +47,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (write(fd, data + key.size, size - key.size) < 0)
 		abort();
 	(void)close(fd);
-	plan = open_plan(&c);
-	if (plan >= 0) {
-		struct stat st;
-
-		if (fstat(plan, &st) < 0 || st.st_size != (off_t)(size - 2 * key.size - sizeof(struct kept_head)))
+	if (read_plans(&c, &kept)) {
+		if ((size_t)kept.head.host_size + kept.head.init_size != size - 2 * key.size - sizeof(struct kept_head))
 			abort();
-		(void)close(plan);
+		decode_host_plan(&kept);
 	}
+	free(kept.bytes);
 	(void)close(c.fd);
 	return 0;
 }

@@ -69,7 +69,11 @@ def test_explain_prints_both_sides_in_the_order_of_time(plan, tmp_path, capfd):
     plan.ops = [("clone", "", 0, (0,)), ("a", "", 0, ()), ("sync", "", 0, (3,)), ("b", "", 0, ())]
     plan.ops += [("sync", "", 0, (4,)), ("c", "", 0, ())]
     go = host_ops.go
-    plan.runtime = [host_ops.send_plan("", 0, 1, 1, 9), host_ops.send_plan("", 1, 5, 0, 9), host_ops.wait_process("")]
+    plan.runtime = [
+        host_ops.send_plan("", 0, 1, 1, 0, 9),
+        host_ops.send_plan("", 1, 5, 0, 0, 9),
+        host_ops.wait_process(""),
+    ]
     plan.runtime += [host_ops.wait("", 3), go("", 3), host_ops.wait("", 4), host_ops.commit(""), go("", 4)]
     assert main(["--root", "/r", "explain", "--json", str(tmp_path)]) == 0
     steps = json.loads(capfd.readouterr().out)["steps"]
