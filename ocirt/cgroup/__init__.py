@@ -87,7 +87,7 @@ def make(path: str, made: list[str], pid: int = 0) -> bool:
     try:
         new = tree.make(path, made)
     except OSError as error:
-        if error.errno in tree.DENIED and _not_ours(path):
+        if error.errno in tree.DENIED and tree.not_ours(path):
             return False
         raise failed(f'mkdir "{path}"', error) from None
     found = {} if new else tree.members(path)
@@ -148,7 +148,7 @@ def attach(paths: Sequence[str], pid: int) -> None:
         try:
             tree.write(procs, text)
         except OSError as error:
-            if not (error.errno in {ENOENT, *tree.DENIED} and _not_ours(procs)):
+            if not (error.errno in {ENOENT, *tree.DENIED} and tree.not_ours(procs)):
                 from ocirt.cgroup import refusals
 
                 raise refusals.moving(path, pid, error) from None
@@ -246,19 +246,9 @@ def _open(path: str, flags: int) -> int:
     try:
         return posix.open(path, flags)
     except OSError as error:
-        if error.errno in {ENOENT, *tree.DENIED} and _not_ours(path):
+        if error.errno in {ENOENT, *tree.DENIED} and tree.not_ours(path):
             return -1
         raise failed(f'open "{path}"', error) from None
-
-
-def _not_ours(path: str) -> bool:
-    """Whether `path`, or what of it is there, may not be written: then the container goes on without that hierarchy.
-
-    An errno alone does not tell: who may write, but is refused, gets no container without its limits.
-    """
-    while path and not posix.access(path, posix.F_OK):
-        path = tree.parent(path)
-    return not posix.access(path or "/", posix.W_OK)
 
 
 def _claim_default_parent(path: str, made: list[str]) -> None:

@@ -64,7 +64,8 @@ def write(path: str, file: str, lines: Sequence[str], fields: Sequence[str], ask
             posix.close(fd)
     except OSError as error:
         # EPERM comes from a write, for a device that the cgroup above may not use: others may be written by then.
-        if not _does_without(path, error.errno or 0, not asked and error.errno != EPERM):
+        nobodys = not asked and error.errno != EPERM and tree.not_ours(path)
+        if not _does_without(path, error.errno or 0, nobodys):
             what = f'write "{text}" to' if text else "open"
             raise failed(f'{what} "{path}/{file}"', error).at(pointer) from None
 

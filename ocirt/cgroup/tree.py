@@ -138,6 +138,16 @@ def members(root: str) -> dict[int, None]:
     return found
 
 
+def not_ours(path: str) -> bool:
+    """Whether `path`, or what of it is there, may not be written: then the container goes on without that hierarchy.
+
+    An errno alone does not tell: who may write, but is refused, gets no container without its limits.
+    """
+    while path and not posix.access(path, posix.F_OK):
+        path = parent(path)
+    return not posix.access(path or "/", posix.W_OK)
+
+
 def rmdir(path: str) -> bool:
     """Remove one cgroup without children; False while it is in use. Raises SystemCallError.
 

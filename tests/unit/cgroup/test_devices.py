@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import struct
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ocirt.cgroup import Hierarchy, access, devices
+from ocirt.cgroup import Hierarchy, access, devices, tree
 from ocirt.errors import OcirtError, UnsupportedError
 from tests import cgroups
 
@@ -248,7 +250,28 @@ def test_where_nothing_is_denied_a_cgroup_that_cannot_be_written_does_not_matter
     nowhere: tuple[list[str], list[Hierarchy]], listed: list[Json], user: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(access, "unprivileged", lambda: user != "root")
+    monkeypatch.setattr(tree, "not_ours", lambda path: True)
     cgroups.restrict_devices(*nowhere, listed)
+
+
+@pytest.mark.parametrize("listed", [[], [ALLOW_ALL]], ids=["no rules", "all allowed"])
+def test_a_refusal_is_no_reason_to_go_without_rules_where_the_cgroup_can_be_written(
+    nowhere: tuple[list[str], list[Hierarchy]], listed: list[Json], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without rules all devices but the default ones are denied: nothing of that may be missing."""
+    monkeypatch.setattr(access, "unprivileged", lambda: False)
+    os.mkdir(nowhere[0][0])
+
+    def refuse(path: str, *more: int, **by: int) -> int:
+        if "/devices." in path:
+            raise PermissionError(errno.EACCES, "denied")
+        return opened(path, *more, **by)
+
+    opened = os.open
+
+    monkeypatch.setattr(access.posix, "open", refuse)
+    with pytest.raises(OcirtError, match=r"/linux/resources/devices: open .*/x/devices\.\w+.: permission denied"):
+        cgroups.restrict_devices(*nowhere, listed)
 
 
 def test_a_rule_that_cannot_be_carried_out_is_an_error_for_root(
