@@ -40,7 +40,7 @@ def asked(listed: Sequence[dict[str, Any]]) -> bool:
 
 def unprivileged() -> bool:
     """Whether the caller is not the host's root, and is refused (devices.rst; CAP_BPF of capabilities(7))."""
-    return posix.geteuid() != 0 or not facts.in_first_user_namespace()
+    return posix.geteuid() != 0 or facts.in_user_namespace()
 
 
 def refuse_holes(default: bool, kept: Sequence[devices.Rule]) -> None:

@@ -215,7 +215,7 @@ def rootless() -> bool:
     """
     if posix.geteuid() != 0:
         return True
-    if facts.in_first_user_namespace():
+    if not facts.in_user_namespace():
         return False
     try:
         return posix.stat(SYSTEM_PRIVATE).st_uid != 0

@@ -63,15 +63,16 @@ def map_tree(
     p: Performer, slot: int, host: str, uids: list[str], gids: list[str], namespace: str, recursive: int
 ) -> None:
     """mount_setattr(2), with the kernel's reasons in words."""
-    tree = dict(p.init.lent)[slot]
-    with user_namespace(uids, gids, namespace, p.pointer) as shown:
-        try:
-            calls.idmap(tree, shown.number, bool(recursive))
-        except SystemCallError as error:
-            if error.errno not in UNMAPPABLE:
-                raise error.at(p.pointer) from None
-            what = f'"{host}" cannot be idmapped: {UNMAPPABLE[error.errno]}: {posix.strerror(error.errno).lower()}'
-            raise UnsupportedError(what, p.pointer) from None
+    key = str((uids, gids, namespace))
+    if key not in p.user_namespaces:
+        p.user_namespaces[key] = user_namespace(uids, gids, namespace, p.pointer)
+    try:
+        calls.idmap(dict(p.init.lent)[slot], p.user_namespaces[key].number, bool(recursive))
+    except SystemCallError as error:
+        if error.errno not in UNMAPPABLE:
+            raise error.at(p.pointer) from None
+        what = f'"{host}" cannot be idmapped: {UNMAPPABLE[error.errno]}: {posix.strerror(error.errno).lower()}'
+        raise UnsupportedError(what, p.pointer) from None
 
 
 def user_namespace(uids: list[str], gids: list[str], path: str, pointer: str) -> calls.Fd:

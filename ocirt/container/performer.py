@@ -45,6 +45,7 @@ class Performer:
     scope       the unit asked of systemd, None with another manager
     console     our end of the pair that the terminal's master comes by
     relay       that of a terminal in the foreground
+    user_namespaces   those by which trees are mapped: one serves all with the same mappings
     new         the directories made for cgroups, in order, None until then; `usable`: those of the cgroups
     brought     cgroups that the unit has brought
     recorded    there is something to undo by the record
@@ -56,6 +57,7 @@ class Performer:
     __slots__ = (
         "brought", "bundle", "console", "container_id", "directory", "elsewhere", "encoded", "hooks_ran", "init",
         "keep", "new", "ops", "pid_file", "pointer", "record", "recorded", "relay", "root", "scope", "usable",
+        "user_namespaces",
     )  # fmt: skip
 
     def __init__(self, root: str, record: state.State, keep: Sequence[int] = ()) -> None:
@@ -73,6 +75,7 @@ class Performer:
         self.relay: Relay | None = None
         self.new: list[str] | None = None
         self.usable: list[str] = []
+        self.user_namespaces: dict[str, calls.Fd] = {}
         self.brought: list[str] = []
         self.recorded = self.hooks_ran = self.elsewhere = False
         self.pid_file = self.pointer = ""
@@ -84,6 +87,8 @@ class Performer:
         self.init.close()
         self.directory.close()
         self.console.close()
+        for fd in self.user_namespaces.values():
+            fd.close()
 
     # -- the plan ------------------------------------------------------------------------------------------------------
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import posix
 from _json import encode_basestring as quoted
-from errno import EIO
+from errno import EIO, ESRCH
 from time import gmtime, time_ns
 
 from ocirt.errors import BundleError, SystemCallError, failed
+from ocirt.linux._kernel import ffi, lib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -180,20 +181,15 @@ def boot_id() -> str:
 
 
 def start_time(pid: int) -> int:
-    """Field 22 of proc_pid_stat(5), counted after the last ")": a process may call itself "a) b". 0 for no process.
+    """When the process was started, in clock ticks after boot (proc_pid_stat(5), field 22); 0 for no process.
 
     Raises SystemCallError.
     """
-    try:
-        fd = posix.open(f"/proc/{pid}/stat", posix.O_RDONLY | posix.O_CLOEXEC)
-        try:
-            return int(posix.read(fd, 1024).rpartition(b")")[2].split()[19])
-        finally:
-            posix.close(fd)
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
-    except OSError as error:
-        raise failed(f"read /proc/{pid}/stat", error) from None
+    ticks = bytearray(8)
+    result = lib.process_start_time(pid, ffi.from_buffer(ticks))
+    if result in {0, -ESRCH}:
+        return int.from_bytes(ticks, "little")
+    raise SystemCallError(f"read /proc/{pid}/stat", -result)
 
 
 def now() -> str:

@@ -10,8 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* The identity mapping of every id: the initial user namespace (user_namespaces(7)). */
-bool in_user_namespace(void)
+/* The identity mapping of every id: the initial user namespace. */
+int in_user_namespace(void)
 {
 	_cleanup_fd_ int fd = open("/proc/self/uid_map", O_RDONLY | O_CLOEXEC);
 	unsigned int inside, outside, count;
@@ -19,10 +19,10 @@ bool in_user_namespace(void)
 	ssize_t n;
 
 	if (fd < 0)
-		return false;
+		return 0;
 	n = read(fd, text, sizeof(text) - 1);
 	if (n <= 0)
-		return false;
+		return 0;
 	text[n] = 0;
 	return sscanf(text, "%u %u %u", &inside, &outside, &count) != 3 || inside != 0 || outside != 0 || count != 4294967295U;
 }

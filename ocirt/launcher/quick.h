@@ -53,6 +53,15 @@ int process_never_executed(int pid);
  */
 int process_is_child(unsigned int pid);
 
+/* Field 22 of proc_pid_stat(5), clock ticks after boot, a uint64_t; 0, -ESRCH for no process, or another negative errno. */
+int process_start_time(int pid, void *ret_time);
+
+/* Whether some user ids are not mapped to those of the initial user namespace (user_namespaces(7)); no where /proc does not say. */
+int in_user_namespace(void);
+
+/* Whether this may be a container's id: 1 to 255 of [A-Za-z0-9_+.-], not "." or "..". */
+int container_id_is_valid(const char *id);
+
 /* The state root where --root does not say; 0, or -ENAMETOOLONG. */
 int default_root(char *ret_path, size_t size);
 
@@ -74,8 +83,5 @@ int state_owned(int fd);
 /* "9", "KILL", "sigkill", "RTMIN+3" → number, 0 to 64; -EINVAL for anything else. */
 int signal_number(const char *text);
 /* cdef ends */
-
-/* Whether some user ids are not mapped to those of the initial user namespace. */
-bool in_user_namespace(void);
 
 #endif

@@ -206,6 +206,11 @@ static int stat_field(pid_t pid, int number, uint64_t *ret)
 	return 0;
 }
 
+int process_start_time(int pid, void *ret_time)
+{
+	return stat_field(pid, 22, ret_time);
+}
+
 int process_never_executed(int pid)
 {
 	uint64_t flags;
@@ -239,7 +244,7 @@ int container_process(const struct container *c)
 	if (pidfd < 0) /* EINVAL, ENOENT (Linux 6.13): the id is a thread's now */
 		return errno == EINVAL || errno == ENOENT ? -ESRCH : -errno;
 	/* In this order: the pidfd pins whoever has the id now, and the start time tells whether that is our process. */
-	r = stat_field(c->pid, 22, &start_time);
+	r = process_start_time(c->pid, &start_time);
 	if (r < 0 || start_time != c->start_time)
 		return r < 0 ? r : -ESRCH;
 	exited.fd = pidfd;

@@ -233,7 +233,7 @@ static bool has_ours(int fd)
 	return faccessat(fd, MARK_FILE, F_OK, AT_SYMLINK_NOFOLLOW) == 0 || faccessat(fd, STATE_FILE, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-static bool valid_id(const char *id)
+int container_id_is_valid(const char *id)
 {
 	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+.-";
 	size_t length = strspn(id, allowed);
@@ -249,7 +249,7 @@ int state_directory(const char *root, const char *id, char *ret_text, size_t siz
 	struct stat st;
 	int r;
 
-	if (!valid_id(id))
+	if (!container_id_is_valid(id))
 		return -EINVAL;
 	root_fd = state_root(root, 0, ret_text, size);
 	if (root_fd < 0)

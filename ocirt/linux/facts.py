@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import posix
 
+from ocirt.linux._kernel import lib
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,9 +60,9 @@ def read(path: str, size: int = 4096) -> str:
         posix.close(fd)
 
 
-def in_first_user_namespace() -> bool:
-    """Whether ids here are the host's own (user_namespaces(7)); only the first namespace maps all of them."""
-    return read("/proc/self/uid_map").split() == ["0", "0", "4294967295"]
+def in_user_namespace() -> bool:
+    """Whether ids here are others than the host's (user_namespaces(7)); no where /proc does not say."""
+    return bool(lib.in_user_namespace())
 
 
 def capabilities() -> int:
