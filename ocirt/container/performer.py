@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import posix
 from errno import EBUSY, EINVAL
+from time import monotonic_ns
 
-from ocirt import cgroup
+from ocirt import cgroup, notes
 from ocirt.cgroup import access, tree, v1, v2
 from ocirt.container import announce, hooks, place, process, state
 from ocirt.errors import ContainerNotRunning, OcirtError, SystemCallError
@@ -97,16 +98,19 @@ class Performer:
         index = 0
         while index < len(ops):
             op = ops[index]
+            begin = monotonic_ns() if notes.steps else 0
             index += 1
             if op[0] == "try_again":
                 count = op[3][0]
                 self.try_again(ops[index : index + count])
                 index += count
-                continue
-            try:
-                index += self.step(op)
-            except OSError as error:
-                raise explained(op, error) from None
+            else:
+                try:
+                    index += self.step(op)
+                except OSError as error:
+                    raise explained(op, error) from None
+            if notes.steps:
+                tell(op, monotonic_ns() - begin)
 
     def step(self, op: Op) -> int:
         """Carry it out; how many to pass over then. Raises OcirtError, and OSError for what `explained` has words."""
@@ -161,6 +165,13 @@ class Performer:
         """Have the record name the directories that were made, deepest first, in place of those that were expected."""
         if self.new is not None:
             self.record.made = cgroup.claimed(self.brought + self.new[::-1], self.usable)
+
+
+def tell(op: Op, took_ns: int) -> None:
+    """With --debug: what was done, and how long it took."""
+    from ocirt.plan.describe import host
+
+    notes.step(f"{took_ns / 1e6:.3f} ms: {host.describe(op)}")
 
 
 def explained(op: Op, error: OSError) -> OcirtError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
@@ -59,6 +60,8 @@ def test_every_verb_of_a_life_says_its_steps_to_the_log(
     created = logged.steps("create", "--bundle", str(bundle.path), name)
     assert f'make the state directory "{home}"' in created
     assert "set the hostname" in created
+    assert re.search(r"\d\.\d{3} ms: claim the id", created), "each step of the host plan with its time"
+    assert re.search(r"\d\.\d{3} ms: make the cgroup /", created)
     assert f"/{runtime.prefix}-logs" in created
     assert "is created" in logged.steps("state", name)
     assert f'let the process of "{home}" be executed' in logged.steps("start", name)
