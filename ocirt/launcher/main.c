@@ -39,7 +39,7 @@ static const struct option {
 	{ "log-format", true, " text json " },
 	{ "cgroup-manager", true, " cgroupfs systemd disabled " },
 	{ "criu", true, NULL },
-	{ "rootless", false, " true false auto " },
+	{ "rootless", true, " true false auto " },
 	{ "systemd-cgroup", false, " true false " },
 	{ "debug", false, " true false " },
 };

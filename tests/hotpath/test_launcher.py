@@ -71,7 +71,7 @@ def test_state_start_kill_and_delete_start_no_interpreter(
     [
         ["--root", "ROOT"], ["--root=ROOT"], ["-root", "ROOT"], ["-root=ROOT"],
         ["--root", "ROOT", "--log", "LOG", "--log-format", "json", "--systemd-cgroup", "--rootless=false"],
-        ["--cgroup-manager=disabled", "--criu", "/x", "--root", "ROOT", "-systemd-cgroup=true", "--rootless"],
+        ["--cgroup-manager=disabled", "--criu", "/x", "--root", "ROOT", "-systemd-cgroup=true", "--rootless", "true"],
     ],
 )  # fmt: skip
 def test_engines_ways_of_writing_global_options_stay_quick(
