@@ -31,7 +31,7 @@ def compile(cgroups: Cgroups, hs: Sequence[Hierarchy], config: dict[str, Any]) -
     """Fill in the operations of `cgroups` for a config. Raises UnsupportedError for what the host has no means for."""
     linux = config.get("linux") or {}
     asked = linux.get("resources") or {}
-    cgroups.make = make(cgroups.paths, hs, "/linux/cgroupsPath" if linux.get("cgroupsPath") else "")
+    cgroups.make = make(cgroups.paths, hs, cgroups.pointer)
     cgroups.limit = limit(cgroups.paths, hs, asked)
     cgroups.devices = restrict_devices(cgroups.paths, hs, asked.get("devices") or ())
     cgroups.freezers = note_freezers(cgroups.paths, hs)
@@ -42,8 +42,8 @@ def make(paths: Sequence[str], hs: Sequence[Hierarchy], pointer: str) -> list[Op
     found: list[Op] = [host_ops.make_cgroup(pointer, path) for path in paths]
     for path, hierarchy in zip(paths, hs, strict=True):
         if "cpuset" in hierarchy.controllers.split(","):
-            found.append(host_ops.fill_cpuset("", path))
-    found += [host_ops.refuse_frozen("", path, version) for path, version in _freezers(paths, hs)]
+            found.append(host_ops.fill_cpuset(pointer, path))
+    found += [host_ops.refuse_frozen(pointer, path, version) for path, version in _freezers(paths, hs)]
     if paths:
         found.append(host_ops.refuse_shared("", list(paths)))
     return found

@@ -15,6 +15,7 @@ from errno import ENOENT
 
 from ocirt.cgroup import tree
 from ocirt.errors import UnsupportedError, failed
+from ocirt.plan.process import schemata
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,8 +52,7 @@ class Groups:
         self.where = where.rstrip("/")
         self.control = self.where if name == "/" else f"{self.where}/{name}"
         self.monitoring = f"{self.control}/mon_groups/{container_id}" if section.get("enableMonitoring") else ""
-        self.lines = [section[key] for key in ("l3CacheSchema", "memBwSchema") if section.get(key)]
-        self.lines += section.get("schemata") or []
+        self.lines = schemata(section)
         self.missing: list[str] = []
         self.removed: list[str] = []
 

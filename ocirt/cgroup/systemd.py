@@ -53,15 +53,15 @@ class Scope:
 
     strict    whether device rules may be in force as soon as the process is in the unit
     ours      whether the unit is nobody else's: as far as is known until `wait` has returned, then for certain
-    waiting   whether it was asked for, and not yet waited for
+    asked     whether the request is, or may be, out: there may be a unit to end
 
     Raises ConfigError for cgroupsPath and annotations, UnsupportedError where there is no systemd, BusError,
     SystemCallError.
     """
 
     __slots__ = (
-        "annotated", "bus", "container_id", "cookie", "deadline", "ours", "request", "resources", "root", "rootless",
-        "unit", "waiting",
+        "annotated", "asked", "bus", "container_id", "cookie", "deadline", "ours", "request", "resources", "root",
+        "rootless", "unit",
     )  # fmt: skip
 
     def __init__(self, config: dict[str, Any], container_id: str, strict: bool = True) -> None:
@@ -75,7 +75,7 @@ class Scope:
         self.annotated = properties.of_annotations(config.get("annotations") or {})
         self.request: list[Property] = []
         self.cookie = 0
-        self.ours = self.waiting = False
+        self.ours = self.asked = False
         self.deadline = 0.0
         self.bus = connect(self.rootless)
         self.root = control_group(self.bus)
@@ -94,8 +94,8 @@ class Scope:
         self.request = [*self.identity(pid), *properties.accounting(v2), *limits(self.resources, v2, self.rootless)]
         self.request += self.annotated  # the user's is the last word
         subscribe(self.bus)
+        self.asked = True
         self.ask()
-        self.waiting = True
 
     def identity(self, pid: int) -> list[Property]:
         """What the unit is, and where."""
@@ -119,7 +119,6 @@ class Scope:
 
     def wait(self) -> None:
         """Wait until the unit is there. Raises BusError with systemd's reason, SystemCallError."""
-        self.waiting = False
         what = f'start the unit "{self.unit.name}"'
         try:
             self.ours = self.started()

@@ -36,6 +36,9 @@ def run(globals_: Global, options: Options, arguments: list[str]) -> int:
     creation = Creation(globals_.root, EXAMPLE_ID, bundle_option(options), create_options(globals_, options))
     with Named(path_option(options, "config")):
         creation.read("create")
+        creation.host.console_socket = (
+            creation.host.console_socket or "SOCKET"
+        )  # where there is a terminal, one is given
         runtime = creation.first() + creation.rest()
     steps = in_time(runtime, creation.plan.ops)
     if options.get("json"):
@@ -113,8 +116,15 @@ def step_of(step: Step) -> dict[str, Any]:
         "pointer": pointer,
         "ignores": [errorcode.get(error, str(error)) for error in ignored(step.op)],
         "skips": guard >> 32,
-        "arguments": [argument.hex() if isinstance(argument, bytes) else argument for argument in arguments],
+        "arguments": [shown(name, argument) for argument in arguments],
     }
+
+
+def shown(name: str, argument: Any) -> Any:
+    """An argument as JSON has it: bytes in hexadecimal, but for a file's, which may be large and have secrets."""
+    if not isinstance(argument, bytes):
+        return argument
+    return f"{len(argument)} bytes" if name == "keep_file" else argument.hex()
 
 
 def words(group: Sequence[Step]) -> str:

@@ -40,7 +40,7 @@ class Creation:
     config, raw     config.json as a document, and its bytes
     hierarchies     where cgroups are mounted
     host            what the host plan is made from
-    compilation     the init's plan, half made by `read`, whole by `compile`
+    compilation     the init's plan, half made by `read`, whole by `rest`
     scope           the unit to ask of systemd, None with another manager
     performer       carries the host plan out
     """
@@ -87,7 +87,8 @@ class Creation:
             console=bool(process.get("terminal")),
             tasks=len(entering),
         )
-        cgroups = host.Cgroups(paths, entering, paths[0] if layout == "v2" else "")
+        pointer = "/linux/cgroupsPath" if (self.config.get("linux") or {}).get("cgroupsPath") else ""
+        cgroups = host.Cgroups(paths, entering, paths[0] if layout == "v2" else "", pointer)
         self.compilation = Compilation(self.config, launch, facts.Facts(self.hierarchies, layout, paths))
         self.host = host.Host(self.compilation, cgroups, self.root, self.options.manager)
         self.host.raw = self.raw

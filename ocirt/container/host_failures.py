@@ -17,7 +17,7 @@ def explain(op: Op, error: OSError) -> OcirtError:
     if name == "write_limit":
         path, file, text, version = arguments
         return refusals.explain(path, (version, file.partition(".")[0], file, text, pointer, ()), error, in_config)
-    failure = failed(describe.describe(op), error)
+    failure = failed(describe.failure(op, error.errno or 0), error)
     return failure.at(pointer) if pointer else failure
 
 

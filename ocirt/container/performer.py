@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     Action = Callable[..., None]
 
 # Whose errors name the field that the operation comes from
-BY_FIELD = frozenset(("make_cgroup", "open_tree"))
+BY_FIELD = frozenset(("make_cgroup", "fill_cpuset", "refuse_frozen", "open_tree"))
 
 
 class Performer:
@@ -46,6 +46,7 @@ class Performer:
     scope       the unit asked of systemd, None with another manager
     console     our end of the pair that the terminal's master comes by
     relay       that of a terminal in the foreground
+    documents   the state as hooks get it, by status and pid
     user_namespaces   those by which trees are mapped: one serves all with the same mappings
     new         the directories made for cgroups, in order, None until then; `usable`: those of the cgroups
     brought     cgroups that the unit has brought
@@ -56,8 +57,8 @@ class Performer:
     """
 
     __slots__ = (
-        "brought", "bundle", "console", "container_id", "directory", "elsewhere", "encoded", "hooks_ran", "init",
-        "keep", "new", "ops", "pid_file", "pointer", "record", "recorded", "relay", "root", "scope", "usable",
+        "brought", "bundle", "console", "container_id", "directory", "documents", "elsewhere", "encoded", "hooks_ran",
+        "init", "keep", "new", "ops", "pid_file", "pointer", "record", "recorded", "relay", "root", "scope", "usable",
         "user_namespaces",
     )  # fmt: skip
 
@@ -77,6 +78,7 @@ class Performer:
         self.new: list[str] | None = None
         self.usable: list[str] = []
         self.user_namespaces: dict[str, calls.Fd] = {}
+        self.documents: dict[tuple[str, int], bytes] = {}
         self.brought: list[str] = []
         self.recorded = self.hooks_ran = self.elsewhere = False
         self.pid_file = self.pointer = ""
@@ -153,13 +155,16 @@ class Performer:
             except OSError as error:
                 if error.errno == EINVAL:
                     raise
-                raise explained(op, error) from None
+                raise explained(group[0], error) from None
 
     # -- what several of them need -------------------------------------------------------------------------------------
 
     def document(self, status: str, pid: int) -> bytes:
-        """The state as a hook reads it on its stdin (config.md "POSIX-platform Hooks")."""
-        return state.document(self.record, status, pid)
+        """The state as a hook reads it on its stdin (config.md "POSIX-platform Hooks"); it can be large."""
+        key = (status, pid)
+        if key not in self.documents:
+            self.documents[key] = state.document(self.record, status, pid)
+        return self.documents[key]
 
     def note_made(self) -> None:
         """Have the record name the directories that were made, deepest first, in place of those that were expected."""
@@ -236,10 +241,18 @@ def attach(p: Performer, path: str, below: int) -> None:
     except SystemCallError as error:
         if error.errno != EBUSY or not below:
             raise
-        from ocirt.cgroup import inside
-
-        cgroup.attach(inside.beside([path], p.record.pid), pid)
+        cgroup.attach([beside(p, path)], pid)
         p.elsewhere = True
+
+
+def beside(p: Performer, path: str) -> str:
+    """Where the container's first process is. Raises ContainerNotRunning."""
+    from ocirt.cgroup import inside
+
+    try:
+        return inside.beside([path], p.record.pid)[0]
+    except OSError:
+        raise ContainerNotRunning(p.container_id) from None
 
 
 def connect_console(p: Performer, slot: int, path: str) -> None:
@@ -254,13 +267,14 @@ def connect_console(p: Performer, slot: int, path: str) -> None:
 
 def spawn_init(p: Performer, preserve: int, home: str) -> None:
     """One that was started in a cgroup is no use where the id is by now another container's."""
-    lent, p.init.lent = p.init.lent, []
+    before = p.init  # what it was lent is closed with it if there is no init to come
     p.init = parent.spawn(p.root, preserve, p.keep)
     if p.init.cgroup and not is_inode(home, p.init.cgroup):
         p.init.close()
         p.init.reap()
+        p.init = before
         p.init = parent.spawn(p.root)
-    p.init.lent = lent
+    p.init.lent = before.lent
 
 
 def is_inode(path: str, number: int) -> bool:

@@ -49,7 +49,7 @@ def _steps(creation: Creation) -> list[Any]:
         lambda: remove_groups(record, p.directory.number, "-+"),
         lambda: _poststop(creation),
     ]
-    if p.scope and p.scope.ours and record.pid:
+    if p.scope and p.scope.ours and p.scope.asked:
         steps.insert(1, p.scope.stop)
     return steps
 

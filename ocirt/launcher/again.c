@@ -73,11 +73,10 @@ static bool read_plans(const struct container *c, struct kept *ret_kept)
 }
 
 /* The container's cgroup of v2, which is the first of the list where it has one; -1 where not. */
-static int open_cgroup(const struct container *c)
+static int open_cgroup(const struct container *c, char ret_path[PATH_MAX])
 {
 	struct slice rest = c->members[MEMBER_CGROUPS];
-	char path[PATH_SIZE];
-	int fd = slice_next(&rest, path, sizeof(path)) > 0 ? open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	int fd = slice_next(&rest, ret_path, PATH_MAX) > 0 ? open(ret_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
 
 	if (fd >= 0 && faccessat(fd, "cgroup.controllers", F_OK, 0) < 0) {
 		(void)close(fd);
@@ -86,19 +85,18 @@ static int open_cgroup(const struct container *c)
 	return fd;
 }
 
-/* Carries out the host plan to its end: the process has been executed. */
-static bool carry_out(struct performance *p, const struct kept *kept)
+/* Carries out the host plan to its end, and lets go of both: the process has been executed. */
+static bool carry_out(struct performance *p, struct kept *kept)
 {
 	const char *host = kept->bytes + sizeof(kept->head) + kept->head.key_size;
-	struct plan_header header;
-	int error;
+	bool done;
 
-	if (kept->head.host_size < sizeof(header))
-		return false;
-	memcpy(&header, host, sizeof(header));
 	p->init_plan = host + kept->head.host_size;
 	p->init_size = kept->head.init_size;
-	return perform(p, host, kept->head.host_size, 0, &error) == (int)header.count;
+	done = perform(p, host, kept->head.host_size) == 0 && p->pid > 0;
+	free(kept->bytes);
+	kept->bytes = NULL;
+	return done;
 }
 
 /* The pid file under a name that nobody looks for; the file is made ahead, so that nothing is executed without one. */
@@ -151,7 +149,7 @@ static int attend(pid_t pid, const sigset_t *set)
 	}
 }
 
-static int execute(struct performance *p, const struct kept *kept)
+static int execute(struct performance *p, struct kept *kept)
 {
 	char path[PATH_MAX];
 	sigset_t set, before;
@@ -199,7 +197,7 @@ int run_again(const char *root, char **arguments)
 	find_package(parent);
 	(void)snprintf(program, sizeof(program), "%s/ocirt/_bin/ocirt-init", parent);
 	p.program = program;
-	p.cgroup = cgroup = open_cgroup(&c);
+	p.cgroup = cgroup = open_cgroup(&c, p.home);
 	keep = !key.unkept && key_of_container(&c, program, &key);
 	if (keep && read_plans(&c, &kept))
 		code = execute(&p, &kept);

@@ -57,10 +57,8 @@ static int attach(struct performance *p, const uint64_t *args)
 	char text[16];
 	int length;
 
-	if (args[1] && p->in_cgroup) {
-		p->in_cgroup = false; /* the first of the list is that of v2 */
+	if (p->in_cgroup && strcmp(string(args[0]), p->home) == 0)
 		return 0;
-	}
 	fd = open_below(string(args[0]), "cgroup.procs", O_WRONLY);
 	if (fd < 0)
 		return fd;
@@ -92,9 +90,9 @@ static bool is_ignored(const struct plan_op *head, int error)
 	return error < 0 && (-error == head->ignore[0] || -error == head->ignore[1]);
 }
 
-static uint32_t run(struct performance *p, struct plan *plan, uint32_t from, int *ret_error)
+static int run(struct performance *p, struct plan *plan)
 {
-	uint32_t next = from;
+	uint32_t next = 0;
 
 	for (uint32_t i = 0; i < plan->count; i++) {
 		struct operation op = plan_next(plan);
@@ -103,23 +101,20 @@ static uint32_t run(struct performance *p, struct plan *plan, uint32_t from, int
 		if (i < next)
 			continue;
 		r = actions[op.head.code] ? actions[op.head.code](p, op.args) : -ENOSYS;
-		if (r < 0 && !is_ignored(&op.head, r)) {
-			*ret_error = r;
-			return i;
-		}
+		if (r < 0 && !is_ignored(&op.head, r))
+			return r;
 		next = i + 1 + (r < 0 ? 0 : op.head.skip);
 	}
-	return plan->count;
+	return 0;
 }
 
-int perform(struct performance *p, const void *bytes, size_t size, uint32_t from, int *ret_error)
+int perform(struct performance *p, const void *bytes, size_t size)
 {
 	struct plan plan;
 	uint8_t *copy;
 	uint32_t bad;
 	int r;
 
-	*ret_error = 0;
 	if (size > PLAN_MAX)
 		return -EBADMSG;
 	copy = calloc(1, size + PLAN_SLACK);
@@ -128,7 +123,7 @@ int perform(struct performance *p, const void *bytes, size_t size, uint32_t from
 	memcpy(copy, bytes, size);
 	r = plan_decode(copy, (uint32_t)size, &host_operations, &plan, &bad);
 	if (r == 0)
-		r = (int)run(p, &plan, from, ret_error);
+		r = run(p, &plan);
 	free(copy);
 	return r;
 }
@@ -151,7 +146,6 @@ void performance_close(struct performance *p)
 		(void)close(p->fds[--p->count]);
 	close_fd(&p->target);
 	close_fd(&p->socket);
-	close_fd(&p->doorbell);
 	close_fd(&p->report);
-	p->target = p->socket = p->doorbell = p->report = -1;
+	p->target = p->socket = p->report = -1;
 }

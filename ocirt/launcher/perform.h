@@ -7,6 +7,7 @@
 
 #include "../spawn/init/plan.h"
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
@@ -16,10 +17,10 @@ struct performance {
 	const char *program;   /* path of ocirt-init */
 	const void *init_plan; /* the part of the init's plan that the next send_plan sends */
 	size_t init_size;
-	int directory;         /* the container's state directory */
 	int target;            /* pidfd of the container's process, for exec */
 	int cgroup;            /* one of v2 to start the init in */
-	int socket, doorbell;  /* to the init; rung for the next plan */
+	char home[PATH_MAX];   /* its path */
+	int socket;            /* to the init */
 	int report;            /* the file for its failure */
 	int deadline;          /* milliseconds that it may be silent; -1 for ever */
 	pid_t first;           /* the init's first stage, 0 once it is reaped or has become the process */
@@ -32,14 +33,13 @@ struct performance {
 	struct message message; /* what the init has said last */
 };
 
-#define PERFORMANCE_NONE { .directory = -1, .target = -1, .cgroup = -1, .socket = -1, .doorbell = -1, .report = -1, .deadline = -1 }
+#define PERFORMANCE_NONE { .target = -1, .cgroup = -1, .socket = -1, .report = -1, .deadline = -1 }
 
 /*
- * Carry out the plan of `size` bytes from operation `from` on. The index of the operation that it stopped at, which is the
- * number of operations where none is left; *ret_error is then the negative errno that it failed with, -ENOSYS for one
- * that C does not have. -EBADMSG for bytes that are no host plan, -ENOMEM.
+ * Carry out the plan of `size` bytes. 0, or the negative errno of the operation that it stopped at: -ENOSYS where C does not
+ * have it. -EBADMSG for bytes that are no host plan, -ENOMEM.
  */
-int perform(struct performance *p, const void *plan, size_t size, uint32_t from, int *ret_error);
+int perform(struct performance *p, const void *plan, size_t size);
 
 /* Kill and reap what was started. */
 void performance_end(struct performance *p);

@@ -84,7 +84,7 @@ int perform_report_file(struct performance *p, const uint64_t *args)
 {
 	int fd;
 
-	p->report = shim_zeros(p->directory, "start.failure", REPORT_SIZE);
+	p->report = shim_zeros(-1, "start.failure", REPORT_SIZE); /* of exec: in no directory */
 	if (p->report < 0)
 		return p->report;
 	fd = fcntl(p->report, F_DUPFD_CLOEXEC, 0);
@@ -96,8 +96,8 @@ int perform_send_plan(struct performance *p, const uint64_t *args)
 {
 	int ends[2], r;
 
-	if (args[2] || !p->to_start)
-		return -ENOSYS; /* a plan in parts: not yet */
+	if (args[0] || args[2] || !p->to_start)
+		return -ENOSYS; /* a plan in parts is Python's */
 	r = perform_lend(p, SLOT_PLAN, shim_sealed_memfd("ocirt-plan", p->init_plan, p->init_size));
 	if (r < 0)
 		return r;

@@ -284,7 +284,7 @@ def enter(h: Host) -> list[Op]:
     found += cpus(h, "initial")
     for path in h.paths:
         if path not in h.tasks:  # ESRCH: the init has ended, and says why
-            found.append(ops.ignoring(host_ops.attach("/linux/cgroupsPath", path, int(h.beside)), ESRCH))
+            found.append(ops.ignoring(host_ops.attach("", path, int(h.beside)), ESRCH))
     return [*found, *cpus(h, "final"), host_ops.wait("", SYNC_CGROUP)]
 
 

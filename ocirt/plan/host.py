@@ -51,15 +51,17 @@ class Cgroups:
     paths     the container's directory in each hierarchy
     entering  those of v1 that the process enters by itself, where the plan lets it
     unified   the one of v2, where the host has no other hierarchy; "" else
+    pointer   the field that names them, "" where the config has none
     make, limit, devices, freezers   operations, of cgroup/host_steps.py
     """
 
-    __slots__ = ("devices", "entering", "freezers", "limit", "make", "paths", "unified")
+    __slots__ = ("devices", "entering", "freezers", "limit", "make", "paths", "pointer", "unified")
 
-    def __init__(self, paths: list[str], entering: list[str], unified: str) -> None:
+    def __init__(self, paths: list[str], entering: list[str], unified: str, pointer: str) -> None:
         self.paths = paths
         self.entering = entering
         self.unified = unified
+        self.pointer = pointer
         self.make: list[Op] = []
         self.limit: list[Op] = []
         self.devices: list[Op] = []
@@ -136,7 +138,7 @@ def first(h: Host) -> list[Op]:
     if h.early:
         found += declare(h) + h.cgroups.make + h.cgroups.limit
     if h.born_inside:
-        found.append(host_ops.open_cgroup("/linux/cgroupsPath", SLOT_CGROUP, h.cgroups.unified))
+        found.append(host_ops.open_cgroup(h.cgroups.pointer, SLOT_CGROUP, h.cgroups.unified))
     if h.begun:
         found.append(host_ops.send_plan("", 0, h.begun, 1, 0, DEADLINE_MS))
     return found
@@ -216,7 +218,7 @@ def restrictions(h: Host) -> list[Op]:
     owner = h.plan.cgroup_owner
     found = [] if owner in {-1, h.compilation.context.facts.euid} or not h.cgroups.paths else [owner]
     return [
-        *[host_ops.delegate("/linux/cgroupsPath", h.cgroups.paths[0], uid) for uid in found],
+        *[host_ops.delegate(h.cgroups.pointer, h.cgroups.paths[0], uid) for uid in found],
         *([] if h.late_devices else h.cgroups.devices),
         *h.cgroups.freezers,
     ]
@@ -244,7 +246,7 @@ def process(h: Host) -> list[Op]:
     inside = h.cgroups.unified if h.born_inside else ""
     entering = entered(h)
     paths = [path for path in h.cgroups.paths if path not in entering and path != inside]
-    return found + [host_ops.attach("", path, 0) for path in paths]
+    return found + [host_ops.attach(h.cgroups.pointer, path, 0) for path in paths]
 
 
 def entered(h: Host) -> list[str]:
@@ -256,7 +258,7 @@ def unit(h: Host, point: int) -> list[Op]:
     """With systemd, at the first of the points: what systemd does not do, in the cgroups of the unit."""
     if h.manager != "systemd" or point != h.first_of(SYNC_CGROUP, SYNC_RUNTIME_HOOKS):
         return []
-    moved = [host_ops.attach("", path, 0) for path in h.cgroups.paths]
+    moved = [host_ops.attach(h.cgroups.pointer, path, 0) for path in h.cgroups.paths]
     return [host_ops.wait_unit(""), *h.cgroups.make, *h.cgroups.limit, *restrictions(h), *moved]
 
 
@@ -282,7 +284,7 @@ def enter_cgroup(h: Host) -> list[Op]:
     return [
         *unit(h, SYNC_CGROUP),
         *h.plan.errands,
-        *[host_ops.open_tasks("/linux/cgroupsPath", slot, path) for slot, path in pairs],
+        *[host_ops.open_tasks(h.cgroups.pointer, slot, path) for slot, path in pairs],
     ]
 
 

@@ -26,6 +26,7 @@ from ocirt.plan import ops, security
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
     from ocirt.plan.context import Context
     from ocirt.plan.ops import Op
@@ -168,11 +169,16 @@ def errands(c: Context) -> list[Op]:
         from ocirt.plan import host_ops
 
         section = c.linux["intelRdt"]
-        lines = [section[key] for key in ("l3CacheSchema", "memBwSchema") if section.get(key)]
-        lines += section.get("schemata") or []
+        lines = schemata(section)
         monitored, make = int(bool(section.get("enableMonitoring"))), int(c.launch.start != "exec")
         c.errands.append(host_ops.resctrl("/linux/intelRdt", section.get("closID") or "", monitored, lines, make))
     return []
+
+
+def schemata(section: dict[str, Any]) -> list[str]:
+    """The lines of linux.intelRdt, in the order in which they are written."""
+    lines = [section[key] for key in ("l3CacheSchema", "memBwSchema") if section.get(key)]
+    return lines + (section.get("schemata") or [])
 
 
 def memory_policy(c: Context) -> list[Op]:

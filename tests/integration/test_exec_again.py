@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import struct
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from ocirt.container.exec import HEAD
 from tests.integration.support import INTERPRETER, Container, Runtime, wait_for
 from tests.integration.views import MakeBundle, user_namespace
 
@@ -218,6 +220,22 @@ def test_a_plan_with_other_bytes_is_not_run(sleeper: Container, place: int) -> N
     assert sleeper.exec("true").code == 0
     plan.write_bytes(data[:40])
     assert sleeper.exec("true").code == 0
+
+
+def test_a_host_plan_that_executes_nothing_is_no_success(sleeper: Container) -> None:
+    """With an empty one there would be no process to wait for, and signals would go to the caller's group."""
+    sleeper.exec("true")
+    (file,) = plans(sleeper)
+    data = bytearray(file.read_bytes())
+    _, key_size, host_size, _, _ = HEAD.unpack_from(data)
+    host = HEAD.size + key_size
+    magic, size, count = struct.unpack_from("<QII", data, host)
+    assert size == host_size
+    for fewer in (0, count - 1):
+        struct.pack_into("<QII", data, host, magic, size, fewer)
+        file.write_bytes(data)
+        assert sleeper.exec("sh", "-c", "exit 0").code == 0
+        assert sleeper.exec("true").code == 0
 
 
 def test_plans_do_not_pile_up(sleeper: Container) -> None:

@@ -22,6 +22,7 @@ def plan(monkeypatch):
         def __init__(self, root, container_id, bundle, options):
             made.asked.append((root, container_id, bundle, options))
             self.plan = made
+            self.host = types.SimpleNamespace(console_socket="")
 
         def read(self, start):
             pass
@@ -178,6 +179,9 @@ def test_explain_explains_what_spec_writes(tmp_path, capfd):
         numbers = [step["step"] for step in steps if step["side"] == side]
         assert numbers == list(range(1, len(numbers) + 1))
     assert all(step["words"] and step["operation"] for step in steps)
+    by_name = {step["operation"]: step for step in steps}
+    assert by_name["connect_console"]["words"] == "connect to the console socket SOCKET", "as create would be told"
+    assert by_name["keep_file"]["arguments"][1].endswith(" bytes"), "not the file: it has the environment"
     assert {"/hostname", "/mounts/0"} <= {step["pointer"] for step in steps}
     assert [path.name for path in tmp_path.iterdir() if path.name not in ("config.json", "rootfs")] == []
 

@@ -91,7 +91,8 @@ def both(config: dict[str, Any], **given: Any) -> Both:
     compilation = Compilation(config, launch, host)
     v1 = [path for path, h in zip(host.cgroup_paths, host.hierarchies, strict=True) if h.version == 1]
     unified = host.cgroup_paths[0] if host.layout == "v2" else ""
-    cgroups = plan_host.Cgroups(host.cgroup_paths, v1[: launch.tasks], unified)
+    pointer = "/linux/cgroupsPath" if (config.get("linux") or {}).get("cgroupsPath") else ""
+    cgroups = plan_host.Cgroups(host.cgroup_paths, v1[: launch.tasks], unified, pointer)
     host_steps.compile(cgroups, host.hierarchies, config)
     runtime = plan_host.Host(compilation, cgroups, "/run/ocirt", manager)
     runtime.raw, runtime.filter_file = b"{}", program or b""
