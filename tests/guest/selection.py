@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-SECONDS = 1200.0  # for all of them; half of it on an idle machine of two processors
+SECONDS = 1800.0  # for all of them; half of it on an idle machine of two processors
 ENVIRONMENT = {"ENGINES_CGROUPS": "systemd"}
 
 
@@ -35,6 +35,7 @@ RUNS = [
             "tests/kernel/test_cgroup.py",
             f"{INTEGRATION}/test_limits.py",
             f"{INTEGRATION}/test_update.py",
+            f"{INTEGRATION}/test_words.py::test_a_memory_limit_that_is_too_small_is_named",
             *(
                 f"{DEVICE}[v2-{case}]"
                 for case in ("everything is denied", "it is allowed again", "only reading is allowed")
@@ -80,6 +81,31 @@ RUNS = [
             "tests/engines/test_systemd_cgroups.py",
         ],
         ("devices_are_denied", "containerd", "kubernetes"),  # root's
+    ),
+    # cgroup v2 for real, and a tree that was copied there: plans that are kept, processes born in their cgroup (of
+    # which nobody in a joined cgroup namespace makes one), what a killed runtime leaves, verbs without an interpreter.
+    Run(
+        "root",
+        [
+            f"{INTEGRATION}/test_exec_again.py",
+            f"{INTEGRATION}/test_exec_birth.py",
+            f"{INTEGRATION}/test_namespaces.py",
+            f"{INTEGRATION}/test_promises.py",
+            f"{INTEGRATION}/test_security_paths.py",
+            "tests/hotpath/test_launcher.py",
+        ],
+        only=(
+            "test_exec_again",
+            "test_exec_birth",
+            "joined",
+            "cgroup_namespace",
+            "a_killed_run_left",
+            "an_init_that_hangs",
+            "masks_and_read_only_paths",
+            "cwd_symlink",
+            "stay_quick",
+            "started_the_fast_way",
+        ),
     ),
     Run("root", [f"{INTEGRATION}/test_selinux.py"], boot="selinux"),
     # systemd where the controllers are v1's; limits of controllers that no v1 hierarchy of the host has.
