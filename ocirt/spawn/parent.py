@@ -208,17 +208,37 @@ class Init:
 
     def reap(self) -> int | None:
         """Kill and reap what is left of the init; the wait status of the last one, or None where there was none."""
-        status = None
-        for pid in (self.first, self.pid):
-            if pid:
-                try:
-                    # A process that is dying by itself keeps its own status: SIGKILL to a zombie changes nothing.
-                    posix.kill(pid, SIGKILL)
-                    status = posix.waitpid(pid, 0)[1]
-                except (ProcessLookupError, ChildProcessError):
-                    pass
+        status = ended(self.first) if self.first else None
+        if not self.pid:
+            self.pid = self.told_meanwhile()
+        if self.pid and (last := ended(self.pid)) is not None:
+            status = last
         self.first = self.pid = 0
         return status
+
+    def told_meanwhile(self) -> int:
+        """The pid that the first stage has sent, and that nobody has heard yet; 0 for none. It is our child."""
+        try:
+            while self.socket.number >= 0:
+                data, fd = calls.receive(self.socket.number, 2048, 0)
+                if fd >= 0:
+                    posix.close(fd)
+                message = wire.Message(data)
+                if not data or (message.type == lib.MSG_PID and lib.process_is_child(message.value)):
+                    return message.value if data else 0
+        except SystemCallError:
+            pass  # nothing was sent, or it has died
+        return 0
+
+
+def ended(pid: int) -> int | None:
+    """Kill and reap a child; its wait status, None where it is none any more."""
+    try:
+        # A process that is dying by itself keeps its own status: SIGKILL to a zombie changes nothing.
+        posix.kill(pid, SIGKILL)
+        return posix.waitpid(pid, 0)[1]
+    except (ProcessLookupError, ChildProcessError):
+        return None
 
 
 def protocol_error(message: wire.Message) -> PlanError:

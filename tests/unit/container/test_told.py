@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 import subprocess
@@ -70,3 +71,21 @@ def test_the_process_is_told_once() -> None:
             init.wait(lib.SYNC_START)
         assert init.pid == own.pid
         init.close()
+
+
+def test_a_process_that_nobody_has_heard_of_yet_is_reaped_too() -> None:
+    """A program that calls the library would keep it as a zombie."""
+    own = subprocess.Popen(["sleep", "600"])
+    init = told(HEAD.pack(lib.MSG_LOCKED, 0, 1, 0), HEAD.pack(lib.MSG_PID, own.pid, 0, 0))
+    init.reap()
+    init.close()
+    with pytest.raises(ChildProcessError):
+        os.waitpid(own.pid, 0)
+    own.returncode = -9  # reaped already
+
+
+def test_a_stranger_is_not_killed_for_being_named() -> None:
+    init = told(HEAD.pack(lib.MSG_PID, os.getppid(), 0, 0))
+    assert init.told_meanwhile() == 0
+    assert init.reap() is None
+    init.close()
