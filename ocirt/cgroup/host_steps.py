@@ -75,20 +75,16 @@ def limit(paths: Sequence[str], hs: Sequence[Hierarchy], asked: dict[str, Any]) 
 
     homes = resources.homes_of(paths, hs)
     writes = resources.writes(asked, homes)
-    memory = asked.get("memory") or {}
-    if memory.get("checkBeforeUpdate") and "" in homes and "memory" not in homes:
-        for member in ("swap", "limit"):
-            if (memory.get(member) or 0) > 0:
-                found.append(host_ops.refuse_usage(f"{RESOURCES}/memory/{member}", homes[""], member, memory[member]))
-    for unified in (False, True):  # these take precedence, so they come last
-        group = [op for one in writes if one[4].startswith("/unified/") is unified for op in _write(homes, one)]
+    for member, limit_ in resources.above_usage(asked, homes):
+        found.append(host_ops.refuse_usage(f"{RESOURCES}/memory/{member}", homes[""], member, limit_))
+    for listed in resources.groups(writes):
+        group = [op for one in listed for op in _write(resources.home(homes, one), one)]
         found += [host_ops.try_again("", len(group)), *group] if group else []
     return found
 
 
-def _write(homes: dict[str, str], write: Write) -> list[Op]:
-    version, controller, file, text, pointer, otherwise = write
-    path = homes["" if version == 2 else controller]
+def _write(path: str, write: Write) -> list[Op]:
+    version, _, file, text, pointer, otherwise = write
     op = host_ops.write_limit(RESOURCES + pointer, path, file, text, version)
     others = [host_ops.write_limit(RESOURCES + pointer, path, *other, version) for other in otherwise if other[0]]
     return ops.fallback(op, [ENOENT], others) if otherwise else [op]

@@ -39,13 +39,9 @@ def apply(
     """
     homes = homes_of(paths, hs)
     todo = writes(resources, homes, name)
-    memory = resources.get("memory") or {}
-    if memory.get("checkBeforeUpdate") and "" in homes and "memory" not in homes:
-        for member in ("swap", "limit"):
-            if (memory.get(member) or 0) > 0:
-                refuse_usage(homes[""], member, memory[member], name)
-    for unified in (False, True):  # these take precedence, so they come last
-        group = [write for write in todo if write[4].startswith("/unified/") is unified]
+    for member, limit in above_usage(resources, homes):
+        refuse_usage(homes[""], member, limit, name)
+    for group in groups(todo):
         refused = in_any_order(group, lambda write: _write(homes, write, name))
         if refused:
             raise _explained(homes, *refused, name)
@@ -66,6 +62,19 @@ def writes(resources: dict[str, Any], homes: Homes, name: Callable[[str], str] =
         return limits.writes(resources, homes, "" in homes)
     except limits.Unmet as unmet:
         raise UnsupportedError(f"{name(unmet.pointer)}: {unmet.reason}") from None
+
+
+def above_usage(resources: dict[str, Any], homes: Homes) -> list[tuple[str, int]]:
+    """The limits of memory, member and bytes, that must be above what is in use before anything is written."""
+    memory = resources.get("memory") or {}
+    if not memory.get("checkBeforeUpdate") or "" not in homes or "memory" in homes:
+        return []
+    return [(member, memory[member]) for member in ("swap", "limit") if (memory.get(member) or 0) > 0]
+
+
+def groups(todo: Sequence[Write]) -> list[list[Write]]:
+    """The writes in groups, within which the order is the kernel's to say; unified takes precedence, and comes last."""
+    return [[write for write in todo if write[4].startswith("/unified/") is unified] for unified in (False, True)]
 
 
 def home(homes: Homes, write: Write) -> str:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 class Creation:
     """Used as a context: an exception inside undoes everything that was done since.
 
-    config, raw     config.json as a document, and its bytes
+    config          config.json as a document
     hierarchies     where cgroups are mounted
     host            what the host plan is made from
     compilation     the init's plan, half made by `read`, whole by `rest`
@@ -46,7 +46,7 @@ class Creation:
     """
 
     __slots__ = (
-        "bundle", "compilation", "config", "container_id", "hierarchies", "host", "keep", "options", "performer", "raw",
+        "bundle", "compilation", "config", "container_id", "hierarchies", "host", "keep", "options", "performer",
         "root", "scope",
     )  # fmt: skip
 
@@ -66,8 +66,8 @@ class Creation:
         Raises BundleError, ConfigError, UnsupportedError and, where cgroups cannot be read, SystemCallError.
         """
         self.config: dict[str, Any]
-        self.config, self.raw = load.load(self.bundle, self.options.config)
-        check.check(self.config, self.raw)
+        self.config, raw = load.load(self.bundle, self.options.config)
+        check.check(self.config, raw)
         refuse_host_sysctls(self.config)
         process = self.config.get("process") or {}
         preserve = self.options.preserve_fds + listen_fds(process, self.options.preserve_fds)
@@ -91,7 +91,7 @@ class Creation:
         cgroups = host.Cgroups(paths, entering, paths[0] if layout == "v2" else "", pointer)
         self.compilation = Compilation(self.config, launch, facts.Facts(self.hierarchies, layout, paths))
         self.host = host.Host(self.compilation, cgroups, self.root, self.options.manager)
-        self.host.raw = self.raw
+        self.host.raw = raw
         self.host.foreground = foreground
         self.host.late_devices = mounts_a_device(self.config)
         self.host.console_socket = self.options.console_socket or ""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from ocirt.cgroup import refusals
+from ocirt.cgroup.host_steps import RESOURCES
+from ocirt.cgroup.resources import in_config
 from ocirt.errors import OcirtError, failed
 from ocirt.plan.describe import host as describe
 
@@ -16,11 +18,7 @@ def explain(op: Op, error: OSError) -> OcirtError:
     name, pointer, _, arguments = op
     if name == "write_limit":
         path, file, text, version = arguments
-        return refusals.explain(path, (version, file.partition(".")[0], file, text, pointer, ()), error, in_config)
+        write = (version, file.partition(".")[0], file, text, pointer.removeprefix(RESOURCES), ())
+        return refusals.explain(path, write, error, in_config)
     failure = failed(describe.failure(op, error.errno or 0), error)
     return failure.at(pointer) if pointer else failure
-
-
-def in_config(pointer: str) -> str:
-    """Where a limit stands."""
-    return f"config.json: {pointer}"
