@@ -10,7 +10,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
+
+#define LAST_WORDS_MS 1000
 
 #define OP(name, kinds) kinds,
 static const char *const kinds[] = {
@@ -128,15 +131,29 @@ int perform(struct performance *p, const void *bytes, size_t size)
 	return r;
 }
 
+/*
+ * A first stage that is killed behind its clone(2) leaves a process that nobody knows: it is told that there is nothing to
+ * come, and has its time to say what it has made, or to end.
+ */
+static void hear_it_out(struct performance *p)
+{
+	if (p->socket >= 0 && p->first > 0 && p->pid == 0) {
+		(void)shutdown(p->socket, SHUT_WR);
+		p->pid = perform_last_words(p, LAST_WORDS_MS);
+	}
+}
+
 void performance_end(struct performance *p)
 {
-	const pid_t pids[] = { p->first, p->pid };
+	hear_it_out(p);
+	for (int i = 0; i < 2; i++) {
+		pid_t pid = i == 0 ? p->first : p->pid;
 
-	for (int i = 0; i < 2; i++)
-		if (pids[i] > 0) {
-			(void)kill(pids[i], SIGKILL);
-			(void)waitpid(pids[i], NULL, 0);
+		if (pid > 0) {
+			(void)kill(pid, SIGKILL);
+			(void)waitpid(pid, NULL, 0);
 		}
+	}
 	p->first = p->pid = 0;
 }
 

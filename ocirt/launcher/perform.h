@@ -52,6 +52,9 @@ void performance_close(struct performance *p);
 /* Have a descriptor sent to the init's slot with the next message; it is closed then. Also where `fd` is a negative errno. */
 int perform_lend(struct performance *p, uint32_t slot, int fd);
 
+/* The process that the first stage still tells of within `patience_ms`; 0 for none. */
+pid_t perform_last_words(struct performance *p, int patience_ms);
+
 int perform_spawn_init(struct performance *p, const uint64_t *args);
 int perform_report_file(struct performance *p, const uint64_t *args);
 int perform_send_plan(struct performance *p, const uint64_t *args);

@@ -117,6 +117,17 @@ int perform_send_plan(struct performance *p, const uint64_t *args)
 	return r;
 }
 
+pid_t perform_last_words(struct performance *p, int patience_ms)
+{
+	int r;
+
+	p->deadline = patience_ms;
+	do
+		r = hear(p);
+	while (r > 0 && (r != MSG_PID || !process_is_child(p->message.value)));
+	return r == MSG_PID ? (pid_t)p->message.value : 0;
+}
+
 /* The first stage has told the pid, and ends. The process has the socket too, and may be in other hands by now. */
 static int know(struct performance *p)
 {
