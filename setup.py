@@ -34,7 +34,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 PROGRAM = "ocirt"
 INIT_SOURCES = "ocirt/spawn/init"
 LAUNCHER_SOURCES = "ocirt/launcher"
-SHIM_SOURCES = "ocirt/linux"  # in the launcher and in cffi's module
+SHARED_SOURCES = ("ocirt/linux", "ocirt/perform")  # in the launcher and in cffi's module
 WARNINGS = ["-Wall", "-Wextra", "-Werror"]
 # What the module _sha2 in CPython's static library wants since 3.13, and Debian does not install; freeze.c drops it.
 LACKING = "libHacl_Hash_SHA2.a"
@@ -75,8 +75,8 @@ def generate_schema(target: str) -> None:
 
 
 def host_side() -> list[str]:
-    """What the launcher has besides its own sources: the shim, and the decoder of plans."""
-    return [*c_files(SHIM_SOURCES)[0], f"{INIT_SOURCES}/plan.c"]
+    """What the launcher has besides its own sources: the shim, the performer, and the decoder of plans."""
+    return [*(name for directory in SHARED_SOURCES for name in c_files(directory)[0]), f"{INIT_SOURCES}/plan.c"]
 
 
 def c_files(directory: str) -> tuple[list[str], list[str]]:
@@ -90,7 +90,7 @@ def c_files(directory: str) -> tuple[list[str], list[str]]:
 def compile_program(target: str, directory: str, flags: list[str], libraries: list[str]) -> None:
     """Compile and link all C of a directory (and what `libraries` names) to `target`, unless it is up to date."""
     sources, included = c_files(directory)
-    more = [*(name for name in libraries if name.endswith(".c")), *glob("ocirt/linux/*.h", root_dir=HERE)]
+    more = [*(name for name in libraries if name.endswith(".c")), *glob("ocirt/*/*.h", root_dir=HERE)]
     if not sources or newer(target, [os.path.join(HERE, name) for name in [*sources, *included, *more]]):
         return
     os.makedirs(os.path.dirname(target), exist_ok=True)

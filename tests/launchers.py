@@ -30,7 +30,8 @@ def without_library(project: Path, where: Path) -> str:
         "EXT_SUFFIX": sysconfig.get_config_var("EXT_SUFFIX"), "SITE_PACKAGES": sysconfig.get_path("purelib"),
     }  # fmt: skip
     defines = [f'-DOCIRT_{name}="{value}"' for name, value in macros.items()]
-    sources = [str(path) for part in ("launcher", "linux") for path in (project / "ocirt" / part).glob("*.c")]
+    parts = ("launcher", "linux", "perform")
+    sources = [str(path) for part in parts for path in (project / "ocirt" / part).glob("*.c")]
     sources.append(str(project / "ocirt/spawn/init/plan.c"))
     program = str(package / "_bin/ocirt")
     include = [f"-I{sysconfig.get_path('include')}", f"-I{project / 'ocirt'}"]

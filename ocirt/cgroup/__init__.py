@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 __all__ = [
-    "Hierarchy", "attach", "claimed", "delegate", "entrance", "freeze", "frozen", "hierarchies", "kill", "layout",
-    "make", "missing", "opened", "paths_for", "pids", "refuse_frozen", "remove", "thaw",
+    "Hierarchy", "delegate", "freeze", "frozen", "hierarchies", "kill", "layout", "paths_for", "pids",
+    "refuse_frozen", "refuse_used", "remove", "thaw",
 ]  # fmt: skip
 
 # The parent of containers without a cgroupsPath: every container's and nobody's, removed by whoever leaves it empty.
@@ -62,48 +62,13 @@ def paths_for(cgroups_path: str | None, container_id: str, hs: Sequence[Hierarch
     return [h.mount + ("" if h.own == "/" else h.own) + tail for h in hs]
 
 
-def missing(paths: Sequence[str]) -> list[str]:
-    """Return the directories that `make` would make, children before parents, to be recorded ahead of it.
-
-    The default parent is always among them, for a container that found it there may be the last to leave it. One of
-    `paths` that is not among them was there before: if the runtime dies before `make` has refused a cgroup in use, its
-    processes may be anybody's, and only those of paths that are among them may be killed.
-    """
-    found: list[str] = []
-    for path in paths:
-        directory = path
-        while directory and not posix.access(directory, posix.F_OK):
-            found.append(directory)
-            directory = tree.parent(directory)
-        _claim_default_parent(path, found)
-    return found
-
-
-def make(path: str, made: list[str], pid: int = 0) -> bool:
-    """Make the cgroup `path` and its parents, and add them to `made`; False where the hierarchy is not ours to write.
-
-    `pid` may be in it already. Raises ContainerError where it holds other processes, SystemCallError.
-    """
-    try:
-        new = tree.make(path, made)
-    except OSError as error:
-        if error.errno in tree.DENIED and tree.not_ours(path):
-            return False
-        raise failed(f'mkdir "{path}"', error) from None
-    found = {} if new else tree.members(path)
+def refuse_used(path: str, pid: int = 0) -> None:
+    """Raise ContainerError for a cgroup that holds processes other than `pid`, itself or below. SystemCallError."""
+    found = tree.members(path)
     if pid:  # 0 stands for those of another pid namespace
         found.pop(pid, None)
     if found:
         raise ContainerError(f'cgroup "{path}" is not empty, it holds {tree.names_of(found)}')
-    return True
-
-
-def claimed(made: list[str], paths: Sequence[str]) -> list[str]:
-    """`made`, and the default parents of `paths`: those were there before, and are removed by whoever leaves last."""
-    found = list(made)
-    for path in paths:
-        _claim_default_parent(path, found)
-    return found
 
 
 def refuse_frozen(path: str, version: ModuleType) -> None:
@@ -125,33 +90,6 @@ def delegate(path: str, uid: int) -> None:
         # Who is not root gives away nothing, and what create passed over is not there.
         if not posix.geteuid() or error.errno not in {ENOENT, *tree.DENIED}:
             raise failed(f'give cgroup "{path}" to user {uid}', error) from None
-
-
-def opened(path: str) -> int:
-    """Open a v2 cgroup for clone3(2) to make a process in, the caller's to close; -1 for one that `make` passed over.
-
-    Raises SystemCallError.
-    """
-    return _open(path, tree.DIRECTORY)
-
-
-def entrance(path: str) -> int:
-    """Open the file by which a process enters the v1 cgroup `path` by itself; as `opened`."""
-    return _open(path + "/tasks", posix.O_WRONLY)
-
-
-def attach(paths: Sequence[str], pid: int) -> None:
-    """Move process `pid`, with all its threads, into each cgroup that `make` could make. Raises SystemCallError."""
-    text = b"%d" % pid
-    for path in paths:
-        procs = path + "/cgroup.procs"
-        try:
-            tree.write(procs, text)
-        except OSError as error:
-            if not (error.errno in {ENOENT, *tree.DENIED} and tree.not_ours(procs)):
-                from ocirt.cgroup import refusals
-
-                raise refusals.moving(path, pid, error) from None
 
 
 def pids(paths: Sequence[str]) -> list[int]:
@@ -240,21 +178,6 @@ def frozen(paths: Sequence[str]) -> bool:
             if error.errno not in {ENOENT, ENODEV}:  # removed since the look-up
                 raise failed(f'read "{path}{version.FREEZER}"', error) from None
     return False
-
-
-def _open(path: str, flags: int) -> int:
-    try:
-        return posix.open(path, flags)
-    except OSError as error:
-        if error.errno in {ENOENT, *tree.DENIED} and tree.not_ours(path):
-            return -1
-        raise failed(f'open "{path}"', error) from None
-
-
-def _claim_default_parent(path: str, made: list[str]) -> None:
-    above = tree.parent(path)
-    if above.endswith(f"/{DEFAULT_PARENT}") and above not in made:
-        made.append(above)
 
 
 def _remove_empty(directories: Sequence[str]) -> None:

@@ -8,10 +8,10 @@ write.
 from __future__ import annotations
 
 import posix
-from errno import EINVAL, ENOENT, ENOSYS, EPERM
+from errno import EBUSY, EINVAL, ENOENT, ENOSYS, EPERM
 
-from ocirt.cgroup import devices, tree, v2
-from ocirt.errors import SystemCallError, UnsupportedError, failed
+from ocirt.cgroup import devices, tree
+from ocirt.errors import SystemCallError, UnsupportedError
 from ocirt.linux import facts
 
 TYPE_CHECKING = False
@@ -49,40 +49,33 @@ def refuse_holes(default: bool, kept: Sequence[devices.Rule]) -> None:
         raise UnsupportedError("cgroup v1 cannot revoke part of a wildcard rule", pointer)
 
 
-def write(path: str, file: str, lines: Sequence[str], fields: Sequence[str], asked: int) -> None:
-    """Write lines, each of which comes from the field beside it, to a file of the v1 cgroup `path`.
+def rules_refused(  # noqa: PLR0913, PLR0917 - those of the operation, and what became of it
+    path: str, file: str, lines: Sequence[str], fields: Sequence[str], asked: int, at: int, number: int
+) -> None:
+    """What becomes of lines, each of the field beside it, that could not be written to a file of the v1 cgroup `path`.
 
-    `asked`: whether the config denies anything. Raises UnsupportedError and SystemCallError, which name the rule.
+    asked    whether the config denies anything
+    at       index of the line that was refused, with errno `number`; -1: the file could not be opened
+
+    Raises UnsupportedError and SystemCallError, which name the rule.
     """
-    text, pointer = "", devices.POINTER
-    try:
-        fd = posix.open(f"{path}/{file}", posix.O_WRONLY | posix.O_CLOEXEC)
-        try:
-            for text, pointer in zip(lines, fields, strict=True):  # noqa: B007 - the last one is the one that failed
-                posix.write(fd, text.encode())
-        finally:
-            posix.close(fd)
-    except OSError as error:
-        # EPERM comes from a write, for a device that the cgroup above may not use: others may be written by then.
-        nobodys = not asked and error.errno != EPERM and tree.not_ours(path)
-        if not _does_without(path, error.errno or 0, nobodys):
-            what = f'write "{text}" to' if text else "open"
-            raise failed(f'{what} "{path}/{file}"', error).at(pointer) from None
+    # EPERM comes from a write, for a device that the cgroup above may not use: others may be written by then.
+    nobodys = not asked and number != EPERM and tree.not_ours(path)
+    if not _does_without(path, number, nobodys):
+        what = "open" if at < 0 else f'write "{lines[at]}" to'
+        pointer = devices.POINTER if at < 0 else fields[at]
+        raise SystemCallError(f'{what} "{path}/{file}"', number).at(pointer)
 
 
-def load(path: str, program: bytes, asked: int) -> None:
-    """Let a program of v2 decide about the devices of the cgroup `path`; as `write`."""
-    try:
-        v2.replace_device_program(path, program)
-    except (OSError, SystemCallError) as error:
-        number = error.errno or 0
-        if number in LACKING:
-            if asked:
-                text = f"the kernel lacks eBPF programs for devices ({error})"
-                raise UnsupportedError(text, devices.POINTER) from None
-        elif not _does_without(path, number, not asked):
-            failure = error if isinstance(error, SystemCallError) else failed(f'open "{path}"', error)
-            raise failure.at(devices.POINTER) from None
+def program_refused(path: str, asked: int, number: int) -> None:
+    """As `rules_refused`, of a program of v2 that was to decide about the devices of the cgroup `path`."""
+    if number in LACKING:
+        if asked:
+            text = f"the kernel lacks eBPF programs for devices ({posix.strerror(number).lower()})"
+            raise UnsupportedError(text, devices.POINTER)
+    elif not _does_without(path, number, not asked):
+        why = ", which others change all the time" if number == EBUSY else ""
+        raise SystemCallError(f'change the device program of "{path}"{why}', number).at(devices.POINTER)
 
 
 def _does_without(path: str, number: int, nobodys: bool) -> bool:

@@ -5,7 +5,7 @@ Nothing is remembered between updates: the files hold what is set, whoever has s
 
 from __future__ import annotations
 
-from ocirt.cgroup import resources, tree, v2
+from ocirt.cgroup import resources, tree
 from ocirt.cgroup.limits_v1 import THROTTLES
 from ocirt.errors import OcirtError
 
@@ -45,8 +45,6 @@ def change(
     """
     homes = resources.homes_of(paths, hs)
     unified = homes.get("", "")
-    if unified:  # on a hybrid host, create has done it only where a limit asked for it
-        v2.enable_controllers(next(h.mount for h in hs if h.version == 2), unified)
     if unified and "memory" not in homes:
         wanted = with_present_memory(wanted, unified)
     if unified and "cpu" not in homes:

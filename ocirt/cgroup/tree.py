@@ -60,34 +60,6 @@ def parent(path: str) -> str:
     return path[: path.rfind("/")]
 
 
-def make(path: str, made: list[str]) -> bool:
-    """Make `path` and the parents that it lacks; False if it was there. Raises OSError.
-
-    What was made is appended to `made`, parents before children, even where an error follows. No check comes before
-    mkdir, so that nothing can change between the two; a parent that another runtime removes meanwhile, because it
-    became empty, is made again.
-    """
-    todo = [path]
-    for _ in range(TRIES):
-        try:
-            posix.mkdir(todo[-1], 0o755)
-        except FileExistsError:
-            if len(todo) == 1:
-                return False
-            todo.pop()
-        except FileNotFoundError:
-            above = parent(todo[-1])
-            if not above:
-                raise
-            todo.append(above)
-        else:
-            notes.step(f'make cgroup "{todo[-1]}"')
-            made.append(todo.pop())
-            if not todo:
-                return True
-    raise FileNotFoundError(ENOENT, "its parents vanish as often as they are made", path)
-
-
 def below(root: str) -> Iterator[tuple[int, str]]:
     """Yield (directory fd, name) of every cgroup below `root`, children before parents; the fd is only lent.
 

@@ -2,40 +2,16 @@
 
 from __future__ import annotations
 
-import posix
 from errno import ETIMEDOUT
 from time import monotonic, sleep
 
 from ocirt.cgroup import tree
-from ocirt.errors import SystemCallError, failed
+from ocirt.errors import SystemCallError
 
 FREEZER = "/freezer.state"
 
 # v2 has cpuset.cpus too, and there empty means inherited; this file exists in v1 alone.
 _CPUSET = "/cpuset.cpu_exclusive"
-
-
-def inherit_cpuset(path: str) -> None:
-    """Give `path`, if it is in a cpuset hierarchy, and each empty cgroup above it, the cpus and mems of its parent.
-
-    Without, no process can enter: ENOSPC. A value that is set is kept. Raises SystemCallError.
-    """
-    if posix.access(path + _CPUSET, posix.F_OK):
-        for name in ("/cpuset.cpus", "/cpuset.mems"):
-            try:
-                _inherit(path, name)
-            except OSError as error:
-                if error.errno not in tree.DENIED:
-                    raise failed(f'copy cpuset to "{path}{name}"', error) from None
-
-
-def _inherit(path: str, name: str) -> None:
-    empty: list[str] = []
-    while not (value := tree.read(path + name).strip()):
-        empty.append(path)
-        path = tree.parent(path)
-    for directory in reversed(empty):
-        tree.write(directory + name, value)
 
 
 def frozen(path: str) -> bool:

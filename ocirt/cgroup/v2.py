@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import posix
 import select
-from errno import EBUSY, EINVAL, ENOENT, EOPNOTSUPP, ETIMEDOUT
+from errno import EINVAL, EOPNOTSUPP, ETIMEDOUT
 from time import monotonic
 
 from ocirt.cgroup import tree
 from ocirt.errors import ContainerError, SystemCallError
-from ocirt.linux import calls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    pass
 
 FREEZER = "/cgroup.events"
 TRIES = 20  # against others who change the device programs of the same cgroup
@@ -116,22 +115,6 @@ def delegate(path: str, uid: int) -> None:
             pass  # of a controller that is not there
 
 
-def enable_controllers(mount: str, path: str) -> None:
-    """Hand all controllers of the hierarchy at `mount` down to `path`.
-
-    All, not those alone that a limit asks for: engines read what a container uses from each. What cannot be enabled is
-    missed by the limit that needs it, if there is one; why_lacking has the words.
-    """
-    try:
-        wanted = tree.read(mount + "/cgroup.controllers").split()
-        if not set(wanted).difference(tree.read(path + "/cgroup.controllers").split()):
-            return
-        for directory in _above(mount, path):
-            _enable(directory)
-    except OSError:
-        pass  # a hierarchy that is not the runtime's to read has no limits to be set
-
-
 def why_lacking(path: str, controller: str) -> str:
     """Return, in words, what keeps `controller` from the cgroup `path`, which lacks it."""
     directory = path
@@ -152,14 +135,6 @@ def why_lacking(path: str, controller: str) -> str:
     return f'"{directory}" did not hand it down'
 
 
-def _above(mount: str, path: str) -> Iterator[str]:
-    """The cgroups above `path`, from the root of the hierarchy on."""
-    directory = mount
-    for name in path[len(mount) + 1 :].split("/"):
-        yield directory
-        directory += "/" + name
-
-
 def _keeps(directory: str) -> bool:
     """Whether `directory`, not the root of all, holds processes; then it can hand down nothing without harm.
 
@@ -167,44 +142,3 @@ def _keeps(directory: str) -> bool:
     `directory` the domain of threaded cgroups, and those below it invalid. Raises OSError.
     """
     return posix.access(directory + "/cgroup.type", posix.F_OK) and bool(tree.read(directory + "/cgroup.procs"))
-
-
-def _enable(directory: str) -> None:
-    """Hand down what `directory` has; each by itself where all at once are refused. Raises OSError."""
-    enabled = tree.read(directory + "/cgroup.subtree_control").split()
-    lacking = [b"+" + name for name in tree.read(directory + "/cgroup.controllers").split() if name not in enabled]
-    for text in (b" ".join(lacking), *lacking) if lacking and not _keeps(directory) else ():
-        try:
-            tree.write(directory + "/cgroup.subtree_control", text)
-        except OSError:
-            continue
-        if text == b" ".join(lacking):
-            return
-
-
-def replace_device_program(path: str, code: bytes) -> None:
-    """Make `code` the one device program of `path`; there is no moment without any. Raises OSError, SystemCallError."""
-    with calls.Fd(posix.open(path, tree.DIRECTORY)) as cgroup, calls.load_device_program(code) as program:
-        for _ in range(TRIES):
-            if _swap(cgroup, program):
-                return
-    raise SystemCallError(f'change the device program of "{path}", which others change all the time', EBUSY)
-
-
-def _swap(cgroup: calls.Fd, program: calls.Fd) -> bool:
-    """A single program is replaced in one step; several are taken off when the new one is there, for all must agree."""
-    before = calls.device_programs(cgroup)
-    try:
-        if len(before) == 1:
-            with calls.open_program(before[0]) as old:
-                calls.attach_device_program(cgroup, program, old)
-            return True
-        calls.attach_device_program(cgroup, program, None)
-        for number in before:
-            with calls.open_program(number) as old:
-                calls.detach_device_program(cgroup, old)
-    except SystemCallError as error:
-        if error.errno != ENOENT:
-            raise
-        return False
-    return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ocirt import cgroup
 from ocirt.cgroup import host_steps
 from ocirt.config import check, load
-from ocirt.container import announce, ids, state
+from ocirt.container import announce, ids, record
 from ocirt.container.performer import Performer
 from ocirt.container.prepare import (
     absolute,
@@ -97,6 +97,10 @@ class Creation:
         self.host.console_socket = self.options.console_socket or ""
         self.host.pidfd_socket = self.options.pidfd_socket or ""
         self.host.pid_file = absolute(self.options.pid_file) if self.options.pid_file else ""
+        self.host.rootfs = absolute_below(self.bundle, self.config["root"]["path"])
+        self.host.owner = record.owner()
+        self.host.words = self.words()
+        self.host.unit = self.scope.unit.name if self.scope else ""
 
     def place(self) -> list[str]:
         """The container's cgroup in each hierarchy. Raises ConfigError; without systemd, but asked for: OcirtError."""
@@ -138,7 +142,8 @@ class Creation:
     def __enter__(self) -> Creation:
         terminal = self.compilation.context.launch.console
         check_console(terminal, self.options.console_socket, self.host.foreground)
-        self.performer = Performer(self.root, self.new_record(), self.keep)
+        self.performer = Performer(self.root, self.container_id, self.bundle, self.keep)
+        self.performer.oci_version = self.config["ociVersion"]
         self.performer.scope = self.scope
         return self
 
@@ -151,9 +156,9 @@ class Creation:
             from ocirt.container import undo
 
             try:
-                undo.undo(self, error)
+                undo.undo(self)
             except KeyboardInterrupt:  # a second one, which the launcher keeps from us but a Python program does not
-                undo.undo(self, error)
+                undo.undo(self)
         self.performer.close()
 
     def perform(self) -> None:
@@ -165,22 +170,17 @@ class Creation:
         announce.tell_plan(self.plan, self.container_id, self.options.config)
         self.performer.perform(rest)
 
-    def new_record(self) -> state.State:
-        """The state as it is before the first side effect."""
+    def words(self) -> str:
+        """Why a verb is not quick, and what else `delete` and `exec` go by; as of State.python."""
         all_hooks = self.config.get("hooks") or {}
         words = [kind for kind in ("poststart", "poststop") if all_hooks.get(kind)]
         if not self.config.get("process"):
             words.append("noprocess")
         if not self.options.new_keyring:
             words.append("oldkeyring")
-        rootfs = absolute_below(self.bundle, self.config["root"]["path"])
-        record = state.State(self.container_id, self.config["ociVersion"], self.bundle, rootfs)
-        record.annotations = self.config.get("annotations") or {}
-        record.manager = self.options.manager
-        record.pid_namespace = self.compilation.context.new("pid")
-        record.python = " ".join(words)
-        record.cgroups = self.host.cgroups.paths
-        return record
+        if self.config.get("process") and (self.config.get("linux") or {}).get("intelRdt"):
+            words.append("resctrl")
+        return " ".join(words)
 
 
 def filter_file(program: bytes | None, flags: int) -> bytes:

@@ -85,7 +85,7 @@ def _delete_locked(root: str, record: state.State, fd: int, force: bool) -> None
         _stop_unit(record)
     try:
         cgroup.remove([path for path in record.cgroups if path in record.made], made=record.made)
-        prepare.remove_groups(record, fd, "-")
+        prepare.remove_groups(record.python, fd, "-")
     finally:
         _run_poststop(root, record)
     state.remove(root, record.container_id, fd)

@@ -79,7 +79,7 @@ def execute(root: str, container_id: str, wanted: Command, options: ExecOptions)
     # Before there is a process: a signal that arrives meanwhile waits for it.
     with console.catch() as signals:
         entry.perform()
-        code: int = console.attend(entry.performer.init.pid, signals, entry.performer.relay, False)
+        code: int = console.attend(entry.performer.pid, signals, entry.performer.relay, False)
     return code
 
 
@@ -88,7 +88,7 @@ def detach(root: str, container_id: str, wanted: Command, options: ExecOptions) 
     entry = Entry(root, container_id, wanted, options)
     entry.read()
     entry.perform()
-    return entry.performer.init.pid
+    return entry.performer.pid
 
 
 def brings_variables(env: Sequence[str], own: Sequence[str]) -> bool:
@@ -146,7 +146,7 @@ class Entry:
         check.check_process(made, self.command.name)
         self.config["process"] = made
         preserve = self.options.preserve_fds + listen_fds(made, self.options.preserve_fds)
-        self.performer = Performer(self.root, self.record, inherited(preserve))
+        self.performer = Performer(self.root, self.container_id, self.record.bundle, inherited(preserve), self.record)
         with self:  # for its words alone: there is no process yet
             check_console(bool(made.get("terminal")), self.options.console_socket, foreground)
             self.host = self.compile(self.cgroups(), preserve)
@@ -197,7 +197,7 @@ class Entry:
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if error is not None:
-            self.performer.init.reap()
+            self.performer.performance.end()
         if isinstance(error, InitKilled):
             from ocirt.container import killed
 

@@ -1,4 +1,4 @@
-"""What the performer does for some containers alone; loaded where a plan asks for one of these."""
+"""The operations of the host plan that are Python's, and for some containers alone; loaded where a plan has one."""
 
 # ruff: noqa: PLR0913, PLR0917 - an action takes the arguments of its operation
 
@@ -9,9 +9,10 @@ from _json import encode_basestring as quoted
 from errno import EINVAL, EPERM
 
 from ocirt import cgroup
-from ocirt.container import announce, hooks
-from ocirt.errors import ContainerNotRunning, SystemCallError, UnsupportedError, failed
+from ocirt.container import hooks
+from ocirt.errors import ContainerNotRunning, SystemCallError, UnsupportedError
 from ocirt.linux import calls
+from ocirt.linux._kernel import lib
 from ocirt.linux.consts import SIGKILL, SLOT_TARGET
 from ocirt.spawn import console, idmap
 
@@ -40,7 +41,8 @@ def refuse_usage(_: Performer, path: str, member: str, limit: int) -> None:
 def start_unit(p: Performer, unified: int) -> None:
     """Asked early, waited for late."""
     if p.scope:
-        p.scope.start(p.init.pid, bool(unified))
+        p.scope.ours = bool(p.numbers[lib.PERFORM_OURS])
+        p.scope.start(p.pid, bool(unified))
 
 
 def wait_unit(p: Performer) -> None:
@@ -50,10 +52,8 @@ def wait_unit(p: Performer) -> None:
     try:
         p.scope.wait()
     finally:
-        p.record.unit = p.scope.recorded()
-        if not p.scope.ours:
-            p.record.made = []
-    p.brought = [path for path in p.record.cgroups if path in p.record.made]
+        p.numbers[lib.PERFORM_OURS] = int(p.scope.ours)
+        p.numbers[lib.PERFORM_BROUGHT] = 1
 
 
 # ---- trees -----------------------------------------------------------------------------------------------------------
@@ -67,7 +67,7 @@ def map_tree(
     if key not in p.user_namespaces:
         p.user_namespaces[key] = user_namespace(uids, gids, namespace, p.pointer)
     try:
-        calls.idmap(dict(p.init.lent)[slot], p.user_namespaces[key].number, bool(recursive))
+        calls.idmap(p.performance.lent(slot), p.user_namespaces[key].number, bool(recursive))
     except SystemCallError as error:
         if error.errno not in UNMAPPABLE:
             raise error.at(p.pointer) from None
@@ -99,36 +99,23 @@ def open_namespace(path: str, pointer: str) -> calls.Fd:
 # ---- done to the process by its pid ----------------------------------------------------------------------------------
 
 
-def process_id(p: Performer) -> int:
-    """Of the process, or of the first stage that is to make it."""
-    return p.init.pid or p.init.first
-
-
-def affinity(p: Performer, cpus: bytes) -> None:
-    """sched_setaffinity(2)."""
-    mask = int.from_bytes(cpus, "little")
-    try:
-        posix.sched_setaffinity(process_id(p), [cpu for cpu in range(mask.bit_length()) if mask >> cpu & 1])
-    except OSError as error:
-        raise failed("sched_setaffinity", error) from None
-
-
 def seccomp_listener(p: Performer, path: str, metadata: str, given: int, agent: int, state: int, status: str) -> None:
     """config-linux.md, "The Container Process State": the init adds the descriptor and sends it over the connection."""
     said = f'"metadata": {quoted(metadata)}, ' if given else ""
-    version = quoted(p.record.oci_version)
-    head = f'{{"ociVersion": {version}, "fds": ["seccompFd"], "pid": {p.init.pid}, {said}"state": '
-    text = head.encode("utf-8", "surrogateescape") + p.document(status, p.record.pid) + b"}"
-    p.init.lend(agent, calls.connect(path, "the seccomp agent"))
+    version = quoted(p.oci_version)
+    head = f'{{"ociVersion": {version}, "fds": ["seccompFd"], "pid": {p.pid}, {said}"state": '
+    pid = p.record.pid if p.record else p.pid
+    text = head.encode("utf-8", "surrogateescape") + p.document(status, pid) + b"}"
+    p.lend(agent, calls.connect(path, "the seccomp agent"))
     with calls.sealed_memfd("seccomp-state", text) as fd:
-        p.init.lend(state, fd)
+        p.lend(state, fd)
 
 
 def net_device(p: Performer, host: str, name: str) -> None:
     """By netlink(7)."""
     from ocirt.container import net_devices
 
-    net_devices.move(p.init.pid, host, name)
+    net_devices.move(p.pid, host, name)
 
 
 def resctrl(p: Performer, name: str, monitored: int, lines: list[str], make: int) -> None:
@@ -137,8 +124,8 @@ def resctrl(p: Performer, name: str, monitored: int, lines: list[str], make: int
 
     section = {"closID": name, "enableMonitoring": bool(monitored), "schemata": lines}
     if make:
-        groups.make(p.directory.number, p.record, section)
-    groups.enter(section, p.container_id, p.init.pid)
+        groups.make(p.numbers[lib.PERFORM_DIRECTORY], p.container_id, section)
+    groups.enter(section, p.container_id, p.pid)
 
 
 # ---- hooks, who is told, exec ----------------------------------------------------------------------------------------
@@ -148,7 +135,21 @@ def hook(p: Performer, path: str, argv: list[str], env: list[str], given: int, t
     """In the runtime's own namespaces."""
     p.hooks_ran = True
     entry = {"path": path, "args": argv, "env": env if given else None, "timeout": timeout}
-    hooks.run_one(entry, p.bundle, p.document(status, p.init.pid), p.pointer)
+    hooks.run_one(entry, p.bundle, p.document(status, p.pid), p.pointer)
+
+
+def hook_state(p: Performer, slot: int, status: str) -> None:
+    """For those that the init runs, with the pid as seen inside. With any hooks, poststop's follow a failure."""
+    p.hooks_ran = True
+    with calls.sealed_memfd("hook-state", p.document(status, hooks.pid_inside(p.pid))) as fd:
+        p.lend(slot, fd)
+
+
+def console_pair(p: Performer, slot: int, _: str) -> None:
+    """Without a console socket the other end stays here."""
+    ours, theirs = calls.socketpair()
+    p.console.number = ours.take()
+    p.lend(slot, theirs)
 
 
 def receive_console(p: Performer) -> None:
@@ -158,8 +159,9 @@ def receive_console(p: Performer) -> None:
 
 def open_root(p: Performer, slot: int) -> None:
     """Where no namespace is joined by the pidfd, its root alone is entered: of this process, and no later one."""
-    p.init.lend(slot, calls.opened(f"/proc/{p.record.pid}/root", posix.O_PATH | posix.O_DIRECTORY))
-    if calls.wait_readable(dict(p.init.lent)[SLOT_TARGET], 0):
+    pid = p.record.pid if p.record else 0
+    p.lend(slot, calls.opened(f"/proc/{pid}/root", posix.O_PATH | posix.O_DIRECTORY))
+    if calls.wait_readable(p.performance.lent(SLOT_TARGET), 0):
         raise ContainerNotRunning(p.container_id)
 
 
@@ -179,9 +181,6 @@ def worded(name: str, act: Action) -> Action:
 
 
 BY_PID: dict[str, Action] = {
-    "scheduler": lambda p, attributes: calls.sched_setattr(p.init.pid, attributes),
-    "io_priority": lambda p, value: calls.ioprio_set(p.init.pid, value),
-    "affinity": affinity,
     "seccomp_listener": seccomp_listener,
     "net_device": net_device,
     "resctrl": resctrl,
@@ -194,7 +193,8 @@ ACTIONS: dict[str, Action] = {
     "map_tree": map_tree,
     "hook": hook,
     "receive_console": receive_console,
-    "send_pidfd": lambda p, path: announce.send_pidfd(path, p.init.pid),
+    "hook_state": hook_state,
+    "connect_console": console_pair,
     "open_root": open_root,
     **{name: worded(name, act) for name, act in BY_PID.items()},
 }

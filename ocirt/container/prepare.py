@@ -13,8 +13,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ocirt.container.record import State
-
 
 SECCOMP_LIMIT = 1 << 20  # bytes; BPF_MAXINSNS is 4096, of 8 bytes each
 # Of the state directory, launcher/delete.c has it too: flags and size (4 bytes each), struct sock_filter …
@@ -243,9 +241,13 @@ def kept_program(config: dict[str, Any], root: str, container_id: str) -> tuple[
     return data[8:], flags
 
 
-def remove_groups(record: State, directory: int, signs: str) -> None:
-    """Remove what linux.intelRdt had made, noted in the state directory; `signs` as of container/resctrl.py."""
-    if "resctrl" in record.python.split():
+def remove_groups(words: str, directory: int, signs: str) -> None:
+    """Remove what linux.intelRdt had made, noted in the state directory.
+
+    words   State.python
+    signs   as of container/resctrl.py
+    """
+    if "resctrl" in words.split():
         from ocirt.container import resctrl
 
         resctrl.remove(directory, signs)

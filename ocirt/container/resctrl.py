@@ -7,7 +7,7 @@ container, "+" before a class of service that stays, and goes only where the con
 from __future__ import annotations
 
 from ocirt.cgroup import resctrl
-from ocirt.container import place, state
+from ocirt.container import place
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,14 +17,12 @@ WORD = "resctrl"  # of State.python: `delete` has to look at the note
 NOTE = "resctrl"
 
 
-def make(directory: int, record: state.State, section: dict[str, Any]) -> None:
+def make(directory: int, container_id: str, section: dict[str, Any]) -> None:
     """Make the groups that are missing. Raises UnsupportedError, SystemCallError; `undo` removes them."""
-    groups = resctrl.Groups(section, record.container_id, resctrl.root())
+    groups = resctrl.Groups(section, container_id, resctrl.root())
     groups.look()
     note = "".join([f"{'-' if path in groups.removed else '+'}{path}\n" for path in groups.missing])
     place.write_file(directory, NOTE, note.encode("utf-8", "surrogateescape"))
-    record.python = f"{record.python} {WORD}".strip()
-    state.write(directory, record)
     groups.make()
 
 

@@ -44,7 +44,7 @@ def run(  # noqa: PLR0913 - the flags of one command, by name
     with console.catch() as signals:
         with Named(options.config), creation:
             creation.perform()
-            pid, creation.performer.init.pid = creation.performer.init.pid, 0
+            pid = creation.performer.pid
         code = console.attend(pid, signals, creation.performer.relay, subreaper)
     if not keep:
         delete.delete(creation.root, container_id, force=True)

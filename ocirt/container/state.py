@@ -17,7 +17,7 @@ from fcntl import LOCK_EX, LOCK_NB, flock
 from ocirt import notes
 from ocirt.container import place, quick
 from ocirt.container.ids import check_id
-from ocirt.container.record import State, boot_id, decode, document, encode, mark
+from ocirt.container.record import State, boot_id, decode, document, mark
 from ocirt.errors import (
     BundleError,
     ContainerExists,
@@ -26,7 +26,7 @@ from ocirt.errors import (
     OcirtError,
     StateDamaged,
     StateUntrusted,
-    UnsupportedError,
+    SystemCallError,
     failed,
 )
 from ocirt.linux.calls import Fd
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 __all__ = [
-    "State", "claim", "claim_into", "config", "document", "is_leftover", "keep", "kept_file", "living", "lock",
-    "public", "read", "read_at", "remove", "sweep", "write",
+    "State", "claim_left", "config", "document", "is_leftover", "keep", "kept_file", "living", "lock",
+    "public", "read", "read_at", "remove", "sweep", "unclaimed",
 ]  # fmt: skip
 
 STATE = "state.json"
@@ -49,64 +49,31 @@ PLAIN = 0o700
 MODE_BITS = 0o7777
 
 
-def claim(root: str, container_id: str, into: Fd | None = None) -> int:
-    """Take the id: the fd of its new directory, locked and marked. Makes the root where it is missing.
+def claim_left(root: str, container_id: str) -> int:
+    """The fd of the id's directory, where a killed claim or delete has left it: locked, emptied and marked.
 
-    `into` has the fd before this returns: whoever is interrupted then finds it there.
-    Raises ContainerExists, InvalidID, SystemCallError, StateUntrusted for a root that is not ours alone.
+    Raises ContainerExists, which says what is in the way, and SystemCallError.
     """
-    check_id(container_id)
-    notes.step(f'make the state directory "{root}/{container_id}"')
-    made, fd = False, -1
-    with Fd(place.open_root(root, make=True)) as directory:
+    with Fd(place.open_root(root)) as directory:
         try:
-            made = _mkdir(container_id, directory.number)
             fd = posix.open(container_id, place.OPEN_DIRECTORY, dir_fd=directory.number)
-            if _take(fd):
-                if into:
-                    into.number = fd
-                return fd
         except OSError as error:
-            _give_up(directory.number, container_id if made else "", fd)
-            if fd < 0 and error.errno in {ENOENT, ENOTDIR, ELOOP}:  # no directory; or somebody is removing it
+            if error.errno in {ENOENT, ENOTDIR, ELOOP}:  # no directory; or somebody is removing it
                 raise _taken(root, container_id) from None
             raise failed(f'make the state directory "{root}/{container_id}"', error) from None
-        except KeyboardInterrupt:
-            if into:
-                into.number = -1  # it may have been handed over just now, and is closed here
-            if fd >= 0:
-                posix.close(fd)
-            sweep(root, container_id)
-            raise
-    posix.close(fd)
+    with Fd(fd) as held:
+        try:
+            if _take(fd):
+                return held.take()
+        except OSError as error:
+            raise failed(f'make the state directory "{root}/{container_id}"', error) from None
     raise _taken(root, container_id)
 
 
-def claim_into(directory: Fd, root: str, container_id: str) -> None:
-    """`claim`, whose fd is in `directory` before anything can come between; interrupted, nothing is left."""
-    try:
-        claim(root, container_id, directory)
-    except KeyboardInterrupt:
-        directory.close()
-        sweep(root, container_id)
-        raise
-
-
-def write(directory: int, state: State) -> None:
-    """Write state.json, and into the mark what `delete` needs of it.
-
-    Raises SystemCallError, UnsupportedError for one that is too large.
-    """
-    notes.step(f'write the state of container "{state.container_id}"')
-    data = encode(state)
-    if len(data) > LIMIT:  # nobody would read it: the container could not be deleted
-        raise UnsupportedError(f"make a state of more than {LIMIT >> 20} MiB", "/annotations")
-    try:
-        place.replace_file(directory, place.MARK, mark(state))
-        place.replace_file(directory, STATE, data)
-        posix.fchmod(directory, PLAIN)
-    except OSError as error:
-        raise failed(f'write the state of container "{state.container_id}"', error) from None
+def unclaimed(root: str, container_id: str, number: int) -> OcirtError:
+    """Why the id could not be claimed, errno `number`. Raises StateUntrusted, SystemCallError for the root."""
+    posix.close(place.open_root(root, make=True))
+    return SystemCallError(f'make the state directory "{root}/{container_id}"', number)
 
 
 def read(root: str, container_id: str) -> State:
@@ -273,31 +240,8 @@ def _taken(root: str, container_id: str) -> ContainerExists:
     return ContainerExists(container_id, damage.in_the_way(root, container_id))
 
 
-def _give_up(root: int, made: str, fd: int) -> None:
-    """After an error on the way of `claim`: what it has made and opened is undone, as far as that is possible."""
-    try:
-        if made and fd >= 0:
-            place.empty(fd, [place.MARK])  # by name: there may be no descriptor left to list it with
-        if fd >= 0:
-            posix.close(fd)
-        if made:
-            posix.rmdir(made, dir_fd=root)
-    except OSError:
-        pass  # `delete --force` knows it by its mode
-
-
-def _mkdir(name: str, root: int) -> bool:
-    """Whether it was missing, and is made."""
-    try:
-        posix.mkdir(name, UNFINISHED, dir_fd=root)
-    except FileExistsError:
-        return False  # another claim was faster; or the id is taken, or left behind: _take tells
-    posix.chmod(name, UNFINISHED, dir_fd=root)  # whatever the caller's umask is
-    return True
-
-
 def _take(fd: int) -> bool:
-    """Lock and mark a directory just made, or one left behind. Who comes second just then finds it locked or gone."""
+    """Lock and mark a directory left behind. Who comes second just then finds it locked or gone."""
     try:
         flock(fd, LOCK_EX | LOCK_NB)
     except BlockingIOError:

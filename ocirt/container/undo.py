@@ -8,6 +8,7 @@ from ocirt import cgroup, notes
 from ocirt.container import announce, hooks, state
 from ocirt.container.prepare import remove_groups
 from ocirt.errors import OcirtError
+from ocirt.linux._kernel import lib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,37 +17,32 @@ if TYPE_CHECKING:
     from ocirt.container.creation import Creation
 
 
-def undo(creation: Creation, error: BaseException | None) -> None:
-    """Remove all of it; a failure to remove one thing does not keep the others.
-
-    `error` led here: interrupted, it may have made what was expected, and not noted it yet.
-    """
+def undo(creation: Creation) -> None:
+    """Remove all of it; a failure to remove one thing does not keep the others."""
     p = creation.performer
-    p.init.reap()
-    p.init.close()  # descriptors may be what has run out
-    if not isinstance(error, KeyboardInterrupt):
-        p.note_made()
-    if p.recorded:
+    p.performance.end()  # lets go of its descriptors too: they may be what has run out
+    if p.numbers[lib.PERFORM_RECORDED]:
         for step in _steps(creation):
             try:
                 step()
             except OcirtError as failure:  # the one that led here is the one to report
                 notes.warn(f'container "{creation.container_id}": not removed: {failure}')
-    if p.pid_file:
-        announce.unlink(p.pid_file)
-    if p.directory.number >= 0 and posix.fstat(p.directory.number).st_nlink:
-        state.remove(creation.root, creation.container_id, p.directory.number)
+    if p.numbers[lib.PERFORM_PID_FILE]:
+        announce.unlink(creation.host.pid_file)
+    directory = p.numbers[lib.PERFORM_DIRECTORY]
+    if directory >= 0 and posix.fstat(directory).st_nlink:
+        state.remove(creation.root, creation.container_id, directory)
 
 
 def _steps(creation: Creation) -> list[Any]:
     """What the state names; of the cgroups only those made here: what was there before is somebody else's."""
     p = creation.performer
-    record = p.record
-    made = [path for path in record.cgroups if path in record.made]
+    made = p.performance.made()
+    own = [path for path in creation.host.cgroups.paths if path in made]
     steps: list[Any] = [
-        lambda: cgroup.kill(made),
-        lambda: cgroup.remove(made, made=record.made),
-        lambda: remove_groups(record, p.directory.number, "-+"),
+        lambda: cgroup.kill(own),
+        lambda: cgroup.remove(own, made=made),
+        lambda: remove_groups(creation.host.words, p.numbers[lib.PERFORM_DIRECTORY], "-+"),
         lambda: _poststop(creation),
     ]
     if p.scope and p.scope.ours and p.scope.asked:

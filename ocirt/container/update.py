@@ -10,6 +10,8 @@ from ocirt.config import check
 from ocirt.config.lenient import drop_nulls, settle_resources
 from ocirt.container import state
 from ocirt.errors import ConfigError, ContainerError, OcirtError
+from ocirt.plan import host_ops
+from ocirt.spawn import performance
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,6 +49,8 @@ def update(
     settle_resources(wanted, record.oci_version)
     check_resources(wanted, name)
     hs, paths = located(record.cgroups)
+    if hs and hs[0].version == 2:  # on a hybrid host, create has done it only where a limit asked for it
+        performance.carry_out([host_ops.hand_down("", hs[0].mount, paths[0])])
     changes.change(paths, hs, wanted, name, lambda limits: tell_systemd(record.unit, limits, hs))
     if schemata:
         change_class(root, container_id, schemata)

@@ -5,7 +5,7 @@
 #define _GNU_SOURCE
 #include "again.h"
 #include "launcher.h"
-#include "perform.h"
+#include "perform/perform.h"
 #include "quick.h"
 
 #include <ctype.h>
@@ -73,10 +73,11 @@ static bool read_plans(const struct container *c, struct kept *ret_kept)
 }
 
 /* The container's cgroup of v2, which is the first of the list where it has one; -1 where not. */
-static int open_cgroup(const struct container *c, char ret_path[PATH_MAX])
+static int open_cgroup(const struct container *c)
 {
 	struct slice rest = c->members[MEMBER_CGROUPS];
-	int fd = slice_next(&rest, ret_path, PATH_MAX) > 0 ? open(ret_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	char path[PATH_MAX];
+	int fd = slice_next(&rest, path, sizeof(path)) > 0 ? open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
 
 	if (fd >= 0 && faccessat(fd, "cgroup.controllers", F_OK, 0) < 0) {
 		(void)close(fd);
@@ -85,15 +86,31 @@ static int open_cgroup(const struct container *c, char ret_path[PATH_MAX])
 	return fd;
 }
 
+static int perform_whole(struct performance *p, char *plan, size_t size)
+{
+	int r = performance_plan(p, plan, size);
+
+	if (r < 0)
+		return r;
+	do
+		r = perform(p);
+	while (r == PERFORM_AGAIN);
+	return r;
+}
+
 /* Carries out the host plan to its end, and lets go of both: the process has been executed. */
 static bool carry_out(struct performance *p, struct kept *kept)
 {
 	const char *host = kept->bytes + sizeof(kept->head) + kept->head.key_size;
-	bool done;
+	char *plan = calloc(1, kept->head.host_size + PLAN_SLACK);
+	bool done = false;
 
-	p->init_plan = host + kept->head.host_size;
-	p->init_size = kept->head.init_size;
-	done = perform(p, host, kept->head.host_size) == 0 && p->pid > 0;
+	if (plan) {
+		memcpy(plan, host, kept->head.host_size);
+		(void)performance_init_plan(p, host + kept->head.host_size, kept->head.init_size);
+		done = perform_whole(p, plan, kept->head.host_size) == PERFORM_DONE && p->pid > 0;
+	}
+	free(plan);
 	free(kept->bytes);
 	kept->bytes = NULL;
 	return done;
@@ -182,11 +199,12 @@ static int execute(struct performance *p, struct kept *kept)
 int run_again(const char *root, char **arguments)
 {
 	_cleanup_container_ struct container c = CONTAINER_NONE;
-	__attribute__((cleanup(performance_close))) struct performance p = PERFORMANCE_NONE;
+	_cleanup_performance_ struct performance p;
 	struct kept kept = { .bytes = NULL };
 	char parent[PATH_MAX], program[PATH_MAX + 32];
 	int code = -1;
 
+	(void)performance_begin(&p);
 	if (getenv("LISTEN_FDS")) /* who is told of descriptors, prepare.py says */
 		return -1;
 	if (!key_of_command(arguments, &key) || container_open(root, key.id, false, &c) < 0)
@@ -197,7 +215,7 @@ int run_again(const char *root, char **arguments)
 	find_package(parent);
 	(void)snprintf(program, sizeof(program), "%s/ocirt/_bin/ocirt-init", parent);
 	p.program = program;
-	p.cgroup = cgroup = open_cgroup(&c, p.home);
+	p.cgroup = cgroup = open_cgroup(&c);
 	keep = !key.unkept && key_of_container(&c, program, &key);
 	if (keep && read_plans(&c, &kept))
 		code = execute(&p, &kept);

@@ -36,8 +36,10 @@ HEAD = """/* Made by ocirt/launcher/bind.py. */
 #include "launcher/binding.h"
 #include "launcher/quick.h"
 #include "linux/shim.h"
+#include "perform/perform.h"
 #include "spawn/init/wire.h"
 """
+HEADERS = (_build.HERE / "shim.h", _build.LAUNCHER / "quick.h", _build.PERFORM / "perform.h")
 
 
 def kind(declared: str) -> str:
@@ -75,7 +77,7 @@ def functions(text: str) -> dict[str, list[str]]:
 
 def source() -> str:
     """The C."""
-    text = _build.between_marks(_build.HERE / "shim.h") + _build.between_marks(_build.LAUNCHER / "quick.h")
+    text = "".join(_build.between_marks(header) for header in HEADERS)
     found = functions(text)
     enumerators = ", ".join(re.findall(r"enum \{ (.*?) \};", text)).split(", ")
     numbers = _build.wire_names() + enumerators

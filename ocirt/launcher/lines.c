@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 /* The lines of state.json in their order, each up to its value. */
-static const char *const heads[MEMBER_COUNT] = {
+const char *const state_heads[MEMBER_COUNT] = {
 	"  \"ociVersion\": ", "  \"id\": ", "  \"pid\": ", "  \"status\": ", "  \"bundle\": ", "  \"rootfs\": ",
 	"  \"created\": ", "  \"annotations\": ", "  \"owner\": ", "  \"ocirt\": ", "    \"format\": ", "    \"phase\": ",
 	"    \"startTime\": ", "    \"bootId\": ", "    \"manager\": ", "    \"unit\": ", "    \"pidNamespace\": ", "    \"python\": ",
@@ -25,8 +25,7 @@ bool slice_is(const struct slice *slice, const char *text)
 	return slice->size == strlen(text) && memcmp(slice->start, text, slice->size) == 0;
 }
 
-/* The length of the character, 0 for what is not UTF-8 (RFC 3629: no surrogate, none in more bytes than it needs). */
-static size_t character(const unsigned char *at)
+size_t utf8_character(const unsigned char *at)
 {
 	static const unsigned int least[] = { 0, 0, 0x80, 0x800, 0x10000 };
 	size_t length = at[0] < 0x80 ? 1 : at[0] < 0xc0 ? 0 : at[0] < 0xe0 ? 2 : at[0] < 0xf0 ? 3 : at[0] < 0xf8 ? 4 : 0;
@@ -69,7 +68,7 @@ static const char *past_string(const char *at)
 	if (*at++ != '"')
 		return NULL;
 	while (*at != '"') {
-		size_t length = *at == '\\' ? escape(at + 1) : character((const unsigned char *)at);
+		size_t length = *at == '\\' ? escape(at + 1) : utf8_character((const unsigned char *)at);
 
 		if (length == 0 || (unsigned char)*at < 0x20)
 			return NULL;
@@ -143,10 +142,10 @@ int split_lines(const char *text, struct slice ret_members[MEMBER_COUNT])
 		return -EBADMSG;
 	at += 2;
 	for (int i = 0; i < MEMBER_COUNT; i++) {
-		size_t head = strlen(heads[i]);
+		size_t head = strlen(state_heads[i]);
 		const char *end = strchr(at, '\n');
 		struct slice *member = &ret_members[i];
-		bool found = end && strncmp(at, heads[i], head) == 0;
+		bool found = end && strncmp(at, state_heads[i], head) == 0;
 
 		if (!found && i == MEMBER_FORMAT) { /* the first format, which is the same but for the number */
 			*member = first;

@@ -76,6 +76,12 @@ int slice_next(struct slice *slice, char *ret_text, size_t size);
 /* Whether the slice is exactly this text. */
 bool slice_is(const struct slice *slice, const char *text);
 
+/* The lines of state.json, each up to its value. */
+extern const char *const state_heads[MEMBER_COUNT];
+
+/* The length of the character, 0 for what is not UTF-8 (RFC 3629: no surrogate, none in more bytes than it needs). */
+size_t utf8_character(const unsigned char *at);
+
 /* The members of a state.json; -EBADMSG where it is not what container/record.py writes. */
 int split_lines(const char *text, struct slice ret_members[MEMBER_COUNT]);
 

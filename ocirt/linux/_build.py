@@ -14,8 +14,12 @@ HERE = Path(__file__).parent
 PACKAGE = HERE.parent
 INIT = PACKAGE / "spawn" / "init"
 LAUNCHER = PACKAGE / "launcher"
+PERFORM = PACKAGE / "perform"
 
 LINUX = sorted(path.name for path in HERE.glob("*.c"))  # setup.py links the same to the launcher
+
+# What the runtime's side of a container is done by, in Python and in the launcher
+PERFORMER = sorted(path.name for path in PERFORM.glob("*.c"))
 
 # The quick verbs; the rest of launcher/ is the program around them.
 QUICK = ["quick.c", "delete.c", "record.c", "lines.c", "names.c", "trust.c"]
@@ -43,7 +47,7 @@ def wire_names() -> list[str]:
     bodies = ",".join(re.findall(r"enum \{(.*?)\};", text, re.DOTALL))
     names = [item.split("=")[0].strip() for item in bodies.split(",")]
     names += ["SLOT_COUNT", "SLOT_PLAN", "SLOT_BELL", "SLOT_CGROUP", "SLOT_TARGET", "SLOT_REPORT"]
-    names += ["OP_MAX_ARGS", "PLAN_MAX", "MESSAGE_HEAD", "REPORT_SIZE", "MSG_TEXT_MAX", "MSG_FDS_MAX"]
+    names += ["OP_MAX_ARGS", "PLAN_MAX", "HOST_PLAN_MAX", "MESSAGE_HEAD", "REPORT_SIZE", "MSG_TEXT_MAX", "MSG_FDS_MAX"]
     return [name for name in names if name]
 
 
@@ -57,20 +61,27 @@ def kernel() -> FFI:
         "struct message { uint32_t type; uint32_t value; uint32_t error; uint32_t detail; char text[1024]; };"
         + between_marks(HERE / "shim.h")
         + between_marks(LAUNCHER / "quick.h")
+        + between_marks(PERFORM / "perform.h")
     )
     ffi.set_source(
         "ocirt.linux._kernel",
         f"""
         #include "linux/shim.h"
         #include "launcher/quick.h"
+        #include "perform/perform.h"
         #include "spawn/init/wire.h"
         static const char *const ocirt_operations = "{operations()}";
         static const char *const ocirt_host_operations = "{operations("host_ops.def")}";
         static const uint64_t ocirt_plan_magic = PLAN_MAGIC;
         """,
-        sources=[*(f"ocirt/linux/{name}" for name in LINUX), *(f"ocirt/launcher/{name}" for name in QUICK)],
+        sources=[
+            *(f"ocirt/linux/{name}" for name in LINUX),
+            *(f"ocirt/perform/{name}" for name in PERFORMER),
+            *(f"ocirt/launcher/{name}" for name in QUICK),
+            "ocirt/spawn/init/plan.c",
+        ],
         include_dirs=["ocirt"],
-        depends=[str(path) for directory in (HERE, LAUNCHER, INIT) for path in directory.glob("*.[hd]*")],
+        depends=[str(path) for directory in (HERE, LAUNCHER, PERFORM, INIT) for path in directory.glob("*.[hd]*")],
         extra_compile_args=FLAGS,
     )
     return ffi

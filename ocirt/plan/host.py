@@ -77,14 +77,17 @@ class Host:
     raw                 config.json, its bytes
     filter_file         content of seccomp.bpf, b"" for none
     manager             of the cgroups, as of prepare.Options
+    rootfs              its absolute path
+    owner, words        as of record.State; words are those of `python`
+    unit                of systemd, "" for none
     late_devices        device rules come into force after the mounts, one of which may take a block device
     foreground          the runtime stays with the process
     console_socket, pidfd_socket, pid_file   absolute paths, "" for none
     """
 
     __slots__ = (
-        "cgroups", "compilation", "console_socket", "filter_file", "foreground", "late_devices", "manager", "pid_file",
-        "pidfd_socket", "plan", "raw", "root",
+        "cgroups", "compilation", "console_socket", "filter_file", "foreground", "late_devices", "manager", "owner",
+        "pid_file", "pidfd_socket", "plan", "raw", "root", "rootfs", "unit", "words",
     )  # fmt: skip
 
     plan: Plan
@@ -97,6 +100,7 @@ class Host:
         self.raw = self.filter_file = b""
         self.late_devices = self.foreground = False
         self.console_socket = self.pidfd_socket = self.pid_file = ""
+        self.rootfs = self.owner = self.words = self.unit = ""
 
     @property
     def begun(self) -> int:
@@ -197,8 +201,20 @@ def send(ops: Sequence[Op], begun: int = 0, unlimited: bool = False) -> list[Op]
 
 def declare(h: Host) -> list[Op]:
     """All that the init does up to its first question is gone with it, and it is gone when we are."""
-    expected = [host_ops.expect_cgroups("", h.cgroups.paths)] if h.cgroups.paths else []
-    return [*expected, host_ops.write_state("", "creating")]
+    found = [record(h)]
+    if h.cgroups.paths:
+        found.append(host_ops.expect_cgroups(h.cgroups.pointer, h.cgroups.paths, h.unit))
+    return [*found, host_ops.write_state("", "creating")]
+
+
+def record(h: Host) -> Op:
+    """What is known of the container by now."""
+    context = h.compilation.context
+    config = context.config
+    annotations = [word for pair in (config.get("annotations") or {}).items() for word in pair]
+    launch, new = context.launch, int(context.new("pid"))
+    known = (config["ociVersion"], launch.bundle, h.rootfs, annotations, h.owner, h.manager, h.words, new)
+    return host_ops.record("", *known)
 
 
 def late_cgroups(h: Host) -> list[Op]:
@@ -231,7 +247,8 @@ def early_files(h: Host) -> list[Op]:
 
 def files(h: Host) -> list[Op]:
     """For the commands that follow, while the init is at work."""
-    found = [host_ops.keep_file("", "config.json", h.raw), host_ops.keep_plan("", h.begun)]
+    pointers = "\n".join([str(h.begun), *[op[1] for op in h.plan.ops[h.begun :]]])
+    found = [host_ops.keep_file("", "config.json", h.raw), host_ops.keep_plan("", pointers)]
     return [*found, host_ops.listen("", SLOT_START, "start.sock")] if h.last == SYNC_CREATED else found
 
 

@@ -21,9 +21,29 @@ def claim(pointer: str, root: str, container_id: str) -> Op:
     return ("claim", pointer, 0, (root, container_id))
 
 
-def expect_cgroups(pointer: str, paths: list[str]) -> Op:
-    """Note which directories `make_cgroup` will make for these, ahead of the state that names them."""
-    return ("expect_cgroups", pointer, 0, (paths,))
+def record(
+    pointer: str,
+    oci_version: str,
+    bundle: str,
+    rootfs: str,
+    annotations: list[str],
+    owner: str,
+    manager: str,
+    words: str,
+    pid_namespace: int,
+) -> Op:
+    """What the state says from the start; `annotations` are a name, its value, …; the rest as of record.State."""
+    return (
+        "record", pointer, 0, (oci_version, bundle, rootfs, annotations, owner, manager, words, pid_namespace)
+    )  # fmt: skip
+
+
+def expect_cgroups(pointer: str, paths: list[str], unit: str) -> Op:
+    """Note which directories `make_cgroup` will make for these, ahead of the state that names them.
+
+    With `unit`, one of systemd, slices are for that to remove.
+    """
+    return ("expect_cgroups", pointer, 0, (paths, unit))
 
 
 def write_state(pointer: str, phase: str) -> Op:
@@ -36,9 +56,9 @@ def keep_file(pointer: str, name: str, content: bytes) -> Op:
     return ("keep_file", pointer, 0, (name, content))
 
 
-def keep_plan(pointer: str, first: int) -> Op:
-    """The init's plan from operation `first` on, for the words of an error at `start`."""
-    return ("keep_plan", pointer, 0, (first,))
+def keep_plan(pointer: str, tail: str) -> Op:
+    """The part of the init's plan that is at hand, and `tail` behind it, for the words of an error at `start`."""
+    return ("keep_plan", pointer, 0, (tail,))
 
 
 # ---- cgroups ---------------------------------------------------------------------------------------------------------

@@ -35,6 +35,14 @@ def write(pid: int, uid_map: Sequence[str], gid_map: Sequence[str], setgroups: b
             _helper(f"new{name}map", pid, mappings, pointer)
 
 
+def finish(pid: int, uid_map: Sequence[str], gid_map: Sequence[str], setgroups: bool, number: int, half: bool) -> None:
+    """Go on where C was refused with errno `number`; `half`: the first map is written. Raises as `write`."""
+    if number != EPERM:
+        name, lines = ("gid", gid_map) if half else ("uid", uid_map)
+        raise _refused(f"{name}_map", "".join([f"{line}\n" for line in lines]), f"/linux/{name}Mappings", number)
+    write(pid, () if half else uid_map, gid_map, setgroups)
+
+
 def _put(pid: int, name: str, text: str, pointer: str) -> int:
     path = f"/proc/{pid}/{name}"
     try:
@@ -47,9 +55,13 @@ def _put(pid: int, name: str, text: str, pointer: str) -> int:
         number = error.errno or 0
         if number == EPERM and name != "setgroups":
             return number
-        text = f"config.json: {pointer}: write {name}: {posix.strerror(number).lower()}{_why(number, text)}"
-        raise PlanError(text, pointer, number) from None
+        raise _refused(name, text, pointer, number) from None
     return 0
+
+
+def _refused(name: str, text: str, pointer: str, number: int) -> PlanError:
+    words = f"config.json: {pointer}: write {name}: {posix.strerror(number).lower()}{_why(number, text)}"
+    return PlanError(words, pointer, number)
 
 
 def _why(number: int, text: str) -> str:

@@ -92,7 +92,7 @@ def packer(count: int) -> Struct:
     return found
 
 
-def encode(ops: Sequence[Op], kinds: Kinds = KINDS) -> bytes:
+def encode(ops: Sequence[Op], kinds: Kinds = KINDS, size_max: int = lib.PLAN_MAX) -> bytes:
     """The plan as ocirt-init reads it, or with `host_kinds` the host plan as the launcher does.
 
     Raises UnsupportedError for one that is too large, ValueError for a string with a NUL byte, KeyError for an
@@ -118,8 +118,8 @@ def encode(ops: Sequence[Op], kinds: Kinds = KINDS) -> bytes:
         # struct op: its number and the guard are one word, the number in the lowest 16 bits
         parts.append(packer(1 + len(words)).pack(code | guard << 16, *words))
     size = base + heap.size
-    if size > lib.PLAN_MAX:
-        raise UnsupportedError(f"config.json: it asks for {size} bytes of plan, {lib.PLAN_MAX} are supported")
+    if size > size_max:
+        raise UnsupportedError(f"config.json: it asks for {size} bytes of plan, {size_max} are supported")
     return b"".join((HEADER.pack(lib.ocirt_plan_magic, size, len(ops)), *parts, *heap.parts))
 
 

@@ -32,7 +32,8 @@ TARGETS = {
     "record": ["launcher/lines.c", "launcher/trust.c", *BELOW],
     "key": ["launcher/record.c", "launcher/lines.c", "launcher/trust.c", *BELOW],
     "again": [
-        *(f"launcher/{name}.c" for name in ("record", "lines", "trust", "key", "perform", "perform_init")),
+        *(f"launcher/{name}.c" for name in ("record", "lines", "trust", "key")),
+        *(f"perform/{path.name}" for path in sorted((PROJECT / "ocirt/perform").glob("*.c"))),
         *BELOW,
     ],
     "plan": [],

@@ -13,26 +13,39 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ocirt.container import performer as performer_module
 from ocirt.container.command import Command
 from ocirt.container.creation import Creation
 from ocirt.container.exec import Entry, ExecOptions
 from ocirt.container.performer import Performer
 from ocirt.container.prepare import Options
+from ocirt.linux._kernel import lib
 from ocirt.plan import exec as plan_exec
+from ocirt.spawn.performance import Performance
 
 Half = Callable[[], Sequence[Any]]
 
 
+class Counted(Performance):
+    """Carries out one step at a time, and is killed when a number of them is done."""
+
+    steps = done = 0
+
+    def go_on(self) -> int:
+        if self.numbers[lib.PERFORM_NEXT] >= self.steps - self.done:
+            os.kill(os.getpid(), signal.SIGKILL)
+        self.numbers[lib.PERFORM_STEPPING] = 1
+        return super().go_on()
+
+
 def perform(performer: Performer, halves: Sequence[Half], steps: int) -> int:
     """Carry out that many steps of both halves; each is compiled when the one before it is done."""
-    done = 0
+    Counted.steps = steps
     for half in halves:
         ops = half()
-        performer.perform(ops[: max(0, steps - done)])
-        done += len(ops)
-        if done >= steps:
-            os.kill(os.getpid(), signal.SIGKILL)
-    return done
+        performer.perform(ops)
+        Counted.done += len(ops)
+    return Counted.done
 
 
 def create(verb: str, root: str, container_id: str, bundle: str) -> tuple[Performer, list[Half]]:
@@ -58,6 +71,7 @@ def execute(root: str, container_id: str) -> tuple[Performer, list[Half]]:
 
 
 def main(verb: str, root: str, container_id: str, bundle: str, steps: str) -> None:
+    performer_module.Performance = Counted  # type: ignore[misc]
     performer, halves = execute(root, container_id) if verb == "exec" else create(verb, root, container_id, bundle)
     print(perform(performer, halves, int(steps)))
 

@@ -58,7 +58,7 @@ def test_every_verb_of_a_life_says_its_steps_to_the_log(
     runtime.containers.append(container)
     home, name = f"{runtime.root}/{container.id}", container.id
     created = logged.steps("create", "--bundle", str(bundle.path), name)
-    assert f'make the state directory "{home}"' in created
+    assert f"make the state directory {home}" in created
     assert "set the hostname" in created
     assert re.search(r"\d\.\d{3} ms: claim the id", created), "each step of the host plan with its time"
     assert re.search(r"\d\.\d{3} ms: make the cgroup /", created)

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import ocirt
-from ocirt.spawn import parent
+from ocirt.plan import host
 from tests.integration import leftovers as oracle
 from tests.integration.support import Bundle, ConsoleSocket, Runtime, wait_for
 from tests.integration.views import MakeBundle, fields
@@ -92,7 +92,7 @@ def test_wait_has_a_timeout(
 def test_a_hook_of_the_inits_has_the_time_that_its_timeout_gives(
     api: ocirt.Runtime, runtime: Runtime, make_bundle: MakeBundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parent, "DEADLINE_MS", 300)  # of what is no hook
+    monkeypatch.setattr(host, "DEADLINE_MS", 300)  # of what is no hook
     hook = {"path": "/bin/sleep", "args": ["sleep", "1"], "timeout": 20}
     bundle = make_bundle(args=["sh", "-c", "exit 7"], hooks={"createContainer": [hook], "startContainer": [hook]})
     assert api.run(runtime.new_id(), str(bundle.path)) == 7

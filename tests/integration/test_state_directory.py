@@ -43,7 +43,7 @@ def recorded(request: pytest.FixtureRequest, runtime: Runtime, scratch: Path, st
     container_id = runtime.new_id()
     paths = cgroup.paths_for(None, container_id, cgroup.hierarchies())
     cgroups.create(paths)
-    cgroup.attach(paths, stand_in)
+    cgroups.attach(paths, stand_in)
     hook = scratch / "hook"
     hook.write_text(f"#!/bin/sh\ncat > {scratch}/told\n")
     hook.chmod(0o755)

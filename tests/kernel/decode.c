@@ -14,7 +14,7 @@ static const char *const op_kinds[] = {
 #include "ops.def"
 };
 #undef OP
-static const struct vocabulary operations = { op_kinds, sizeof(op_kinds) / sizeof(*op_kinds) };
+static const struct vocabulary operations = { op_kinds, sizeof(op_kinds) / sizeof(*op_kinds), PLAN_MAX };
 
 static int decode(const uint8_t *bytes, uint32_t size)
 {

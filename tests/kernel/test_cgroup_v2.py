@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import subprocess
@@ -15,6 +16,7 @@ from ocirt import cgroup
 from ocirt.cgroup import access, devices, v2
 from ocirt.errors import ContainerError, SystemCallError, UnsupportedError
 from ocirt.linux import calls
+from ocirt.plan import host_ops
 from tests import cgroups
 
 V2 = [h for h in cgroup.hierarchies() if h.version == 2 and os.access(h.mount, os.W_OK)]
@@ -86,7 +88,7 @@ def attached(path: Path) -> list[int]:
 def test_every_controller_is_handed_down_to_the_container(box: Path, available: set[str]) -> None:
     path = box / "a" / "b"
     path.mkdir(parents=True)
-    v2.enable_controllers(V2[0].mount, str(path))
+    cgroups.perform([host_ops.hand_down("", V2[0].mount, str(path))])
     assert controllers(path) == available
     assert not (path / "cgroup.subtree_control").read_text().split(), "what is below the container is its own matter"
 
@@ -96,7 +98,7 @@ def test_a_parent_with_processes_hands_nothing_down_and_says_so(
 ) -> None:
     path = box / "c"
     path.mkdir()
-    v2.enable_controllers(V2[0].mount, str(path))
+    cgroups.perform([host_ops.hand_down("", V2[0].mount, str(path))])
     assert controllers(path) == set()
     for name in available:
         words = v2.why_lacking(str(path), name)
@@ -151,20 +153,24 @@ def test_the_domain_of_threaded_cgroups_can_be_a_containers(box: Path, threaded:
     cgroups.create([str(box)])
 
 
+def replace_program(box: Path, code: bytes) -> None:
+    cgroups.perform([host_ops.device_program("/linux/resources/devices", str(box), code, 1)])
+
+
 # -- device programs ---------------------------------------------------------------------------------------------------
 
 
 def test_a_program_decides_about_the_devices_of_its_cgroup_and_those_below(box: Path) -> None:
     (box / "below").mkdir()
-    v2.replace_device_program(str(box), NOTHING)
+    replace_program(box, NOTHING)
     assert not opens(box)
     assert not opens(box / "below")
 
 
 def test_a_program_takes_the_place_of_the_one_before(box: Path) -> None:
-    v2.replace_device_program(str(box), NOTHING)
+    replace_program(box, NOTHING)
     before = attached(box)
-    v2.replace_device_program(str(box), EVERYTHING)
+    replace_program(box, EVERYTHING)
     assert len(attached(box)) == 1
     assert attached(box) != before
     assert opens(box)
@@ -176,7 +182,7 @@ def test_a_program_takes_the_place_of_several(box: Path) -> None:
             with calls.load_device_program(code) as program:
                 calls.attach_device_program(fd, program, None)
     assert len(attached(box)) == 3
-    v2.replace_device_program(str(box), EVERYTHING)
+    replace_program(box, EVERYTHING)
     assert len(attached(box)) == 1
     assert opens(box)
 
@@ -185,16 +191,16 @@ def test_a_long_list_of_rules_makes_a_program_that_the_kernel_takes(box: Path) -
     rules = [
         {"allow": bool(n % 2), "type": "cb"[n % 2], "major": n % 5, "minor": n, "access": "rw"} for n in range(400)
     ]
-    v2.replace_device_program(str(box), devices.program(*devices.rules(rules)))
+    replace_program(box, devices.program(*devices.rules(rules)))
     assert opens(box)
     assert not opens(box, "/dev/kmsg")
 
 
 def test_a_program_that_the_kernel_refuses_is_an_error_and_changes_nothing(box: Path) -> None:
-    v2.replace_device_program(str(box), NOTHING)
+    replace_program(box, NOTHING)
     before = attached(box)
-    with pytest.raises(SystemCallError, match="load an eBPF program"):
-        v2.replace_device_program(str(box), EVERYTHING[:8])
+    with pytest.raises(UnsupportedError, match="lacks eBPF programs for devices"):
+        replace_program(box, EVERYTHING[:8])
     assert attached(box) == before
 
 
@@ -215,9 +221,6 @@ def test_without_privileges_devices_stay_as_they_are(box: Path) -> None:
     assert attached(box) == []
 
 
-def test_programs_that_others_change_all_the_time_are_an_error_in_the_end(
-    box: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(v2, "_swap", lambda *_: False)
+def test_programs_that_others_change_all_the_time_are_an_error_in_the_end(box: Path) -> None:
     with pytest.raises(SystemCallError, match="others change all the time"):
-        v2.replace_device_program(str(box), NOTHING)
+        access.program_refused(str(box), 1, errno.EBUSY)

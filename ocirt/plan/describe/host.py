@@ -135,9 +135,13 @@ TABLE: dict[str, tuple[Words, Words]] = {
         lambda root, name: f"claim the id: make the state directory {root}/{name}, lock it, mark it",
         lambda root, name: f'mkdir("{root}/{name}", 01700), flock(LOCK_EX), write("ocirt.json")',
     ),
+    "record": (
+        lambda *a: f"note for the state: manager {a[5]}, owner {a[4]}{_more(a[6].split())}",
+        lambda *_: 'read("/proc/sys/kernel/random/boot_id")',
+    ),
     "expect_cgroups": (
-        lambda paths: f"note which of {len(paths)} cgroups will have to be made",
-        lambda paths: ", ".join(f'access("{path}")' for path in paths[:1]) + (", …" if len(paths) > 1 else ""),
+        lambda paths, unit: f"note which of {len(paths)} cgroups will have to be made{_more([unit] if unit else [])}",
+        lambda paths, _: ", ".join(f'access("{path}")' for path in paths[:1]) + (", …" if len(paths) > 1 else ""),
     ),
     "write_state": (
         lambda phase: f'write the state, "{phase}"',

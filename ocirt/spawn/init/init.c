@@ -21,7 +21,7 @@ static const char *const op_kinds[] = {
 #include "ops.def"
 };
 #undef OP
-const struct vocabulary operations = { op_kinds, sizeof(op_kinds) / sizeof(*op_kinds) };
+const struct vocabulary operations = { op_kinds, sizeof(op_kinds) / sizeof(*op_kinds), PLAN_MAX };
 
 #define OP(name, kinds) op_##name,
 static operation_function *const operation_functions[] = {

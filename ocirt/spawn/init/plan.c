@@ -139,7 +139,7 @@ int plan_decode(uint8_t *bytes, uint32_t size, const struct vocabulary *words, s
 	uint64_t cursor = sizeof(header);
 
 	*ret_bad = NO_OP;
-	if (size < sizeof(header) || size > PLAN_MAX)
+	if (size < sizeof(header) || size > words->size_max)
 		return -EBADMSG;
 	memcpy(&header, bytes, sizeof(header));
 	if (header.magic != PLAN_MAGIC || header.size != size)

@@ -12,6 +12,7 @@
 struct vocabulary {
 	const char *const *kinds;
 	uint32_t count;
+	uint32_t size_max; /* bytes of a plan */
 };
 
 /* One operation of a decoded plan. An argument of kind s is a char *, of kind v a char **, as numbers. */

@@ -9,6 +9,7 @@
 
 #define PLAN_MAGIC 0x3154505452434fULL /* "OCRTPT1" */
 #define PLAN_MAX (16U << 20)
+#define HOST_PLAN_MAX (512U << 20) /* config.json is in it, up to 64 MiB */
 #define OP_MAX_ARGS 9
 
 struct plan_header {

@@ -2,27 +2,19 @@
 #include "launcher/again.c"
 #include "spawn/init/plan.c"
 
-#define OP(name, kinds) kinds,
-static const char *const host_kinds[] = {
-#include "host_ops.def"
-};
-#undef OP
-
 void find_package(char *ret_parent)
 {
 	strcpy(ret_parent, "/");
 }
 
-/* As perform() does, which carries it out then. */
 static void decode_host_plan(const struct kept *kept)
 {
-	const struct vocabulary words = { host_kinds, sizeof(host_kinds) / sizeof(*host_kinds) };
 	uint8_t *copy = calloc(1, kept->head.host_size + PLAN_SLACK);
-	struct plan plan;
-	uint32_t bad;
+	struct performance p;
 
 	memcpy(copy, kept->bytes + sizeof(kept->head) + kept->head.key_size, kept->head.host_size);
-	(void)plan_decode(copy, kept->head.host_size, &words, &plan, &bad);
+	(void)performance_begin(&p);
+	(void)performance_plan(&p, copy, kept->head.host_size);
 	free(copy);
 }
 

@@ -36,8 +36,8 @@ static void decode(const uint8_t *data, size_t size, const struct vocabulary *wo
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const struct vocabulary both[] = {
-		{ op_kinds, sizeof(op_kinds) / sizeof(*op_kinds) },
-		{ host_kinds, sizeof(host_kinds) / sizeof(*host_kinds) },
+		{ op_kinds, sizeof(op_kinds) / sizeof(*op_kinds), PLAN_MAX },
+		{ host_kinds, sizeof(host_kinds) / sizeof(*host_kinds), HOST_PLAN_MAX },
 	};
 
 	decode(data, size, &both[0]);

@@ -11,6 +11,7 @@ import pytest
 from ocirt import cgroup
 from ocirt.cgroup import tree, v1, v2
 from ocirt.errors import ContainerError, SystemCallError
+from ocirt.plan import host_ops
 from tests import cgroups
 
 
@@ -26,7 +27,7 @@ def test_create_makes_parents_and_returns_children_first(tmp_path: Path) -> None
     paths = [f"{tmp_path}/pids/a/b", f"{tmp_path}/cpu/a/b"]
     for name in ("pids", "cpu"):
         (tmp_path / name).mkdir()
-    planned = cgroup.missing(paths)
+    planned = cgroups.missing(paths)
     made = cgroups.create(paths)
     assert sorted(made) == sorted(planned) == sorted([*paths, f"{tmp_path}/pids/a", f"{tmp_path}/cpu/a"])
     for directories in (made, planned):
@@ -36,16 +37,16 @@ def test_create_makes_parents_and_returns_children_first(tmp_path: Path) -> None
 def test_create_returns_only_what_it_made(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     path = f"{tmp_path}/a/b"
-    assert cgroup.missing([path]) == [path]
+    assert cgroups.missing([path]) == [path]
     assert cgroups.create([path]) == [path]
-    assert cgroup.missing([path]) == []
+    assert cgroups.missing([path]) == []
     assert cgroups.create([path]) == []
 
 
 def test_the_default_parent_counts_as_made_even_when_it_was_there(tmp_path: Path) -> None:
     (tmp_path / "ocirt").mkdir()
     path = f"{tmp_path}/ocirt/web"
-    assert cgroup.missing([path]) == [path, f"{tmp_path}/ocirt"]
+    assert cgroups.missing([path]) == [path, f"{tmp_path}/ocirt"]
     assert cgroups.create([path]) == [path, f"{tmp_path}/ocirt"]
 
 
@@ -103,57 +104,15 @@ def test_a_file_in_the_way_is_an_error_that_names_it(tmp_path: Path) -> None:
     assert caught.value.errno == ENOTDIR
 
 
-@pytest.mark.parametrize("errno", tree.DENIED)
-def test_a_hierarchy_that_cannot_be_written_is_passed_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, errno: int
-) -> None:
-    def denied(*_: object, **__: object) -> None:
-        raise OSError(errno, "denied")
-
-    monkeypatch.setattr(tree.posix, "mkdir", denied)
-    monkeypatch.setattr(tree.posix, "access", lambda path, mode: mode == os.F_OK and os.path.exists(path))
-    paths = [f"{tmp_path}/ocirt/web"]
-    assert cgroups.create(paths) == []
-    cgroup.attach(paths, os.getpid())
-    assert cgroup.pids(paths) == []
-    assert not cgroup.frozen(paths)
-    cgroup.kill(paths)
-    cgroup.remove(paths)
-
-
-def test_a_parent_that_vanishes_between_two_mkdirs_is_made_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    lost = 3
-
-    def mkdir(path: str, mode: int) -> None:
-        nonlocal lost
-        if path.endswith("/b") and lost and os.path.isdir(os.path.dirname(path)):
-            lost -= 1
-            os.rmdir(os.path.dirname(path))
-        os.mkdir(path, mode)
-
-    monkeypatch.setattr(tree, "posix", _PosixWith(mkdir))
-    made: list[str] = []
-    assert tree.make(f"{tmp_path}/a/b", made)
-    assert os.path.isdir(tmp_path / "a" / "b")
-    assert lost == 0
-
-
-class _PosixWith:
-    def __init__(self, mkdir: object) -> None:
-        self.mkdir = mkdir
-
-
 def test_attach_writes_the_pid_to_each_cgroup(tmp_path: Path) -> None:
     paths = [cgroup_at(tmp_path / name, cgroup_procs="") for name in ("cpu", "pids")]
-    cgroup.attach([str(path) for path in paths], 4242)
+    cgroups.attach([str(path) for path in paths], 4242)
     assert [(path / "cgroup.procs").read_text() for path in paths] == ["4242", "4242"]
 
 
 def test_attach_fails_where_a_writable_hierarchy_lacks_the_cgroup(tmp_path: Path) -> None:
     with pytest.raises(SystemCallError, match=f'^move process 1 into cgroup "{tmp_path}/gone"') as caught:
-        cgroup.attach([f"{tmp_path}/gone"], 1)
+        cgroups.attach([f"{tmp_path}/gone"], 1)
     assert caught.value.errno == ENOENT
 
 
@@ -205,7 +164,7 @@ def test_remove_gives_up_at_the_deadline_and_names_the_holders(tmp_path: Path) -
 def test_an_empty_cpuset_takes_the_values_of_the_nearest_filled_one_above(tmp_path: Path) -> None:
     for path, cpus in ((tmp_path, "0-3\n"), (tmp_path / "a", "\n"), (tmp_path / "a" / "b", "\n")):
         cgroup_at(path, cpuset_cpus=cpus, cpuset_mems=cpus, cpuset_cpu_exclusive="0\n")
-    v1.inherit_cpuset(f"{tmp_path}/a/b")
+    cgroups.perform([host_ops.fill_cpuset("", f"{tmp_path}/a/b")])
     for path in (tmp_path / "a", tmp_path / "a" / "b"):
         assert (path / "cpuset.cpus").read_text() == (path / "cpuset.mems").read_text() == "0-3"
 
@@ -214,8 +173,7 @@ def test_a_filled_cpuset_is_kept_and_a_v2_one_is_left_empty(tmp_path: Path) -> N
     cgroup_at(tmp_path, cpuset_cpus="0-3\n", cpuset_mems="0\n", cpuset_cpu_exclusive="0\n")
     filled = cgroup_at(tmp_path / "one", cpuset_cpus="1\n", cpuset_mems="0\n", cpuset_cpu_exclusive="0\n")
     second = cgroup_at(tmp_path / "two", cpuset_cpus="\n", cpuset_mems="\n")
-    v1.inherit_cpuset(str(filled))
-    v1.inherit_cpuset(str(second))
+    cgroups.perform([host_ops.fill_cpuset("", str(path)) for path in (filled, second)])
     assert (filled / "cpuset.cpus").read_text() == "1\n"
     assert (second / "cpuset.cpus").read_text() == "\n"
 

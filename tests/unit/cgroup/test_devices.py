@@ -254,24 +254,15 @@ def test_where_nothing_is_denied_a_cgroup_that_cannot_be_written_does_not_matter
     cgroups.restrict_devices(*nowhere, listed)
 
 
-@pytest.mark.parametrize("listed", [[], [ALLOW_ALL]], ids=["no rules", "all allowed"])
+@pytest.mark.parametrize("asked", [0, 1])
 def test_a_refusal_is_no_reason_to_go_without_rules_where_the_cgroup_can_be_written(
-    nowhere: tuple[list[str], list[Hierarchy]], listed: list[Json], monkeypatch: pytest.MonkeyPatch
+    nowhere: tuple[list[str], list[Hierarchy]], asked: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without rules all devices but the default ones are denied: nothing of that may be missing."""
     monkeypatch.setattr(access, "unprivileged", lambda: False)
     os.mkdir(nowhere[0][0])
-
-    def refuse(path: str, *more: int, **by: int) -> int:
-        if "/devices." in path:
-            raise PermissionError(errno.EACCES, "denied")
-        return opened(path, *more, **by)
-
-    opened = os.open
-
-    monkeypatch.setattr(access.posix, "open", refuse)
     with pytest.raises(OcirtError, match=r"/linux/resources/devices: open .*/x/devices\.\w+.: permission denied"):
-        cgroups.restrict_devices(*nowhere, listed)
+        access.rules_refused(nowhere[0][0], "devices.deny", ["a"], ["/d"], asked, -1, errno.EACCES)
 
 
 def test_a_rule_that_cannot_be_carried_out_is_an_error_for_root(

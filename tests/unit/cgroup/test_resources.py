@@ -27,6 +27,10 @@ def carried_out_by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(sys.modules[__name__], "apply", request.param)
 
 
+# With a kernel of Python's; for C, tests/kernel/test_try_again.py has a real one.
+of_update = pytest.mark.parametrize("carried_out_by", [resources.apply], indirect=True, ids=["update"])
+
+
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     """home("memory.max", …) or home(**{"memory.max": "text"}) → a directory with these files, to be written whole."""
@@ -125,6 +129,7 @@ class Kernel:
         self.values = after
 
 
+@of_update
 @pytest.mark.parametrize("wanted", [(5, 6), (50, 60), (10, 20), (1, 100), (20, 20)])
 def test_dependent_limits_are_set_in_the_order_that_the_kernel_takes(
     wanted: tuple[int, int], monkeypatch: pytest.MonkeyPatch
@@ -135,6 +140,7 @@ def test_dependent_limits_are_set_in_the_order_that_the_kernel_takes(
     assert tuple(kernel.values.values()) == wanted
 
 
+@of_update
 def test_what_is_refused_in_any_order_is_an_error_that_names_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tree, "write", Kernel(10, 20).write)
     with pytest.raises(SystemCallError) as caught:
@@ -227,6 +233,7 @@ RULED = [
 ]
 
 
+@of_update
 @pytest.mark.parametrize(("file", "wanted", "words"), RULED, ids=[row[0] for row in RULED])
 def test_a_value_that_the_kernel_refuses_without_a_word_comes_with_the_rule(
     file: str, wanted: Json, words: str, home: Callable[..., Path], monkeypatch: pytest.MonkeyPatch

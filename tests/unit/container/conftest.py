@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests import states
+
 pytest.importorskip("ocirt.linux._kernel", reason="the shim is not built: make build")
 
 from ocirt.container import state
@@ -73,14 +75,14 @@ def make(root: str) -> Callable[..., state.State]:
     """make(id, **members) → its State, recorded below `root` as create does in the end."""
 
     def make_container(container_id: str, **members: Any) -> state.State:
-        directory = state.claim(root, container_id)
+        directory = states.claim(root, container_id)
         try:
             record = state.State(container_id, "1.3.0", "/srv/bundle", "/srv/bundle/rootfs")
             record.phase = "created"
             record.pid_namespace = True
             for name, value in members.items():
                 record.born(value) if name == "pid" else setattr(record, name, value)
-            state.write(directory, record)
+            states.write(directory, record)
         finally:
             os.close(directory)
         return record
@@ -149,7 +151,7 @@ def is_zombie(pid: int) -> bool:
 def rewrite(root: str, value: state.State) -> None:
     """Replace the record of a container."""
     directory = state.lock(root, value.container_id)
-    state.write(directory, value)
+    states.write(directory, value)
     os.close(directory)
 
 

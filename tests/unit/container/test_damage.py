@@ -19,6 +19,7 @@ from ocirt.container.command import Command
 from ocirt.container.exec import Entry, ExecOptions
 from ocirt.errors import ContainerError, ContainerExists, ContainerNotFound, StateDamaged, StateUnknown
 from ocirt.linux._kernel import ffi, lib
+from tests import states
 from tests.unit.container.conftest import Make, Sleeper, hooked, is_zombie, rewrite, wait_until
 
 DAMAGES: dict[str, tuple[Callable[[bytes], bytes | None], str]] = {
@@ -109,7 +110,7 @@ def test_a_list_shows_it_and_create_says_what_is_in_the_way(root: str, make: Mak
     ]  # fmt: skip
     assert len(told) == 1
     with pytest.raises(ContainerExists, match=f'given ID already exists: .*"{where}" is damaged: .*{words}'):
-        state.claim(root, "web")
+        states.claim(root, "web")
 
 
 @damaged
@@ -122,7 +123,7 @@ def test_delete_by_force_ends_the_process_and_frees_the_id(
     delete.delete(root, "web", force=True)
     assert is_zombie(made.pid), words
     assert os.listdir(root) == []
-    os.close(state.claim(root, "web"))
+    os.close(states.claim(root, "web"))
 
 
 def test_delete_by_force_removes_the_cgroups_that_the_mark_names(root: str, make: Make, tmp_path: Path) -> None:
@@ -273,7 +274,7 @@ def test_an_unknown_format_is_an_error_in_words_and_never_deleted(
         with pytest.raises(StateUnknown, match=r'"web": .* has format 3, which this version of ocirt does not know'):
             verb(root)
     with pytest.raises(ContainerExists, match=r"already exists: .* has format 3"):
-        state.claim(root, "web")
+        states.claim(root, "web")
     assert [(entry["id"], entry["status"]) for entry in list.containers(root)] == [("web", "unknown")]
     os.kill(made.pid, 0)
     assert sorted(os.listdir(f"{root}/web")) == [place.MARK, "state.json"]
@@ -328,13 +329,13 @@ def test_a_directory_without_a_mark_is_left_alone_and_named_by_create(root: str,
     delete.delete(root, "web", force=True)
     assert list.containers(root) == []
     with pytest.raises(ContainerExists, match=f'already exists: "{path}" exists and was not made by ocirt'):
-        state.claim(root, "web")
+        states.claim(root, "web")
     assert path.stat().st_mode & 0o7777 == 0o711
     assert os.listdir(path) == ([] if data is None else ["state.json"])
 
 
 def test_the_mark_is_the_first_thing_that_is_written_and_has_the_formats_number(root: str) -> None:
-    directory = state.claim(root, "web")
+    directory = states.claim(root, "web")
     assert os.listdir(directory) == [place.MARK]
     assert json.loads(Path(root, "web", place.MARK).read_bytes()) == {"format": record.FORMAT}
     os.close(directory)

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from ocirt import notes
-from ocirt.container import delete, quick, start, state
+from ocirt.container import delete, quick, start
 from ocirt.errors import ContainerError, ContainerNotFound, OcirtError
 from ocirt.linux._kernel import lib
+from tests import states
 from tests.unit.container.conftest import Make, Sleeper, hooked, is_zombie, listen, rewrite
 
 
@@ -79,7 +80,7 @@ def test_delete_removes_what_it_does_not_know_from_a_directory_of_ours(root: str
 
 
 def test_delete_with_force_clears_away_what_a_killed_claim_or_delete_left(root: str) -> None:
-    os.close(state.claim(root, "web"))
+    os.close(states.claim(root, "web"))
     with pytest.raises(ContainerNotFound):
         delete.delete(root, "web")
     assert os.listdir(root) == ["web"]

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import os
 import types
+from errno import EBUSY, ESRCH
 from typing import Any
 
 import pytest
 
+from ocirt.cgroup import inside
 from ocirt.container import undo
 from ocirt.container.performer import Performer
 from ocirt.container.state import State
 from ocirt.errors import ContainerNotRunning, SystemCallError
+from ocirt.linux._kernel import lib
 from ocirt.linux.consts import SLOT_CONSOLE
-from ocirt.plan import host_ops
+from ocirt.plan import host_ops, ops
 from ocirt.spawn import parent
 
 
 def performer() -> Performer:
-    return Performer("/nonexistent", State("box", "1.3.0", "/bundle", "/bundle/rootfs"))
+    return Performer("/nonexistent", "box", "/bundle")
 
 
 def open_fds() -> set[str]:
@@ -40,26 +43,27 @@ def test_what_was_lent_to_an_init_that_could_not_be_started_is_closed(monkeypatc
 
 def test_a_container_whose_process_has_gone_is_not_entered_outside_its_cgroup(monkeypatch: pytest.MonkeyPatch) -> None:
     """ESRCH of the init is no failure of `attach`; of the container's process it is one."""
-    from ocirt.cgroup import inside
-
-    def busy(*_: object) -> None:
-        raise SystemCallError("move", 16)
 
     def gone(*_: object) -> list[str]:
-        raise ProcessLookupError(3, "no such process")
+        raise ProcessLookupError(ESRCH, "no such process")
 
-    monkeypatch.setattr("ocirt.cgroup.attach", busy)
     monkeypatch.setattr(inside, "beside", gone)
-    name, pointer, _, arguments = host_ops.attach("", "/c", 1)
+    p = Performer("/nonexistent", "box", "/bundle", record=State("box", "1.3.0", "/bundle", "/bundle/rootfs"))
     with pytest.raises(ContainerNotRunning):
-        performer().perform([(name, pointer, 3, arguments)])
+        p.take_over(ops.ignoring(host_ops.attach("", "/c", 1), ESRCH), EBUSY)
+
+
+def test_a_refusal_that_the_operation_ignores_is_none() -> None:
+    p = performer()
+    p.take_over(ops.ignoring(host_ops.attach("", "/c", 1), ESRCH), ESRCH)
+    assert p.numbers[lib.PERFORM_NEXT] == 1
 
 
 @pytest.mark.parametrize("asked", [False, True])
 def test_a_unit_that_was_not_asked_for_is_not_stopped(asked: bool) -> None:
     """One of that name may be another container's."""
     p: Any = performer()
-    p.record.pid = 4242
     p.scope = types.SimpleNamespace(ours=True, asked=asked, stop=lambda: None)
-    creation: Any = types.SimpleNamespace(performer=p)
+    host = types.SimpleNamespace(cgroups=types.SimpleNamespace(paths=[]))
+    creation: Any = types.SimpleNamespace(performer=p, host=host)
     assert (p.scope.stop in undo._steps(creation)) is asked

@@ -13,6 +13,7 @@ import pytest
 import ocirt
 from ocirt.container import delete, hooks, process, state
 from ocirt.errors import ContainerNotRunning, HookError
+from tests import states
 from tests.unit.container.conftest import is_zombie, wait_until
 
 Make = Callable[..., state.State]
@@ -20,7 +21,7 @@ Make = Callable[..., state.State]
 
 def rewrite(root: str, value: state.State) -> None:
     directory = state.lock(root, value.container_id)
-    state.write(directory, value)
+    states.write(directory, value)
     os.close(directory)
 
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from ocirt.container import list as list_module
 from ocirt.container import place, quick, record, state
+from ocirt.container.performer import Performer
 from ocirt.errors import (
     ContainerExists,
     ContainerNotFound,
@@ -24,7 +25,8 @@ from ocirt.errors import (
     UnsupportedError,
 )
 from ocirt.linux._kernel import lib
-from ocirt.linux.calls import Fd
+from ocirt.plan import host_ops
+from tests import states
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 PATH = st.text(st.characters(min_codepoint=1)).map(lambda text: text.encode("utf-8", "replace").decode())
@@ -107,7 +109,7 @@ def test_c_prints_a_stopped_container_without_its_pid(root: str, make: Callable[
 
 def rewrite(root: str, value: state.State) -> None:
     directory = state.lock(root, value.container_id)
-    state.write(directory, value)
+    states.write(directory, value)
     os.close(directory)
 
 
@@ -122,7 +124,7 @@ def test_claim_makes_the_root_and_a_directory_for_the_owner_alone(root: str, mak
 
 
 def test_a_claimed_id_is_no_container_until_it_has_a_state(root: str) -> None:
-    directory = state.claim(root, "web")
+    directory = states.claim(root, "web")
     with pytest.raises(ContainerNotFound):
         quick.status(root, "web")
     assert list_module.containers(root) == []
@@ -132,39 +134,22 @@ def test_a_claimed_id_is_no_container_until_it_has_a_state(root: str) -> None:
 def test_an_id_is_claimed_once(root: str, make: Callable[..., state.State]) -> None:
     make("web")
     with pytest.raises(ContainerExists, match="container with given ID already exists"):
-        state.claim(root, "web")
+        states.claim(root, "web")
     assert state.read(root, "web").container_id == "web"
 
 
-class Interrupted(Fd):
-    """A place for a descriptor: a signal arrives when it has just been put there."""
-
-    def __setattr__(self, name: str, value: int) -> None:
-        super().__setattr__(name, value)
-        if value >= 0:
-            raise KeyboardInterrupt
-
-
-def test_interrupted_when_it_has_just_been_handed_over_a_claim_leaves_nothing(root: str) -> None:
-    place = Interrupted(-1)
-    with pytest.raises(KeyboardInterrupt):
-        state.claim_into(place, root, "web")
-    assert os.listdir(root) == []
-    os.close(state.claim(root, "web"))
-
-
 def test_an_id_that_is_being_claimed_exists(root: str) -> None:
-    directory = state.claim(root, "web")
+    directory = states.claim(root, "web")
     with pytest.raises(ContainerExists):
-        state.claim(root, "web")
+        states.claim(root, "web")
     os.close(directory)
 
 
 def test_what_a_killed_claim_left_is_claimed_again(root: str) -> None:
-    directory = state.claim(root, "web")
+    directory = states.claim(root, "web")
     place.write_file(directory, ".state.json.tmp", b"half")
     os.close(directory)
-    again = state.claim(root, "web")
+    again = states.claim(root, "web")
     assert os.listdir(again) == [place.MARK]
     os.close(again)
 
@@ -174,7 +159,7 @@ def test_an_entry_of_another_runtime_keeps_its_id_and_is_left_alone(root: str, m
     Path(root, "theirs").mkdir(parents=True)
     Path(root, "theirs").chmod(mode)
     with pytest.raises(ContainerExists):
-        state.claim(root, "theirs")
+        states.claim(root, "theirs")
     state.sweep(root, "theirs")
     assert Path(root, "theirs").stat().st_mode & 0o7777 == mode
 
@@ -187,7 +172,7 @@ def test_a_file_with_the_name_of_an_id_is_no_container(root: str, kind: str, tmp
     else:
         Path(root, "web").symlink_to(tmp_path)
     with pytest.raises(ContainerExists):
-        state.claim(root, "web")
+        states.claim(root, "web")
     for look in (state.read, quick.status):
         with pytest.raises(ContainerNotFound):
             look(root, "web")
@@ -201,7 +186,7 @@ def test_of_many_who_claim_an_id_at_once_one_gets_it(root: str) -> None:
         def compete(turn: int = turn, results: list[int | type] = results, gate: threading.Barrier = gate) -> None:
             gate.wait()
             try:
-                results.append(state.claim(root, f"web{turn}"))
+                results.append(states.claim(root, f"web{turn}"))
             except Exception as error:
                 results.append(type(error))
 
@@ -219,7 +204,7 @@ def test_of_many_who_claim_an_id_at_once_one_gets_it(root: str) -> None:
 
 @pytest.mark.parametrize("container_id", ["", "..", "a/b", "a\nb"])
 def test_a_bad_id_reaches_no_file(root: str, container_id: str) -> None:
-    for use in (state.claim, state.read, state.lock, state.public):
+    for use in (state.read, state.lock, state.public):
         with pytest.raises(InvalidID):
             use(root, container_id)
     assert not Path(root).exists()
@@ -228,7 +213,7 @@ def test_a_bad_id_reaches_no_file(root: str, container_id: str) -> None:
 def test_a_root_that_cannot_be_made_is_an_error_that_names_it(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SystemCallError, match=r'make the state root ".*/file/root": not a directory'):
-        state.claim(f"{tmp_path}/file/root", "web")
+        states.claim(f"{tmp_path}/file/root", "web")
 
 
 def test_remove_leaves_nothing_even_of_what_it_does_not_know(root: str, make: Callable[..., state.State]) -> None:
@@ -263,9 +248,14 @@ def test_list_of_a_root_that_does_not_exist_is_empty(root: str) -> None:
     assert list_module.containers(root) == []
 
 
-def test_a_state_of_more_than_the_limit_is_not_written(root: str, make: Callable[..., state.State]) -> None:
+def test_a_state_of_more_than_the_limit_is_not_written(root: str) -> None:
+    annotations = ["a", "b" * state.LIMIT]
+    about = host_ops.record("", "1.3.0", "/bundle", "/bundle/rootfs", annotations, "root", "cgroupfs", "", 1)
+    performer = Performer(root, "web", "/bundle")
     with pytest.raises(UnsupportedError, match="/annotations: "):  # unread, it could not be deleted
-        make("web", annotations={"a": "b" * state.LIMIT})
+        performer.perform([host_ops.claim("", root, "web"), about, host_ops.write_state("", "creating")])
+    performer.close()
+    assert os.listdir(f"{root}/web") == ["ocirt.json"]
 
 
 def test_annotations_of_4_mebibytes_are_read_by_python_and_c(root: str, make: Callable[..., state.State]) -> None:

@@ -17,6 +17,7 @@ from ocirt.container import delete, exec, kill, list, place, ps, quick, start, s
 from ocirt.container.command import Command
 from ocirt.errors import ContainerNotFound, StateUntrusted, SystemCallError
 from ocirt.linux._kernel import lib
+from tests import states
 from tests.unit.container.conftest import Make, Sleeper, hooked
 
 SOMEBODY = 12345
@@ -40,7 +41,7 @@ def verbs(root: str) -> dict[str, Callable[[], object]]:
         "delete --force": lambda: delete.delete(root, "web", force=True),
         "ps": lambda: ps.pids(root, "web"),
         "exec": lambda: exec.Entry(root, "web", Command(["true"]), exec.ExecOptions()).read(),
-        "create": lambda: state.claim(root, "other"),
+        "create": lambda: states.claim(root, "other"),
         "list": lambda: list.containers(root),
     }
 
@@ -226,7 +227,7 @@ def test_symlinks_on_the_way_are_followed_where_they_and_their_way_are_trusted(r
 def test_a_symlink_to_itself_ends(root: str) -> None:
     Path(f"{root}.loop").symlink_to(f"{root}.loop")
     with pytest.raises(SystemCallError, match="symbolic links"):
-        state.claim(f"{root}.loop/state", "web")
+        states.claim(f"{root}.loop/state", "web")
 
 
 def test_a_link_of_procfs_is_not_followed_by_what_it_says(root: str, make: Make) -> None:
@@ -240,12 +241,12 @@ def test_a_link_of_procfs_is_not_followed_by_what_it_says(root: str, make: Make)
 def test_a_sticky_directory_is_fine_on_the_way_and_as_root_but_not_what_others_put_there(root: str) -> None:
     Path(root).mkdir()
     Path(root).chmod(0o1777)
-    os.close(state.claim(root, "one"))
-    os.close(state.claim(f"{root}/below", "two"))
+    os.close(states.claim(root, "one"))
+    os.close(states.claim(f"{root}/below", "two"))
     Path(root, "theirs").mkdir()
     os.chown(Path(root, "theirs"), SOMEBODY, SOMEBODY)
     with pytest.raises(StateUntrusted, match=f'"{root}/theirs" belongs to user {SOMEBODY}'):
-        state.claim(f"{root}/theirs/state", "three")
+        states.claim(f"{root}/theirs/state", "three")
     with pytest.raises(ContainerNotFound):
         state.read(root, "theirs")
 
@@ -254,7 +255,7 @@ def test_nothing_is_made_below_a_directory_that_is_not_trusted(root: str) -> Non
     Path(root).mkdir()
     spoil_owner(Path(root))
     with pytest.raises(StateUntrusted):
-        state.claim(f"{root}/a/b", "web")
+        states.claim(f"{root}/a/b", "web")
     assert os.listdir(root) == []
 
 
@@ -276,9 +277,9 @@ def test_a_path_that_is_too_long_is_an_error(root: str, length: int) -> None:
         state.read(path, "web")
     if length > 4096:
         with pytest.raises(SystemCallError, match="too long"):
-            state.claim(path, "web")
+            states.claim(path, "web")
     with pytest.raises(SystemCallError, match="too long"):
-        state.claim(f"{root}/{'x' * 256}/state", "web")
+        states.claim(f"{root}/{'x' * 256}/state", "web")
 
 
 def test_the_rule_costs_three_system_calls_a_component(root: str, make: Make, ocirt_bin: str, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ RANGE = [{"containerID": 0, "hostID": 100000, "size": 65536}]
 GOLDEN = Path(__file__).parents[2] / "golden"
 DOCS = Path(__file__).parents[3] / "docs"
 DEFINITIONS = Path(__file__).parents[3] / "ocirt" / "spawn" / "init"
+PERFORM = Path(__file__).parents[3] / "ocirt" / "perform"
 
 NONE = 0xFFFFFFFF  # SLOT_NONE
 ALL_CAPABILITIES = (1 << 41) - 1
@@ -99,6 +100,8 @@ def both(config: dict[str, Any], **given: Any) -> Both:
     runtime.foreground = launch.start == "run"
     runtime.console_socket = "/run/console" if launch.console and launch.start == "create" else ""
     runtime.pid_file, runtime.pidfd_socket = "/run/pid", pidfd_socket
+    runtime.rootfs, runtime.owner = "/bundle/rootfs", "root"
+    runtime.unit = "ocirt-box.scope" if manager == "systemd" else ""
     first = plan_host.first(runtime)
     runtime.plan = compilation.finish(program)
     return Both(runtime.plan, first + plan_host.rest(runtime))

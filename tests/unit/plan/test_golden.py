@@ -30,6 +30,7 @@ def definitions(file: str = "ops.def") -> dict[str, str]:
 
 # Those that no golden config asks for, and why
 ELSEWHERE: dict[str, str] = {}
+SHARED = {"connect_console", "open_process", "spawn_init"}  # C's in one form, Python's in another
 KINDS = {"u": int, "f": int, "s": str, "b": bytes, "v": list}
 
 
@@ -69,8 +70,10 @@ def test_every_operation_of_the_host_plan_has_its_places() -> None:
     constructors = {name for name, value in vars(host_ops).items() if isinstance(value, types.FunctionType)}
     assert constructors == known
     assert set(describe.TABLE) == known
-    assert {*performer.ACTIONS, *host_actions.ACTIONS, "try_again"} == known
+    in_c = set(re.findall(r"\[HOST_(\w+)\] = ", (support.PERFORM / "perform.c").read_text()))
+    assert {*in_c, *performer.ACTIONS, *host_actions.ACTIONS} == known
     assert not set(performer.ACTIONS) & set(host_actions.ACTIONS)
+    assert in_c & {*performer.ACTIONS, *host_actions.ACTIONS} == SHARED
     assert {name for name, _ in describe.HINTS} <= known
 
 
