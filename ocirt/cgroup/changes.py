@@ -35,13 +35,15 @@ def change(
     hs: Sequence[Hierarchy],
     wanted: Limits,
     name: Name,
+    apply: Callable[[Limits], None],
     tell: Callable[[Limits], None] | None = None,
 ) -> None:
     """Set `wanted`, a part of linux.resources, on the cgroups `paths` in `hs`; devices stay as they are.
 
     name    the words for a JSON pointer below /linux/resources, for errors
+    apply   sets limits
     tell    is told of the limits, completed, once the kernel has taken them: it may write the files too (systemd)
-    Raises as resources.apply; then what had been set until then is put back as it was.
+    Raises as `apply`; then what had been set until then is put back as it was.
     """
     homes = resources.homes_of(paths, hs)
     unified = homes.get("", "")
@@ -51,10 +53,10 @@ def change(
         wanted = with_present_quota(wanted, unified)
     before = present(homes, resources.writes(wanted, homes, name))
     try:
-        resources.apply(paths, hs, wanted, name)
+        apply(wanted)
         if tell:
             tell(wanted)
-            resources.apply(paths, hs, wanted, name)  # systemd rounds
+            apply(wanted)  # systemd rounds
     except OcirtError:
         put_back(before)
         raise
@@ -89,7 +91,7 @@ def former(file: str, text: str, path: str) -> list[str]:
 
 
 def put_back(todo: list[tuple[str, str]]) -> None:
-    """Write all that the kernel takes; as in resources.py, the order may matter. What can't be put back stays."""
+    """Write all that the kernel takes; as with try_again, the order may matter. What can't be put back stays."""
     while todo:
         refused = []
         for path, line in todo:

@@ -14,7 +14,7 @@ from ocirt.plan import host_ops, ops
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from ocirt.cgroup.hierarchies import Hierarchy
@@ -69,12 +69,23 @@ def limit(paths: Sequence[str], hs: Sequence[Hierarchy], asked: dict[str, Any]) 
     found: list[Op] = []
     if hs and hs[0].version == 2 and (layout(hs) == "v2" or not ON_V2_ALONE.isdisjoint(asked)):
         found.append(host_ops.hand_down("", hs[0].mount, paths[0]))
+    return found + limits(paths, hs, asked)
+
+
+def limits(
+    paths: Sequence[str], hs: Sequence[Hierarchy], asked: dict[str, Any], name: Callable[[str], str] | None = None
+) -> list[Op]:
+    """To be set on cgroups that have all controllers that there are to be had; raises as `limit`.
+
+    name    the words for a JSON pointer below /linux/resources, for errors; None for those of config.json
+    """
+    found: list[Op] = []
     if not any(value for part, value in asked.items() if part != "devices"):
         return found
     from ocirt.cgroup import resources
 
     homes = resources.homes_of(paths, hs)
-    writes = resources.writes(asked, homes)
+    writes = resources.writes(asked, homes, name or resources.in_config)
     for member, limit_ in resources.above_usage(asked, homes):
         found.append(host_ops.refuse_usage(f"{RESOURCES}/memory/{member}", homes[""], member, limit_))
     for listed in resources.groups(writes):

@@ -39,7 +39,7 @@ RULES = {
 
 
 def explain(directory: str, write: Write, error: OSError, name: Callable[[str], str]) -> OcirtError:
-    """The error for a write to a file of `directory` that failed; `name` as of resources.apply."""
+    """The error for a write to a file of `directory` that failed; `name`: of a pointer below /linux/resources."""
     version, controller, file, text, pointer, _ = write
     denied = error.errno in tree.DENIED
     if error.errno == ENOENT or denied:

@@ -1,8 +1,6 @@
-"""Carries out linux.resources: writes what limits.py says. The words for what the kernel refuses are in refusals.py."""
+"""What linux.resources asks of a container's cgroups, for host_steps.py; the words for what is refused: refusals.py."""
 
 from __future__ import annotations
-
-from errno import EINVAL, ENOENT
 
 from ocirt.cgroup import limits, tree
 from ocirt.errors import ContainerError, UnsupportedError
@@ -14,7 +12,6 @@ if TYPE_CHECKING:
 
     from ocirt.cgroup.hierarchies import Hierarchy
     from ocirt.cgroup.limits import Write
-    from ocirt.errors import OcirtError
 
     Homes = dict[str, str]
     T = TypeVar("T")
@@ -23,28 +20,6 @@ if TYPE_CHECKING:
 def in_config(pointer: str) -> str:
     """Where a limit of config.json stands."""
     return f"config.json: /linux/resources{pointer}"
-
-
-def apply(
-    paths: Sequence[str],
-    hs: Sequence[Hierarchy],
-    resources: dict[str, Any],
-    name: Callable[[str], str] = in_config,
-) -> None:
-    """Write all that `resources` ask for, devices excepted. `paths` are the container's cgroups in `hs`, which exist.
-
-    name    the words for a JSON pointer below /linux/resources, for errors
-    Raises UnsupportedError for what the host or the caller's rights do not allow, SystemCallError for what the kernel
-    refuses, ContainerError for what checkBeforeUpdate does; what was written until then stays.
-    """
-    homes = homes_of(paths, hs)
-    todo = writes(resources, homes, name)
-    for member, limit in above_usage(resources, homes):
-        refuse_usage(homes[""], member, limit, name)
-    for group in groups(todo):
-        refused = in_any_order(group, lambda write: _write(homes, write, name))
-        if refused:
-            raise _explained(homes, *refused, name)
 
 
 def homes_of(paths: Sequence[str], hs: Sequence[Hierarchy]) -> Homes:
@@ -93,48 +68,3 @@ def refuse_usage(directory: str, member: str, limit: int, name: Callable[[str], 
         return  # the file is missing with the controller, and then the limit is refused for that
     if limit <= usage:
         raise ContainerError(f"{name('/memory/' + member)}: rejecting memory limit {limit}, {usage} bytes are in use")
-
-
-def in_any_order(todo: Sequence[T], write: Callable[[T], None]) -> tuple[T, OSError] | None:
-    """Write in order; what is refused as EINVAL is tried again after the others, as long as any of them goes through.
-
-    Values depend on each other: memory with swap, quota with period and burst, idle with weight. Which has to be
-    changed first depends on what is set now, and the kernel knows. Returns the first of those that are refused in the
-    end. Raises what `write` does for any other reason.
-    """
-    while todo:
-        refused: list[tuple[T, OSError]] = []
-        for one in todo:
-            try:
-                write(one)
-            except OSError as error:
-                if error.errno != EINVAL:
-                    raise
-                refused.append((one, error))
-        if refused and len(refused) == len(todo):
-            return refused[0]
-        todo = [one for one, _ in refused]
-    return None
-
-
-def _write(homes: Homes, write: Write, name: Callable[[str], str]) -> None:
-    """Raises OSError with EINVAL, the error in words for any other reason."""
-    _, _, file, text, _, otherwise = write
-    for number, (other, text_) in enumerate(((file, text), *otherwise)):
-        if not other:
-            return  # it is gone without
-        try:
-            tree.write(f"{home(homes, write)}/{other}", text_.encode("utf-8", "surrogateescape"))
-        except OSError as error:
-            if error.errno == ENOENT and number < len(otherwise):
-                continue
-            if error.errno == EINVAL:
-                raise
-            raise _explained(homes, write, error, name) from None
-        return
-
-
-def _explained(homes: Homes, write: Write, error: OSError, name: Callable[[str], str]) -> OcirtError:
-    from ocirt.cgroup import refusals
-
-    return refusals.explain(home(homes, write), write, error, name)

@@ -31,11 +31,11 @@ UNMAPPABLE = {
 # ---- cgroups ---------------------------------------------------------------------------------------------------------
 
 
-def refuse_usage(_: Performer, path: str, member: str, limit: int) -> None:
+def refuse_usage(p: Performer, path: str, member: str, limit: int) -> None:
     """As v1 does by itself; v2 would kill (config-linux.md, checkBeforeUpdate)."""
     from ocirt.cgroup import resources
 
-    resources.refuse_usage(path, member, limit)
+    resources.refuse_usage(path, member, limit, p.name_limit or resources.in_config)
 
 
 def start_unit(p: Performer, unified: int) -> None:

@@ -46,14 +46,14 @@ def take_over(p: Performer, op: Op, number: int) -> None:
     another(p, number, *arguments)
 
 
-def explain(op: Op, error: OSError) -> OcirtError:
+def explain(p: Performer, op: Op, error: OSError) -> OcirtError:
     """The error for `op`, which the kernel refused."""
     name, pointer, _, arguments = op
     number = error.errno or 0
     if name == "write_limit":
         path, file, text, version = arguments
         write = (version, file.partition(".")[0], file, text, pointer.removeprefix(RESOURCES), ())
-        return refusals.explain(path, write, error, in_config)
+        return refusals.explain(path, write, error, p.name_limit or in_config)
     if name in WORDS:
         failure = failed(WORDS[name](*arguments), error)
         return failure.at(pointer) if name in BY_FIELD and pointer else failure

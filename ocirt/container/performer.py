@@ -46,6 +46,7 @@ class Performer:
     encoded     what was sent to the init last
     pointer     the field that the operation comes from
     oci_version of config.json
+    name_limit  the words for a JSON pointer below /linux/resources, for errors; None for those of config.json
     scope       the unit asked of systemd, None with another manager
     console     our end of the pair that the terminal's master comes by
     relay       that of a terminal in the foreground
@@ -55,7 +56,7 @@ class Performer:
     """
 
     __slots__ = (
-        "bundle", "console", "container_id", "elsewhere", "encoded", "hooks_ran", "keep", "numbers",
+        "bundle", "console", "container_id", "elsewhere", "encoded", "hooks_ran", "keep", "name_limit", "numbers",
         "oci_version", "ops", "performance", "pointer", "record", "relay", "root", "scope", "user_namespaces",
     )  # fmt: skip
 
@@ -78,6 +79,7 @@ class Performer:
         self.numbers = self.performance.numbers
         self.encoded = b""
         self.pointer = ""
+        self.name_limit: Callable[[str], str] | None = None
         self.scope: Scope | None = None
         self.console = calls.Fd(-1)
         self.relay: Relay | None = None
@@ -152,7 +154,7 @@ class Performer:
                 refused(self, op, number)
         except (OSError, SystemCallError) as error:
             if not guard or error.errno not in vocabulary.ignored(op):
-                raise error if isinstance(error, SystemCallError) else explained(op, error) from None
+                raise error if isinstance(error, SystemCallError) else explained(self, op, error) from None
             guard = 0
         self.numbers[NEXT] = self.numbers[AT] + 1 + (guard >> 32)
         if notes.steps:
@@ -192,11 +194,11 @@ def refused(p: Performer, op: Op, number: int) -> None:
     host_failures.take_over(p, op, number)
 
 
-def explained(op: Op, error: OSError) -> OcirtError:
+def explained(p: Performer, op: Op, error: OSError) -> OcirtError:
     """The error, in words."""
     from ocirt.container import host_failures
 
-    return host_failures.explain(op, error)
+    return host_failures.explain(p, op, error)
 
 
 # ---- those that are Python's and for every container -----------------------------------------------------------------

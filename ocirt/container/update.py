@@ -5,10 +5,11 @@ from __future__ import annotations
 from copy import deepcopy
 
 from ocirt import cgroup
-from ocirt.cgroup import changes
+from ocirt.cgroup import changes, host_steps
 from ocirt.config import check
 from ocirt.config.lenient import drop_nulls, settle_resources
 from ocirt.container import state
+from ocirt.container.performer import Performer
 from ocirt.errors import ConfigError, ContainerError, OcirtError
 from ocirt.plan import host_ops
 from ocirt.spawn import performance
@@ -51,7 +52,16 @@ def update(
     hs, paths = located(record.cgroups)
     if hs and hs[0].version == 2:  # on a hybrid host, create has done it only where a limit asked for it
         performance.carry_out([host_ops.hand_down("", hs[0].mount, paths[0])])
-    changes.change(paths, hs, wanted, name, lambda limits: tell_systemd(record.unit, limits, hs))
+    performer = Performer(root, container_id, record.bundle)
+    performer.name_limit = name
+
+    def apply(limits: dict[str, Any]) -> None:
+        performer.perform(host_steps.limits(paths, hs, limits, name))
+
+    try:
+        changes.change(paths, hs, wanted, name, apply, lambda limits: tell_systemd(record.unit, limits, hs))
+    finally:
+        performer.close()
     if schemata:
         change_class(root, container_id, schemata)
 

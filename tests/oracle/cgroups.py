@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import posix
-from collections.abc import Iterator, Sequence
-from errno import EBUSY, ENOENT, EPERM
+from collections.abc import Callable, Iterator, Sequence
+from errno import EBUSY, EINVAL, ENOENT, EPERM
+from typing import Any
 
 from ocirt import cgroup
 from ocirt.cgroup import devices, tree
@@ -250,3 +251,25 @@ def load_program(path: str, program: bytes, asked: int) -> None:
         elif not _does_without(path, number, not asked):
             failure = error if isinstance(error, SystemCallError) else failed(f'open "{path}"', error)
             raise failure.at(devices.POINTER) from None
+
+
+def in_any_order(todo: Sequence[Any], write: Callable[[Any], None]) -> tuple[Any, OSError] | None:
+    """Write in order; what is refused as EINVAL is tried again after the others, as long as any of them goes through.
+
+    Values depend on each other: memory with swap, quota with period and burst, idle with weight. Which has to be
+    changed first depends on what is set now, and the kernel knows. Returns the first of those that are refused in the
+    end. Raises what `write` does for any other reason.
+    """
+    while todo:
+        refused: list[tuple[Any, OSError]] = []
+        for one in todo:
+            try:
+                write(one)
+            except OSError as error:
+                if error.errno != EINVAL:
+                    raise
+                refused.append((one, error))
+        if refused and len(refused) == len(todo):
+            return refused[0]
+        todo = [one for one, _ in refused]
+    return None

@@ -3,32 +3,24 @@
 from __future__ import annotations
 
 import errno
-import sys
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ocirt.cgroup import changes, resources, tree
+from ocirt.cgroup import changes, host_steps, tree
 from ocirt.cgroup.hierarchies import Hierarchy
-from ocirt.errors import ContainerError, SystemCallError, UnsupportedError
+from ocirt.container import host_failures
+from ocirt.container.performer import Performer
+from ocirt.errors import ContainerError, UnsupportedError
 from tests import cgroups
 
 Json = dict[str, Any]
 V2 = [Hierarchy("", "/sys/fs/cgroup", "/", 2)]
-apply = resources.apply
+apply = cgroups.apply
 V1 = [Hierarchy("memory", "/sys/fs/cgroup/memory", "/", 1), Hierarchy("cpu,cpuacct", "/sys/fs/cgroup/cpu", "/", 1)]
-
-
-@pytest.fixture(autouse=True, params=[resources.apply, cgroups.apply], ids=["update", "host plan"])
-def carried_out_by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both ways to the kernel: `apply` is that of `update`, and that of `create`."""
-    monkeypatch.setattr(sys.modules[__name__], "apply", request.param)
-
-
-# With a kernel of Python's; for C, tests/kernel/test_try_again.py has a real one.
-of_update = pytest.mark.parametrize("carried_out_by", [resources.apply], indirect=True, ids=["update"])
 
 
 @pytest.fixture
@@ -115,40 +107,6 @@ def test_a_limit_below_the_use_is_refused_ahead_of_any_write_when_it_is_to_be_ch
     assert (path / "pids.max").read_text() == ""
 
 
-class Kernel:
-    """Refuses a limit of memory above that of memory and swap, and the other way round, as cgroup v1 does."""
-
-    def __init__(self, memory: int, total: int) -> None:
-        self.values = {"memory.limit_in_bytes": memory, "memory.memsw.limit_in_bytes": total}
-
-    def write(self, path: str, data: bytes) -> None:
-        after = {**self.values, path.rpartition("/")[2]: int(data)}
-        memory, total = after.values()
-        if memory > total:
-            raise OSError(errno.EINVAL, "")
-        self.values = after
-
-
-@of_update
-@pytest.mark.parametrize("wanted", [(5, 6), (50, 60), (10, 20), (1, 100), (20, 20)])
-def test_dependent_limits_are_set_in_the_order_that_the_kernel_takes(
-    wanted: tuple[int, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    kernel = Kernel(10, 20)
-    monkeypatch.setattr(tree, "write", kernel.write)
-    apply(["/m", "/c"], V1, {"memory": dict(zip(("limit", "swap"), wanted, strict=True))})
-    assert tuple(kernel.values.values()) == wanted
-
-
-@of_update
-def test_what_is_refused_in_any_order_is_an_error_that_names_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tree, "write", Kernel(10, 20).write)
-    with pytest.raises(SystemCallError) as caught:
-        apply(["/m", "/c"], V1, {"memory": {"limit": 30, "swap": 25}})
-    assert str(caught.value).startswith('config.json: /linux/resources/memory/limit: write "30" to "/m/memory.limit_in')
-    assert caught.value.errno == errno.EINVAL
-
-
 PRESENT = [
     # files, wanted, what is written
     ({"cpu.max": "20000 100000\n"}, {"cpu": {"period": 50000}}, {"cpu.max": "20000 50000"}),
@@ -188,7 +146,13 @@ def test_a_change_on_v2_builds_on_what_is_set(
     files: dict[str, str], wanted: Json, written: dict[str, str], home: Callable[..., Path]
 ) -> None:
     path = home(**files)
-    changes.change([str(path)], V2, wanted, lambda pointer: pointer)
+
+    def write(limits: Json) -> None:
+        for op in host_steps.limits([str(path)], V2, limits):
+            if op[0] == "write_limit":
+                Path(op[3][0], op[3][1]).write_text(op[3][2])
+
+    changes.change([str(path)], V2, wanted, lambda pointer: pointer, write)
     assert {name: (path / name).read_text() for name in written} == written
 
 
@@ -208,7 +172,7 @@ def test_a_change_that_fails_is_taken_back(home: Callable[..., Path]) -> None:
         "memory": {"limit": 9},
     }
     with pytest.raises(UnsupportedError, match="/memory/limit"):
-        changes.change([str(path)], V2, wanted, lambda pointer: pointer)
+        changes.change([str(path)], V2, wanted, lambda pointer: pointer, lambda limits: set_on_v2(path, limits))
     assert {name: (path / name).read_text().strip() for name in ("pids.max", "cpu.max")} == {
         "pids.max": "7",
         "cpu.max": "20000 100000",
@@ -233,16 +197,12 @@ RULED = [
 ]
 
 
-@of_update
 @pytest.mark.parametrize(("file", "wanted", "words"), RULED, ids=[row[0] for row in RULED])
 def test_a_value_that_the_kernel_refuses_without_a_word_comes_with_the_rule(
-    file: str, wanted: Json, words: str, home: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    file: str, wanted: Json, words: str, home: Callable[..., Path]
 ) -> None:
-    def refuse(path: str, data: bytes) -> None:
-        raise OSError(errno.EINVAL, "")
-
     path = str(home(file))
-    monkeypatch.setattr(tree, "write", refuse)
     hs = [Hierarchy("cpu,cpuset,memory", "/sys/fs/cgroup/all", "/", 1)]
-    with pytest.raises(SystemCallError, match=words):
-        apply([path], hs, wanted)
+    (op,) = [op for op in host_steps.limits([path], hs, wanted) if op[0] == "write_limit" and op[3][1] == file]
+    error = host_failures.explain(Performer("/nonexistent", "box", "/bundle"), op, OSError(errno.EINVAL, ""))
+    assert re.search(words, str(error))
