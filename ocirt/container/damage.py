@@ -105,7 +105,8 @@ def entry(container_id: str, error: ContainerError) -> dict[str, Any]:
 def remnant(directory: int, container_id: str) -> record.State:
     """What is still known of the container, as `delete` needs it: by the mark, else by the lines of state.json."""
     known = _mark(directory) or _lines(_data(directory, state.STATE))
-    rest = record.State(container_id, "", "", "")
+    rest = record.State()
+    rest.container_id, rest.boot_id = container_id, record.boot_id()
     rest.phase, rest.python = "created", "resctrl"  # to look at the note, if there is one
     if known.get("bootId") != rest.boot_id:
         return rest

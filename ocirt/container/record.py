@@ -1,21 +1,19 @@
-"""What is known of a container, and its text: state.json, the mark, and the state that hooks and `state` show.
+"""What is known of a container: state.json, read. C writes it (perform/text.c), and says which lines it has.
 
-docs/plan.md, "The state directory", fixes the lines, for C reads them as well; state.py keeps them in a directory.
+docs/plan.md, "The state directory", is the prose; launcher/state.def is the table of the members.
 """
 
 from __future__ import annotations
 
 import posix
-from _json import encode_basestring as quoted
-from errno import EIO, ESRCH
-from time import gmtime, time_ns
+from errno import ESRCH
 
 from ocirt.errors import BundleError, SystemCallError, failed
 from ocirt.linux._kernel import ffi, lib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterator
     from typing import Any
 
 FORMAT = 2  # of what is written; STATE_FORMAT of launcher/record.h
@@ -38,84 +36,48 @@ class State:
     python          why a verb is not quick: "poststart", "poststop", "noprocess", separated by spaces; and "oldkeyring"
                     where the container has the session keyring of its caller
     freezers        the files that tell whether the container is frozen: one, two on a hybrid host
+    text            of state.json, and a NUL
     cgroups, made   its cgroup directories; all directories that create made for them, deepest first
     """
 
     __slots__ = (
         "annotations", "boot_id", "bundle", "cgroups", "container_id", "created", "freezers", "made", "manager",
-        "oci_version", "owner", "phase", "pid", "pid_namespace", "python", "rootfs", "start_time", "unit",
+        "oci_version", "owner", "phase", "pid", "pid_namespace", "python", "rootfs", "start_time", "text", "unit",
     )  # fmt: skip
 
-    def __init__(self, container_id: str, oci_version: str, bundle: str, rootfs: str) -> None:
-        self.container_id = container_id
-        self.oci_version = oci_version
-        self.bundle = bundle
-        self.rootfs = rootfs
-        self.annotations: dict[str, str] = {}
-        self.pid = 0
-        self.start_time = 0
-        self.boot_id = boot_id()
-        self.created = now()
-        self.owner = owner()
-        self.phase = "creating"
-        self.manager = "cgroupfs"
-        self.unit = ""
-        self.pid_namespace = False
-        self.python = ""
-        self.freezers: list[str] = []
-        self.cgroups: list[str] = []
-        self.made: list[str] = []
+    oci_version: str
+    container_id: str
+    bundle: str
+    rootfs: str
+    annotations: dict[str, str]
+    pid: int
+    start_time: int
+    boot_id: str
+    created: str
+    owner: str
+    phase: str
+    manager: str
+    unit: str
+    pid_namespace: bool
+    python: str
+    text: bytes
+    freezers: list[str]
+    cgroups: list[str]
+    made: list[str]
 
-    def born(self, pid: int) -> None:
-        """Take note of the container's process. Raises SystemCallError."""
-        self.start_time = start_time(pid)
-        if not self.start_time:  # not reaped, it has one: without it the container would be taken for stopped
-            raise SystemCallError(f"read /proc/{pid}/stat", EIO)
-        self.pid = pid
+    def __init__(self) -> None:
+        """With nothing in it."""
+        self.oci_version = self.container_id = self.bundle = self.rootfs = self.boot_id = self.created = ""
+        self.owner = self.phase = self.manager = self.unit = self.python = ""
+        self.annotations = {}
+        self.pid = self.start_time = 0
+        self.pid_namespace = False
+        self.text = b""
+        self.freezers, self.cgroups, self.made = [], [], []
 
     def own_cgroups(self) -> list[str]:
         """The cgroups that hold nobody but the container; until it is created, one that was there may be anybody's."""
         return self.cgroups if self.phase == "created" else [path for path in self.cgroups if path in self.made]
-
-
-def document(state: State, status: str, pid: int) -> bytes:
-    """The state of runtime.md, as JSON: what `state` prints and hooks read."""
-    return _bytes([*_public(state, status, pid), "}"])
-
-
-def encode(state: State, number: int = FORMAT) -> bytes:
-    """The text of state.json, in the format of that number."""
-    own = (
-        *([f'"format": {number}'] if number > 1 else ()),
-        f'"phase": "{state.phase}"',
-        f'"startTime": {state.start_time}',
-        f'"bootId": {quoted(state.boot_id)}',
-        f'"manager": {quoted(state.manager)}',
-        f'"unit": {quoted(state.unit)}',
-        f'"pidNamespace": {"true" if state.pid_namespace else "false"}',
-        f'"python": {quoted(state.python)}',
-        f'"freezers": {_list(state.freezers)}',
-        f'"cgroups": {_list(state.cgroups)}',
-        f'"made": {_list(state.made)}',
-    )
-    lines = _public(state, state.phase, state.pid)
-    lines[-1] += ","
-    return _bytes([*lines, '  "ocirt": {', ",\n".join(f"    {line}" for line in own), "  }", "}"])
-
-
-def mark(state: State | None = None) -> bytes:
-    """The text of the mark: the format's number; once it is known, what `delete` needs should state.json be lost."""
-    lines = [f'"format": {FORMAT}']
-    if state:
-        lines += [
-            f'"pid": {state.pid}',
-            f'"startTime": {state.start_time}',
-            f'"bootId": {quoted(state.boot_id)}',
-            f'"unit": {quoted(state.unit)}',
-            f'"cgroups": {_list(state.own_cgroups())}',
-            f'"made": {_list(state.made)}',
-        ]
-    return _bytes(["{", ",\n".join([f"  {line}" for line in lines]), "}"])
 
 
 def decode(data: bytes) -> State:
@@ -127,44 +89,52 @@ def decode(data: bytes) -> State:
         own = doc["ocirt"]
         if own.get("format", 1) not in KNOWN:
             raise ValueError("its format is none that this version knows")
-        state = State.__new__(State)
-        for slot, (part, member, kind) in MEMBERS.items():
+        state = State()
+        state.text = data + b"\0"
+        for member, kind, slot, part in MEMBERS:
             value = (own if part else doc)[member]
             if type(value) is not kind or (isinstance(value, int) and not 0 <= value < LARGEST[member]):
                 raise ValueError(f"{member} has a value that create never writes")
             setattr(state, slot, value)
-        if encode(state, own.get("format", 1)) != data:  # C would not read it
-            raise ValueError("it is not laid out as create writes it")
     except KeyError as error:
         raise ValueError(f"{error.args[0]} is missing") from None
     except (BundleError, TypeError, IndexError, AttributeError) as error:
         raise ValueError(str(error)) from None
+    if b"\0" in data or lib.state_is_laid_out(ffi.from_buffer(state.text)) < 0:
+        raise ValueError("it is not laid out as create writes it")
     return state
 
 
+def document(state: State, status: str, pid: int) -> bytes:
+    """The state of runtime.md, as JSON: what hooks read, of a container whose state.json was read."""
+    text = bytearray(len(state.text) + DIFFERENCE)
+    size = lib.state_document(ffi.from_buffer(state.text), status.encode(), pid, ffi.from_buffer(text), len(text))
+    return bytes(text[:size])
+
+
+def members(table: bytes) -> Iterator[tuple[str, type, str, bool]]:
+    """Name, type, slot of State, whether in the part "ocirt"; of "name:kind name:kind …", as state.def has them."""
+    part = False
+    for word in table.decode().split():
+        name, _, kind = word.partition(":")
+        if kind in TYPES and name not in {"status", "format"}:
+            yield name, TYPES[kind], SLOTS.get(name, name), part
+        part = part or kind == "part"
+
+
+TYPES = {"string": str, "number": int, "boolean": bool, "object": dict, "list": list}
+# Of those that have another name in state.json
+SLOTS = {
+    "ociVersion": "oci_version",
+    "id": "container_id",
+    "startTime": "start_time",
+    "bootId": "boot_id",
+    "pidNamespace": "pid_namespace",
+}
 # What C can hold
 LARGEST = {"pid": 1 << 31, "startTime": 10**19, "pidNamespace": 2}
-# slot → (in the part "ocirt"?, member, type)
-MEMBERS = {
-    "oci_version": (False, "ociVersion", str),
-    "container_id": (False, "id", str),
-    "pid": (False, "pid", int),
-    "bundle": (False, "bundle", str),
-    "rootfs": (False, "rootfs", str),
-    "created": (False, "created", str),
-    "annotations": (False, "annotations", dict),
-    "owner": (False, "owner", str),
-    "phase": (True, "phase", str),
-    "start_time": (True, "startTime", int),
-    "boot_id": (True, "bootId", str),
-    "manager": (True, "manager", str),
-    "unit": (True, "unit", str),
-    "pid_namespace": (True, "pidNamespace", bool),
-    "python": (True, "python", str),
-    "freezers": (True, "freezers", list),
-    "cgroups": (True, "cgroups", list),
-    "made": (True, "made", list),
-}
+MEMBERS = list(members(ffi.string(lib.ocirt_state_members)))
+DIFFERENCE = 64  # a longer status and pid than those of the file
 
 
 def boot_id() -> str:
@@ -192,13 +162,6 @@ def start_time(pid: int) -> int:
     raise SystemCallError(f"read /proc/{pid}/stat", -result)
 
 
-def now() -> str:
-    """The time, RFC 3339 in UTC, with nanoseconds."""
-    seconds, nanoseconds = divmod(time_ns(), 1_000_000_000)
-    year, month, day, hour, minute, second = gmtime(seconds)[:6]
-    return f"{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{nanoseconds:09}Z"
-
-
 def owner() -> str:
     """The name of the effective user, or its number where it has none."""
     uid = posix.geteuid()
@@ -210,28 +173,3 @@ def owner() -> str:
         return getpwuid(uid).pw_name
     except KeyError:
         return str(uid)
-
-
-def _public(state: State, status: str, pid: int) -> list[str]:
-    annotations = ", ".join([f"{quoted(key)}: {quoted(value)}" for key, value in state.annotations.items()])
-    members = (
-        f'"ociVersion": {quoted(state.oci_version)}',
-        f'"id": {quoted(state.container_id)}',
-        f'"pid": {pid}',
-        f'"status": "{status}"',
-        f'"bundle": {quoted(state.bundle)}',
-        f'"rootfs": {quoted(state.rootfs)}',
-        f'"created": {quoted(state.created)}',
-        f'"annotations": {{{annotations}}}',
-        f'"owner": {quoted(state.owner)}',
-    )
-    return ["{", ",\n".join([f"  {member}" for member in members])]
-
-
-def _list(values: Iterable[str]) -> str:
-    return "[" + ", ".join([quoted(value) for value in values]) + "]"
-
-
-def _bytes(lines: list[str]) -> bytes:
-    # A path that is not UTF-8 has lone surrogates (PEP 383): as this error handler writes them, so does JSON.
-    return ("\n".join(lines) + "\n").encode("utf-8", "backslashreplace")

@@ -17,7 +17,7 @@ from fcntl import LOCK_EX, LOCK_NB, flock
 from ocirt import notes
 from ocirt.container import place, quick
 from ocirt.container.ids import check_id
-from ocirt.container.record import State, boot_id, decode, document, mark
+from ocirt.container.record import State, boot_id, decode, document
 from ocirt.errors import (
     BundleError,
     ContainerExists,
@@ -29,6 +29,7 @@ from ocirt.errors import (
     SystemCallError,
     failed,
 )
+from ocirt.linux._kernel import lib
 from ocirt.linux.calls import Fd
 
 TYPE_CHECKING = False
@@ -249,5 +250,7 @@ def _take(fd: int) -> bool:
     if not posix.fstat(fd).st_nlink or not is_leftover(fd):
         return False
     place.empty(fd, posix.listdir(fd))
-    place.write_file(fd, place.MARK, mark())
+    result = lib.state_mark(fd)
+    if result < 0:
+        raise OSError(-result, posix.strerror(-result))
     return True

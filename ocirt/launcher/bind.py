@@ -88,7 +88,8 @@ def source() -> str:
         "PyMethodDef bound_functions[] = {", *methods, "\t{ NULL, NULL, 0, NULL },", "};", "",
         "const struct constant bound_constants[] = {", *constants, '\t{ "ocirt_plan_magic", PLAN_MAGIC },',
         "\t{ NULL, 0 },", "};", "", f'const char bound_operations[] = "{_build.operations()}";',
-        f'const char bound_host_operations[] = "{_build.operations("host_ops.def")}";', "",
+        f'const char bound_host_operations[] = "{_build.operations("host_ops.def")}";',
+        f'const char bound_state_members[] = "{_build.state_members()}";', "",
     ])  # fmt: skip
 
 

@@ -114,6 +114,7 @@ PyObject *PyInit_kernel(void)
 		(void)PyModule_AddObject(module, constant->name, PyLong_FromUnsignedLongLong(constant->value));
 	(void)PyModule_AddObject(module, "ocirt_operations", PyBytes_FromString(bound_operations));
 	(void)PyModule_AddObject(module, "ocirt_host_operations", PyBytes_FromString(bound_host_operations));
+	(void)PyModule_AddObject(module, "ocirt_state_members", PyBytes_FromString(bound_state_members));
 	(void)PyModule_AddObjectRef(module, "lib", module);
 	(void)PyModule_AddObjectRef(module, "ffi", module);
 	return PyErr_Occurred() ? NULL : module;

@@ -25,6 +25,7 @@ extern PyMethodDef bound_functions[];
 extern const struct constant bound_constants[];
 extern const char bound_operations[];
 extern const char bound_host_operations[];
+extern const char bound_state_members[];
 
 /* ---- binding.c ---- */
 

@@ -1,24 +1,29 @@
 /*
- * state.json's lines. What is not exactly as container/record.py writes it was damaged, or is of another format: to take
- * it for what it may have been could have another process killed, or a living one forgotten. Python judges alike
- * (record.decode).
+ * state.json's lines. What is not exactly as perform/text.c writes it was damaged, or is of another format: to take it for
+ * what it may have been could have another process killed, or a living one forgotten.
  */
 #include "record.h"
+#include "quick.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 /* The lines of state.json in their order, each up to its value. */
+#define MEMBER(name, indent, json, kind) indent "\"" json "\": ",
 const char *const state_heads[MEMBER_COUNT] = {
-	"  \"ociVersion\": ", "  \"id\": ", "  \"pid\": ", "  \"status\": ", "  \"bundle\": ", "  \"rootfs\": ",
-	"  \"created\": ", "  \"annotations\": ", "  \"owner\": ", "  \"ocirt\": ", "    \"format\": ", "    \"phase\": ",
-	"    \"startTime\": ", "    \"bootId\": ", "    \"manager\": ", "    \"unit\": ", "    \"pidNamespace\": ", "    \"python\": ",
-	"    \"freezers\": ", "    \"cgroups\": ", "    \"made\": ",
+#include "state.def"
 };
+#undef MEMBER
 
-/* Their kinds: string, number, true or false, object, list, and the head of the part that is ocirt's own. */
-static const char kinds[] = "ssnssssos{nsnsssbslll";
-_Static_assert(sizeof(kinds) == MEMBER_COUNT + 1, "a kind for each member");
+/* `part` is the head of what is ocirt's own. */
+enum kind { kind_string, kind_number, kind_boolean, kind_object, kind_list, kind_part };
+
+#define MEMBER(name, indent, json, kind) kind_##kind,
+static const enum kind kinds[MEMBER_COUNT] = {
+#include "state.def"
+};
+#undef MEMBER
 
 bool slice_is(const struct slice *slice, const char *text)
 {
@@ -106,15 +111,15 @@ static bool is_number(const struct slice *value)
 	return short_enough && strspn(value->start, "0123456789") == value->size && (*value->start != '0' || value->size == 1);
 }
 
-static bool is_of_kind(const struct slice *value, char kind)
+static bool is_of_kind(const struct slice *value, enum kind kind)
 {
 	switch (kind) {
-	case 's': return past_string(value->start) == value->start + value->size;
-	case 'o': return is_sequence(value, "{}");
-	case 'l': return is_sequence(value, "[]");
-	case 'b': return slice_is(value, "true") || slice_is(value, "false");
-	case 'n': return is_number(value);
-	default:  return slice_is(value, "{");
+	case kind_string:  return past_string(value->start) == value->start + value->size;
+	case kind_object:  return is_sequence(value, "{}");
+	case kind_list:    return is_sequence(value, "[]");
+	case kind_boolean: return slice_is(value, "true") || slice_is(value, "false");
+	case kind_number:  return is_number(value);
+	default:           return slice_is(value, "{");
 	}
 }
 
@@ -160,4 +165,26 @@ int split_lines(const char *text, struct slice ret_members[MEMBER_COUNT])
 		at = end + 1;
 	}
 	return agree(ret_members) && strcmp(at, "  }\n}\n") == 0 ? 0 : -EBADMSG;
+}
+
+int state_is_laid_out(const char *text)
+{
+	struct slice members[MEMBER_COUNT];
+
+	return split_lines(text, members);
+}
+
+int state_document(const char *text, const char *status, int pid, void *ret_text, size_t size)
+{
+	struct slice members[MEMBER_COUNT];
+	const struct slice *old_pid = &members[MEMBER_PID], *old_status = &members[MEMBER_STATUS], *last = &members[MEMBER_OWNER];
+	const char *between, *after;
+	int r = split_lines(text, members);
+
+	if (r < 0)
+		return r;
+	between = old_pid->start + old_pid->size;
+	after = old_status->start + old_status->size;
+	return snprintf(ret_text, size, "%.*s%d%.*s\"%s\"%.*s\n}\n", (int)(old_pid->start - text), text, pid,
+			(int)(old_status->start - between), between, status, (int)(last->start + last->size - after), after);
 }

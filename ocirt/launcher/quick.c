@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 
@@ -18,24 +19,23 @@ int quick_state(const char *root, const char *id, int out_fd)
 {
 	_cleanup_container_ struct container c = CONTAINER_NONE;
 	_cleanup_fd_ int pidfd = -1;
-	const struct slice *pid, *status, *owner;
-	const char *after;
-	int r;
+	char *text;
+	int r, size, status;
 
 	if (container_open(root, id, false, &c) < 0)
 		return QUICK_PYTHON;
 	pidfd = container_process(&c);
-	r = container_status(&c, pidfd);
-	if (r < 0)
+	status = container_status(&c, pidfd);
+	if (status < 0)
 		return QUICK_PYTHON;
-	pid = &c.members[MEMBER_PID];
-	status = &c.members[MEMBER_STATUS];
-	owner = &c.members[MEMBER_OWNER];
-	after = status->start + status->size;
 	/* The record's own lines, but for what is found out anew each time. */
-	r = dprintf(out_fd, "%.*s%d%.*s\"%s\"%.*s\n}\n", (int)(pid->start - c.text), c.text, r == STATUS_STOPPED ? 0 : c.pid,
-		    (int)(status->start - (pid->start + pid->size)), pid->start + pid->size, statuses[r],
-		    (int)(owner->start + owner->size - after), after);
+	size = (int)strlen(c.text) + 64;
+	text = malloc((size_t)size);
+	if (!text)
+		return QUICK_PYTHON;
+	r = state_document(c.text, statuses[status], status == STATUS_STOPPED ? 0 : c.pid, text, (size_t)size);
+	r = r < size ? dprintf(out_fd, "%s", text) : -1;
+	free(text);
 	return r < 0 ? QUICK_PYTHON : QUICK_DONE;
 }
 

@@ -80,6 +80,15 @@ int state_file(int directory, const char *name, char *ret_text, size_t size);
 /* 0 where nobody but the caller could have written what the descriptor is open to; else as state_root. */
 int state_owned(int fd);
 
+/* 0 where this is the text of a state.json as create writes it; else -EBADMSG. */
+int state_is_laid_out(const char *text);
+
+/*
+ * The state of runtime.md as JSON, as `state` prints it and hooks read it: from a state.json's text, with this status and pid.
+ * Its size, also where it does not fit, as snprintf(3); or -EBADMSG.
+ */
+int state_document(const char *text, const char *status, int pid, void *ret_text, size_t size);
+
 /* "9", "KILL", "sigkill", "RTMIN+3" → number, 0 to 64; -EINVAL for anything else. */
 int signal_number(const char *text);
 /* cdef ends */

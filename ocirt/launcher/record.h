@@ -22,11 +22,12 @@ struct slice {
 	size_t size;
 };
 
+#define MEMBER(name, indent, json, kind) MEMBER_##name,
 enum member {
-	MEMBER_OCI_VERSION, MEMBER_ID, MEMBER_PID, MEMBER_STATUS, MEMBER_BUNDLE, MEMBER_ROOTFS, MEMBER_CREATED,
-	MEMBER_ANNOTATIONS, MEMBER_OWNER, MEMBER_OCIRT, MEMBER_FORMAT, MEMBER_PHASE, MEMBER_START_TIME, MEMBER_BOOT_ID, MEMBER_MANAGER, MEMBER_UNIT,
-	MEMBER_PID_NAMESPACE, MEMBER_PYTHON, MEMBER_FREEZERS, MEMBER_CGROUPS, MEMBER_MADE, MEMBER_COUNT,
+#include "state.def"
+	MEMBER_COUNT,
 };
+#undef MEMBER
 
 struct container {
 	int fd;     /* the id directory */
@@ -82,7 +83,7 @@ extern const char *const state_heads[MEMBER_COUNT];
 /* The length of the character, 0 for what is not UTF-8 (RFC 3629: no surrogate, none in more bytes than it needs). */
 size_t utf8_character(const unsigned char *at);
 
-/* The members of a state.json; -EBADMSG where it is not what container/record.py writes. */
+/* The members of a state.json; -EBADMSG where it is not what perform/text.c writes. */
 int split_lines(const char *text, struct slice ret_members[MEMBER_COUNT]);
 
 /* Close an fd that may be none; for `__attribute__((cleanup))`. */

@@ -41,6 +41,14 @@ def operations(file: str = "ops.def") -> str:
     return " ".join(f"{name}:{kinds}" for name, kinds in re.findall(r'OP\((\w+),\s*"(\w*)"\)', text))
 
 
+def state_members() -> str:
+    """The members of state.json as "name:kind name:kind …", in the order of its lines."""
+    found = re.findall(
+        r'^MEMBER\(\w+,\s*" *",\s*"(\w+)",\s*(\w+)\)', (LAUNCHER / "state.def").read_text(), re.MULTILINE
+    )
+    return " ".join(f"{name}:{kind}" for name, kind in found)
+
+
 def wire_names() -> list[str]:
     """Every enumerator and limit of wire.h."""
     text = re.sub(r"/\*.*?\*/", "", (INIT / "wire.h").read_text(), flags=re.DOTALL)
@@ -55,7 +63,7 @@ def kernel() -> FFI:
     """The module ocirt.linux._kernel."""
     ffi = FFI()
     ffi.cdef("\n".join(f"#define {name} ..." for name in wire_names()))  # cffi: the compiler knows the value
-    ffi.cdef("static const char *const ocirt_operations, *const ocirt_host_operations;")
+    ffi.cdef("static const char *const ocirt_operations, *const ocirt_host_operations, *const ocirt_state_members;")
     ffi.cdef("static const uint64_t ocirt_plan_magic;")
     ffi.cdef(
         "struct message { uint32_t type; uint32_t value; uint32_t error; uint32_t detail; char text[1024]; };"
@@ -72,6 +80,7 @@ def kernel() -> FFI:
         #include "spawn/init/wire.h"
         static const char *const ocirt_operations = "{operations()}";
         static const char *const ocirt_host_operations = "{operations("host_ops.def")}";
+        static const char *const ocirt_state_members = "{state_members()}";
         static const uint64_t ocirt_plan_magic = PLAN_MAGIC;
         """,
         sources=[

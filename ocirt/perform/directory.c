@@ -1,4 +1,4 @@
-/* The state directory, and files of the host's: as container/state.py and place.py, which tell why, keep it. */
+/* The state directory, and files of the host's: container/state.py tells why they are kept so. */
 #define _GNU_SOURCE
 #include "perform.h"
 #include "launcher/quick.h"
@@ -125,6 +125,11 @@ static bool has(int directory, const char *name)
 	return faccessat(directory, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
+int state_mark(int directory)
+{
+	return write_file(directory, MARK_FILE, FIRST_MARK, strlen(FIRST_MARK));
+}
+
 /* Lock and mark it. -EEXIST: somebody else has been here since it was made, and it is his, or a leftover of his. */
 static int take(int fd)
 {
@@ -136,7 +141,7 @@ static int take(int fd)
 		return -errno;
 	if (st.st_nlink == 0 || (st.st_mode & 07777) != UNFINISHED || has(fd, STATE_FILE) || has(fd, MARK_FILE))
 		return -EEXIST;
-	return write_file(fd, MARK_FILE, FIRST_MARK, strlen(FIRST_MARK));
+	return state_mark(fd);
 }
 
 /* -EEXIST where what has the name is no directory of ours any more. */

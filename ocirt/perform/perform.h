@@ -68,6 +68,9 @@ int performance_made(const void *performance, char *ret_text, size_t size);
  */
 int performance_document(const void *performance, const char *status, int pid, void *ret_text, size_t size);
 
+/* Write the mark of a directory that was just claimed. 0. */
+int state_mark(int directory);
+
 /* Kill and reap what was started, and close the exchange with it. The wait status of the last one, -1 for none. */
 int performance_end(void *performance);
 

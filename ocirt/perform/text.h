@@ -1,6 +1,5 @@
 /*
- * The writer of state.json, of the mark and of the state that hooks read: byte for byte what container/record.py writes,
- * for launcher/lines.c and record.decode believe nothing else.
+ * The writer of state.json, of the mark and of the state that hooks read; launcher/lines.c believes nothing else.
  */
 #ifndef OCIRT_TEXT_H
 #define OCIRT_TEXT_H

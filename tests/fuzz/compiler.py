@@ -28,6 +28,7 @@ from ocirt.spawn import wire
 from tests.fuzz import documents
 from tests.fuzz.mutate import Mutator, Stock
 from tests.kernel.decoder import decode
+from tests.oracle import records
 from tests.unit.plan.support import both, translated
 
 HOSTS: list[dict[str, Any]] = [
@@ -128,7 +129,7 @@ class Compiler:
             found = record.decode(data)
         except ValueError:
             raise OcirtError("no state of ours") from None
-        again = record.decode(record.encode(found))
+        again = record.decode(records.encode(found))
         assert all(getattr(again, slot) == getattr(found, slot) for slot in record.MEMBERS)
         self.counts["states"] += 1
 

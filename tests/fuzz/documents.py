@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ocirt.container import record
+from tests.oracle import records
 
 Json = dict[str, Any]
 HERE = Path(__file__).parent
@@ -52,12 +52,12 @@ def states() -> list[bytes]:
     """Texts of state.json as create writes them."""
     found = []
     for number, (name, config) in enumerate(configs().items()):
-        state = record.State(name, config["ociVersion"], f"/bundles/{name}", f"/bundles/{name}/rootfs")
+        state = records.State(name, config["ociVersion"], f"/bundles/{name}", f"/bundles/{name}/rootfs")
         state.annotations = config.get("annotations") or {}
         state.phase = ("created", "creating")[number % 2]
         state.pid, state.start_time = (4194304 + number, 123456 + number) if number % 3 else (0, 0)
         state.python = ("", "poststop", "poststart poststop", "noprocess oldkeyring")[number % 4]
         state.cgroups = [f"/sys/fs/cgroup/{kind}/fuzz/{name}" for kind in ("memory", "pids")[: number % 3]]
         state.made, state.freezers = state.cgroups[:1], [f"{path}/freezer.state" for path in state.cgroups]
-        found.append(record.encode(state))
+        found.append(records.encode(state))
     return found

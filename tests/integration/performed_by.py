@@ -9,8 +9,8 @@ import sys
 
 from ocirt.container.creation import Creation
 from ocirt.container.prepare import Options
-from ocirt.container.state import State
 from ocirt.errors import OcirtError
+from tests.oracle import records
 from tests.oracle.performer import Performer
 
 
@@ -19,7 +19,7 @@ def main(by: str, root: str, container_id: str, bundle: str) -> None:
     creation.read("create")
     with creation:
         if by == "oracle":
-            record = State(container_id, "", bundle, "")
+            record = records.State(container_id, "", bundle, "")
             creation.performer = Performer(root, record, creation.keep)  # type: ignore[assignment]
         try:
             creation.perform()

@@ -1,198 +1,28 @@
-"""What the oracle does for some containers alone."""
+"""The operations that the oracle does by other means than C; those that C lacks are the product's own."""
 
 from __future__ import annotations
 
 import posix
-from _json import encode_basestring as quoted
-from errno import EINVAL, EPERM
 
-from ocirt import cgroup
-from ocirt.container import announce, hooks
-from ocirt.errors import ContainerNotRunning, SystemCallError, UnsupportedError, failed
+from ocirt.container import host_actions
 from ocirt.linux import calls
-from ocirt.linux.consts import SIGKILL, SLOT_TARGET
-from ocirt.spawn import console, idmap
+from tests.oracle import states
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from tests.oracle.performer import Action, Performer
-
-UNMAPPABLE = {
-    EINVAL: "its filesystem, or one mounted below it, cannot be idmapped by this kernel",
-    EPERM: "it is idmapped already, or its filesystem belongs to another user namespace",
-}
-
-
-# ---- cgroups ---------------------------------------------------------------------------------------------------------
-
-
-def refuse_usage(_: Performer, path: str, member: str, limit: int) -> None:
-    """As v1 does by itself; v2 would kill (config-linux.md, checkBeforeUpdate)."""
-    from ocirt.cgroup import resources
-
-    resources.refuse_usage(path, member, limit)
-
-
-def start_unit(p: Performer, unified: int) -> None:
-    """Asked early, waited for late."""
-    if p.scope:
-        p.scope.start(p.init.pid, bool(unified))
-
-
-def wait_unit(p: Performer) -> None:
-    """What it brought is made; one that is not ours is somebody else's whole."""
-    if not p.scope:
-        return
-    try:
-        p.scope.wait()
-    finally:
-        p.record.unit = p.scope.recorded()
-        if not p.scope.ours:
-            p.record.made = []
-    p.brought = [path for path in p.record.cgroups if path in p.record.made]
-
-
-# ---- trees -----------------------------------------------------------------------------------------------------------
-
-
-def map_tree(
-    p: Performer, slot: int, host: str, uids: list[str], gids: list[str], namespace: str, recursive: int
-) -> None:
-    """mount_setattr(2), with the kernel's reasons in words."""
-    key = str((uids, gids, namespace))
-    if key not in p.user_namespaces:
-        p.user_namespaces[key] = user_namespace(uids, gids, namespace, p.pointer)
-    try:
-        calls.idmap(dict(p.init.lent)[slot], p.user_namespaces[key].number, bool(recursive))
-    except SystemCallError as error:
-        if error.errno not in UNMAPPABLE:
-            raise error.at(p.pointer) from None
-        what = f'"{host}" cannot be idmapped: {UNMAPPABLE[error.errno]}: {posix.strerror(error.errno).lower()}'
-        raise UnsupportedError(what, p.pointer) from None
-
-
-def user_namespace(uids: list[str], gids: list[str], path: str, pointer: str) -> calls.Fd:
-    """A user namespace with these mappings, or the one at the path."""
-    if path:
-        return open_namespace(path, "/linux/namespaces")
-    keeper = calls.user_namespace()
-    try:
-        idmap.write(keeper, uids, gids, setgroups=True, section=pointer)
-        return open_namespace(f"/proc/{keeper}/ns/user", pointer)
-    finally:
-        posix.kill(keeper, SIGKILL)
-        posix.waitpid(keeper, 0)
-
-
-def open_namespace(path: str, pointer: str) -> calls.Fd:
-    """The namespace's file; by the path of a config, which may be anything."""
-    try:
-        return calls.opened(path, posix.O_NONBLOCK)
-    except SystemCallError as error:
-        raise error.at(pointer) from None
-
-
-# ---- done to the process by its pid ----------------------------------------------------------------------------------
-
-
-def process_id(p: Performer) -> int:
-    """Of the process, or of the first stage that is to make it."""
-    return p.init.pid or p.init.first
 
 
 def affinity(p: Performer, cpus: bytes) -> None:
     """sched_setaffinity(2)."""
     mask = int.from_bytes(cpus, "little")
-    try:
-        posix.sched_setaffinity(process_id(p), [cpu for cpu in range(mask.bit_length()) if mask >> cpu & 1])
-    except OSError as error:
-        raise failed("sched_setaffinity", error) from None
+    posix.sched_setaffinity(p.init.pid or p.init.first, [cpu for cpu in range(mask.bit_length()) if mask >> cpu & 1])
 
 
-def seccomp_listener(p: Performer, path: str, metadata: str, given: int, agent: int, state: int, status: str) -> None:
-    """config-linux.md, "The Container Process State": the init adds the descriptor and sends it over the connection."""
-    said = f'"metadata": {quoted(metadata)}, ' if given else ""
-    version = quoted(p.record.oci_version)
-    head = f'{{"ociVersion": {version}, "fds": ["seccompFd"], "pid": {p.init.pid}, {said}"state": '
-    text = head.encode("utf-8", "surrogateescape") + p.document(status, p.record.pid) + b"}"
-    p.init.lend(agent, calls.connect(path, "the seccomp agent"))
-    with calls.sealed_memfd("seccomp-state", text) as fd:
-        p.init.lend(state, fd)
-
-
-def net_device(p: Performer, host: str, name: str) -> None:
-    """By netlink(7)."""
-    from ocirt.container import net_devices
-
-    net_devices.move(p.init.pid, host, name)
-
-
-def resctrl(p: Performer, name: str, monitored: int, lines: list[str], make: int) -> None:
-    """config-linux.md, "IntelRdt"."""
-    from ocirt.container import resctrl as groups
-
-    section = {"closID": name, "enableMonitoring": bool(monitored), "schemata": lines}
-    if make:
-        groups.make(p.directory.number, p.container_id, section)
-    groups.enter(section, p.container_id, p.init.pid)
-
-
-# ---- hooks, who is told, exec ----------------------------------------------------------------------------------------
-
-
-def hook(p: Performer, path: str, argv: list[str], env: list[str], given: int, timeout: int, status: str) -> None:
-    """In the runtime's own namespaces."""
-    p.hooks_ran = True
-    entry = {"path": path, "args": argv, "env": env if given else None, "timeout": timeout}
-    hooks.run_one(entry, p.bundle, p.document(status, p.init.pid), p.pointer)
-
-
-def receive_console(p: Performer) -> None:
-    """In the foreground."""
-    p.relay = console.receive(p.console)
-
-
-def open_root(p: Performer, slot: int) -> None:
-    """Where no namespace is joined by the pidfd, its root alone is entered: of this process, and no later one."""
-    p.init.lend(slot, calls.opened(f"/proc/{p.record.pid}/root", posix.O_PATH | posix.O_DIRECTORY))
-    if calls.wait_readable(dict(p.init.lent)[SLOT_TARGET], 0):
-        raise ContainerNotRunning(p.container_id)
-
-
-def worded(name: str, act: Action) -> Action:
-    """`act`, whose errors say what was tried, and what is known to help."""
-
-    def action(p: Performer, *arguments: Any) -> None:
-        try:
-            act(p, *arguments)
-        except SystemCallError as error:
-            from ocirt.plan.describe import host as describe
-
-            words = describe.failure((name, p.pointer, 0, arguments), error.errno)
-            raise SystemCallError(words, error.errno).at(p.pointer) from None
-
-    return action
-
-
-BY_PID: dict[str, Action] = {
+ACTIONS: dict[str, Action] = {
+    **host_actions.ACTIONS,
     "scheduler": lambda p, attributes: calls.sched_setattr(p.init.pid, attributes),
     "io_priority": lambda p, value: calls.ioprio_set(p.init.pid, value),
     "affinity": affinity,
-    "seccomp_listener": seccomp_listener,
-    "net_device": net_device,
-    "resctrl": resctrl,
-}
-ACTIONS: dict[str, Action] = {
-    "refuse_usage": refuse_usage,
-    "delegate": lambda _, path, uid: cgroup.delegate(path, uid),
-    "start_unit": start_unit,
-    "wait_unit": wait_unit,
-    "map_tree": map_tree,
-    "hook": hook,
-    "receive_console": receive_console,
-    "send_pidfd": lambda p, path: announce.send_pidfd(path, p.init.pid),
-    "open_root": open_root,
-    **{name: worded(name, act) for name, act in BY_PID.items()},
+    "send_pidfd": lambda p, path: states.send_pidfd(path, p.init.pid),
 }

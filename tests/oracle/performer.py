@@ -8,13 +8,13 @@ from time import monotonic_ns
 
 from ocirt import cgroup, notes
 from ocirt.cgroup import tree, v1, v2
-from ocirt.container import announce, hooks, place, process, state
+from ocirt.container import hooks, place, process, state
 from ocirt.errors import ContainerNotRunning, OcirtError, SystemCallError
 from ocirt.linux import calls
 from ocirt.linux._kernel import lib
 from ocirt.plan import ops as vocabulary
 from ocirt.spawn import idmap
-from tests.oracle import cgroups, parent, states
+from tests.oracle import cgroups, parent, records, states
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,6 +91,15 @@ class Performer:
         for fd in self.user_namespaces.values():
             fd.close()
 
+    @property
+    def pid(self) -> int:
+        """For the product's host_actions."""
+        return self.init.pid
+
+    def lend(self, slot: int, fd: calls.Fd) -> None:
+        """For the product's host_actions."""
+        self.init.lend(slot, fd)
+
     # -- the plan ------------------------------------------------------------------------------------------------------
 
     def perform(self, ops: Sequence[Op]) -> None:
@@ -131,16 +140,14 @@ class Performer:
         return guard >> 32
 
     def try_again(self, ops: Sequence[Op]) -> None:
-        """As of resources.in_any_order; each with those that are its fallback."""
+        """As of cgroups.in_any_order; each with those that are its fallback."""
         groups = []
         index = 0
         while index < len(ops):
             end = index + 1 + vocabulary.skipped(ops[index])
             groups.append(ops[index:end])
             index = end
-        from ocirt.cgroup import resources
-
-        refused = resources.in_any_order(groups, self.one_of)
+        refused = cgroups.in_any_order(groups, self.one_of)
         if refused:
             raise explained(refused[0][0], refused[1])
 
@@ -161,7 +168,7 @@ class Performer:
         """The state as a hook reads it on its stdin (config.md "POSIX-platform Hooks"); it can be large."""
         key = (status, pid)
         if key not in self.documents:
-            self.documents[key] = state.document(self.record, status, pid)
+            self.documents[key] = records.document(self.record, status, pid)
         return self.documents[key]
 
     def note_made(self) -> None:
@@ -324,7 +331,7 @@ def hook_state(p: Performer, slot: int, status: str) -> None:
 def write_pid_file(p: Performer, path: str) -> None:
     """Removed again if this fails."""
     p.pid_file = path
-    announce.write_pid_file(path, p.init.pid)
+    states.write_pid_file(path, p.init.pid)
 
 
 def open_process(p: Performer, slot: int) -> None:

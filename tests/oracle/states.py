@@ -5,11 +5,13 @@ from __future__ import annotations
 import posix
 from errno import ELOOP, ENOENT, ENOTDIR
 
-from ocirt.container import place, record
+from ocirt.container import announce, place
 from ocirt.container.ids import check_id
 from ocirt.container.state import LIMIT, PLAIN, STATE, UNFINISHED, State, _take, _taken, sweep
 from ocirt.errors import UnsupportedError, failed
+from ocirt.linux import calls
 from ocirt.linux.calls import Fd
+from tests.oracle import records
 
 
 def claim(root: str, container_id: str, into: Fd | None = None) -> int:
@@ -59,11 +61,11 @@ def write(directory: int, state: State) -> None:
 
     Raises SystemCallError, UnsupportedError for one that is too large.
     """
-    data = record.encode(state)
+    data = records.encode(state)
     if len(data) > LIMIT:  # nobody would read it: the container could not be deleted
         raise UnsupportedError(f"make a state of more than {LIMIT >> 20} MiB", "/annotations")
     try:
-        place.replace_file(directory, place.MARK, record.mark(state))
+        place.replace_file(directory, place.MARK, records.mark(state))
         place.replace_file(directory, STATE, data)
         posix.fchmod(directory, PLAIN)
     except OSError as error:
@@ -91,3 +93,26 @@ def _mkdir(name: str, root: int) -> bool:
         return False  # another claim was faster; or the id is taken, or left behind: _take tells
     posix.chmod(name, UNFINISHED, dir_fd=root)  # whatever the caller's umask is
     return True
+
+
+def write_pid_file(path: str, pid: int) -> None:
+    """Write the pid, decimal and without newline; whoever finds the file finds it whole. Raises SystemCallError."""
+    directory, _, name = path.rpartition("/")
+    temporary = f"{directory}/.{name}.tmp"
+    announce.unlink(temporary)  # a killed create's; or somebody's symlink to a file that is to be overwritten
+    try:
+        fd = posix.open(temporary, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o644)
+        try:
+            posix.write(fd, b"%d" % pid)
+        finally:
+            posix.close(fd)
+        posix.rename(temporary, path)
+    except OSError as error:
+        announce.unlink(temporary)
+        raise failed(f'write the pid file "{path}"', error) from None
+
+
+def send_pidfd(path: str, pid: int) -> None:
+    """Send a pidfd of the process to the unix socket at `path` (pidfd_open(2)). Raises SystemCallError."""
+    with calls.Fd(posix.pidfd_open(pid)) as pidfd, calls.connect(path, "the pidfd socket") as socket:
+        calls.send(socket.number, b"pidfd", [pidfd.number])

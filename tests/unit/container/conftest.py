@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests import states
+from tests.oracle import records
 
 pytest.importorskip("ocirt.linux._kernel", reason="the shim is not built: make build")
 
@@ -77,7 +78,7 @@ def make(root: str) -> Callable[..., state.State]:
     def make_container(container_id: str, **members: Any) -> state.State:
         directory = states.claim(root, container_id)
         try:
-            record = state.State(container_id, "1.3.0", "/srv/bundle", "/srv/bundle/rootfs")
+            record = records.State(container_id, "1.3.0", "/srv/bundle", "/srv/bundle/rootfs")
             record.phase = "created"
             record.pid_namespace = True
             for name, value in members.items():

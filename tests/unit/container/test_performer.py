@@ -12,12 +12,12 @@ import pytest
 from ocirt.cgroup import inside
 from ocirt.container import undo
 from ocirt.container.performer import Performer
-from ocirt.container.state import State
 from ocirt.errors import ContainerNotRunning, SystemCallError
 from ocirt.linux._kernel import lib
 from ocirt.linux.consts import SLOT_CONSOLE
 from ocirt.plan import host_ops, ops
 from ocirt.spawn import parent
+from tests.oracle import records
 
 
 def performer() -> Performer:
@@ -48,7 +48,7 @@ def test_a_container_whose_process_has_gone_is_not_entered_outside_its_cgroup(mo
         raise ProcessLookupError(ESRCH, "no such process")
 
     monkeypatch.setattr(inside, "beside", gone)
-    p = Performer("/nonexistent", "box", "/bundle", record=State("box", "1.3.0", "/bundle", "/bundle/rootfs"))
+    p = Performer("/nonexistent", "box", "/bundle", record=records.State("box", "1.3.0", "/bundle", "/bundle/rootfs"))
     with pytest.raises(ContainerNotRunning):
         p.take_over(ops.ignoring(host_ops.attach("", "/c", 1), ESRCH), EBUSY)
 

@@ -9,6 +9,7 @@ from ocirt.container import place, record
 from ocirt.linux._kernel import lib
 from ocirt.plan import host_ops
 from ocirt.spawn.performance import Performance
+from tests.oracle import records
 
 if TYPE_CHECKING:
     from ocirt.plan.ops import Op
@@ -34,7 +35,7 @@ def recorded(**members: Any) -> Op:
 def state_of(performance: Performance, container_id: str, **members: Any) -> record.State:
     """The State that Python would have; what C has found out by itself is taken from what it has written."""
     written = record.decode(place.read_file(directory(performance), "state.json", 1 << 30))
-    made = record.State(container_id, "1.3.0", "/srv/bundle", "/srv/bundle/rootfs")
+    made = records.State(container_id, "1.3.0", "/srv/bundle", "/srv/bundle/rootfs")
     made.owner, made.created = "root", written.created
     for name, value in members.items():
         setattr(made, name, value)

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from ocirt.container import quick, record, state
+from ocirt.container import quick, state
 from ocirt.errors import ContainerExists
 from ocirt.linux._kernel import ffi, lib
 from ocirt.plan import host_ops, ops
 from ocirt.spawn import wire
 from ocirt.spawn.performance import Performance
-from tests.oracle import states
+from tests.oracle import records, states
 from tests.unit.perform.support import directory, kept, recorded, state_of
 
 Perform = Callable[..., int]
@@ -88,7 +88,7 @@ def test_an_id_that_is_claimed_exists(root: str, claimed: Performance, perform: 
     assert directory(other) == -1
     other.close()
     os.fstat(before)
-    assert kept(claimed, "ocirt.json") == record.mark()
+    assert kept(claimed, "ocirt.json") == records.mark()
 
 
 @pytest.mark.parametrize("kind", ["file", "symlink", "directory", "leftover"])
@@ -201,7 +201,7 @@ def test_the_state_is_read_by_python_and_c(root: str, claimed: Performance, perf
     said = {"annotations": annotations, "bundle": "/b\udcff"}
     assert perform(recorded(**said), host_ops.write_state("", "created")) == lib.PERFORM_DONE
     made = state.read(root, "web")
-    assert record.encode(made) == record.encode(state_of(claimed, "web", phase="created", **said))
+    assert records.encode(made) == records.encode(state_of(claimed, "web", phase="created", **said))
     pid = ffi.new("int *")
     assert lib.quick_status(root.encode(), b"web", pid) == lib.STATUS_STOPPED
     assert quick.status(root, "web") == ("stopped", 0)

@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from ocirt.container import record
 from ocirt.linux._kernel import ffi, lib
 from ocirt.plan import host_ops
 from ocirt.spawn.performance import Performance
-from tests.oracle import cgroups
+from tests.oracle import cgroups, records
 from tests.unit.perform.support import kept, recorded, state_of
 
 Perform = Callable[..., int]
@@ -77,7 +76,7 @@ def test_a_unit_is_recorded_where_it_is_ours(
 def record_text(performance: Performance, **said: object) -> tuple[bytes, bytes]:
     """Python's state.json and mark."""
     expected = state_of(performance, "web", **said)
-    return record.encode(expected), record.mark(expected)
+    return records.encode(expected), records.mark(expected)
 
 
 def test_once_they_are_made_they_count_deepest_first(

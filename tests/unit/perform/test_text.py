@@ -21,6 +21,7 @@ from ocirt.errors import SystemCallError
 from ocirt.linux._kernel import ffi, lib
 from ocirt.plan import host_ops
 from ocirt.spawn.performance import Performance
+from tests.oracle import records
 from tests.unit.perform.support import kept, recorded, state_of
 
 # Every byte but NUL, of all kinds of sequences: what no UTF-8 is, Python has as lone surrogates (PEP 383).
@@ -53,8 +54,8 @@ def performed(*ops: Any, pid: int = 0) -> Iterator[Performance]:
 
 def same(performance: Performance, expected: record.State) -> None:
     """Whether the two files are as Python would write them."""
-    assert kept(performance, "state.json") == record.encode(expected)
-    assert kept(performance, "ocirt.json") == record.mark(expected)
+    assert kept(performance, "state.json") == records.encode(expected)
+    assert kept(performance, "ocirt.json") == records.mark(expected)
 
 
 @given(st.dictionaries(TEXT, TEXT), TEXT, TEXT, TEXT, st.integers(0, (1 << 31) - 1), st.booleans())
@@ -68,8 +69,8 @@ def test_any_string_is_written_as_python_writes_it(
     with performed(*ops, pid=pid) as performance:
         expected = state_of(performance, "web", **said, python=owner, manager="systemd", pid=pid)
         same(performance, expected)
-        assert performance.document("created", pid) == record.document(expected, "created", pid)
-        assert performance.document("stopped", 0) == record.document(expected, "stopped", 0)
+        assert performance.document("created", pid) == records.document(expected, "created", pid)
+        assert performance.document("stopped", 0) == records.document(expected, "stopped", 0)
 
 
 @pytest.mark.parametrize("phase", ["creating", "created"])
@@ -96,7 +97,7 @@ def test_freezers_that_are_there_are_written(tmp_path: Path) -> None:
 
 def test_the_mark_of_a_claim_is_pythons() -> None:
     with performed() as performance:
-        assert kept(performance, "ocirt.json") == record.mark()
+        assert kept(performance, "ocirt.json") == records.mark()
 
 
 def test_the_time_and_the_boot_are_those_of_now() -> None:
@@ -104,7 +105,7 @@ def test_the_time_and_the_boot_are_those_of_now() -> None:
     with performed(recorded(), host_ops.write_state("", "creating")) as performance:
         written = state_of(performance, "web")
     assert written.boot_id == record.boot_id()
-    assert len(written.created) == len(record.now())
+    assert len(written.created) == len(records.now())
     said = datetime.strptime(written.created[:26] + "Z", "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc)
     assert before - 0.001 <= said.timestamp() <= time.time()
 
@@ -113,7 +114,7 @@ def test_a_document_may_be_of_any_size() -> None:
     annotations = {f"name {number}": "value \\ " * number for number in range(300)}
     with performed(recorded(annotations=annotations), host_ops.write_state("", "creating")) as performance:
         expected = state_of(performance, "web", annotations=annotations)
-        assert performance.document("creating", 7) == record.document(expected, "creating", 7)
+        assert performance.document("creating", 7) == records.document(expected, "creating", 7)
         assert json.loads(performance.document("creating", 7))["annotations"] == annotations
 
 
@@ -136,5 +137,5 @@ def test_a_state_that_nobody_would_read_is_not_written() -> None:
     with performed(recorded(annotations=annotations)) as performance:
         performance.take([host_ops.write_state("", "creating")])
         assert performance.go_on() == -EFBIG
-        assert kept(performance, "ocirt.json") == record.mark()
+        assert kept(performance, "ocirt.json") == records.mark()
         assert performance.numbers[lib.PERFORM_RECORDED] == 1
