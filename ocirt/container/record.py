@@ -8,7 +8,7 @@ from __future__ import annotations
 import posix
 from errno import ESRCH
 
-from ocirt.errors import BundleError, SystemCallError, failed
+from ocirt.errors import BundleError, SystemCallError
 from ocirt.linux._kernel import ffi, lib
 
 TYPE_CHECKING = False
@@ -134,20 +134,17 @@ SLOTS = {
 # What C can hold
 LARGEST = {"pid": 1 << 31, "startTime": 10**19, "pidNamespace": 2}
 MEMBERS = list(members(ffi.string(lib.ocirt_state_members)))
+BOOT_ID_SIZE = 64
 DIFFERENCE = 64  # a longer status and pid than those of the file
 
 
 def boot_id() -> str:
     """The id of this boot (random(4)). Raises SystemCallError."""
-    path = "/proc/sys/kernel/random/boot_id"
-    try:
-        fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
-        try:
-            return posix.read(fd, 64).decode().strip()
-        finally:
-            posix.close(fd)
-    except OSError as error:
-        raise failed(f"read {path}", error) from None
+    text = bytearray(BOOT_ID_SIZE)
+    result = lib.boot_id(ffi.from_buffer(text), len(text))
+    if result < 0:
+        raise SystemCallError("read /proc/sys/kernel/random/boot_id", -result)
+    return text.partition(b"\0")[0].decode()
 
 
 def start_time(pid: int) -> int:

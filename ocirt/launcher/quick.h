@@ -56,6 +56,12 @@ int process_is_child(unsigned int pid);
 /* Field 22 of proc_pid_stat(5), clock ticks after boot, a uint64_t; 0, -ESRCH for no process, or another negative errno. */
 int process_start_time(int pid, void *ret_time);
 
+/* The pidfd of the process that has this id and that start time (a uint64_t, as of process_start_time), else -ESRCH. */
+int process_open(int pid, const void *start_time);
+
+/* The id of this boot, as text (random(4)); 0, or a negative errno. BOOT_ID_SIZE is enough. */
+int boot_id(void *ret_id, size_t size);
+
 /* Whether some user ids are not mapped to those of the initial user namespace (user_namespaces(7)); no where /proc does not say. */
 int in_user_namespace(void);
 

@@ -3,11 +3,11 @@
 #include "record.h"
 #include "quick.h"
 #include "trust.h"
+#include "linux/shim.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
@@ -175,17 +175,27 @@ int slice_next(struct slice *slice, char *ret_text, size_t size)
 	return (int)used;
 }
 
-/* Pids start anew with every boot: one of an earlier boot says nothing. */
-int container_same_boot(const struct container *c)
+int boot_id(void *ret_id, size_t size)
 {
-	char id[64];
-	ssize_t n = read_text(AT_FDCWD, "/proc/sys/kernel/random/boot_id", id, sizeof(id));
-	const struct slice *recorded = &c->members[MEMBER_BOOT_ID];
+	char *id = ret_id;
+	ssize_t n = read_text(AT_FDCWD, "/proc/sys/kernel/random/boot_id", id, size);
 
 	if (n < 0) /* no /proc is not the absence of a container */
 		return n == -ENOENT ? -EIO : (int)n;
-	/* 36 characters and a newline in the file; 36 characters between quotes in the record */
-	return n > 1 && recorded->size == (size_t)n + 1 && memcmp(recorded->start + 1, id, (size_t)n - 1) == 0;
+	id[strcspn(id, "\n")] = 0;
+	return 0;
+}
+
+/* Pids start anew with every boot: one of an earlier boot says nothing. */
+int container_same_boot(const struct container *c)
+{
+	const struct slice *recorded = &c->members[MEMBER_BOOT_ID];
+	char id[BOOT_ID_SIZE];
+	int r = boot_id(id, sizeof(id));
+
+	if (r < 0)
+		return r;
+	return *id && recorded->size == strlen(id) + 2 && memcmp(recorded->start + 1, id, strlen(id)) == 0;
 }
 
 /* A number of /proc/PID/stat, counted after the last ')': a process can name itself "a) b". */
@@ -228,27 +238,36 @@ int process_is_child(unsigned int pid)
 	return waitid(P_PID, (id_t)pid, &status, WEXITED | WNOHANG | WNOWAIT) == 0 || errno != ECHILD;
 }
 
-int container_process(const struct container *c)
+int process_open(int pid, const void *start_time)
 {
 	_cleanup_fd_ int pidfd = -1;
-	struct pollfd exited = { .events = POLLIN };
-	uint64_t start_time;
+	uint64_t recorded, found;
 	int r;
 
-	if (c->pid <= 0 || c->start_time == 0)
+	memcpy(&recorded, start_time, sizeof(recorded));
+	if (pid <= 0 || recorded == 0)
 		return -ESRCH;
-	r = container_same_boot(c);
-	if (r <= 0)
-		return r < 0 ? r : -ESRCH;
-	pidfd = (int)syscall(SYS_pidfd_open, c->pid, 0);
+	pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 	if (pidfd < 0) /* EINVAL, ENOENT (Linux 6.13): the id is a thread's now */
 		return errno == EINVAL || errno == ENOENT ? -ESRCH : -errno;
 	/* In this order: the pidfd pins whoever has the id now, and the start time tells whether that is our process. */
-	r = process_start_time(c->pid, &start_time);
-	if (r < 0 || start_time != c->start_time)
+	r = process_start_time(pid, &found);
+	if (r < 0 || found != recorded)
 		return r < 0 ? r : -ESRCH;
-	exited.fd = pidfd;
-	return poll(&exited, 1, 0) > 0 ? -ESRCH : take_fd(&pidfd);
+	return take_fd(&pidfd);
+}
+
+int container_process(const struct container *c)
+{
+	_cleanup_fd_ int pidfd = -1;
+	int r = c->pid > 0 ? container_same_boot(c) : 0;
+
+	if (r <= 0)
+		return r < 0 ? r : -ESRCH;
+	pidfd = process_open(c->pid, &c->start_time);
+	if (pidfd >= 0 && shim_poll(pidfd, 0) > 0)
+		return -ESRCH;
+	return take_fd(&pidfd);
 }
 
 int container_frozen(const struct container *c)

@@ -15,6 +15,7 @@
 #define STATE_FORMAT "2" /* FORMAT of container/record.py; 1 had no number and no mark */
 #define STATE_MAX (65 << 20) /* LIMIT of container/state.py */
 #define PATH_SIZE 4096
+#define BOOT_ID_SIZE 64
 
 /* Part of state.json's text; not NUL-terminated. A string's slice includes its quotes. */
 struct slice {

@@ -201,18 +201,6 @@ int perform_claim(struct performance *p, const struct operation *op)
 
 /* ---- what there is to be recorded ---- */
 
-/* random(4) */
-static int read_boot_id(char *ret_id, size_t size)
-{
-	_cleanup_fd_ int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, ret_id, size - 1);
-
-	if (n < 0)
-		return -errno;
-	ret_id[n] = 0;
-	ret_id[strcspn(ret_id, "\n")] = 0;
-	return 0;
-}
 
 /* RFC 3339 in UTC, with nanoseconds. */
 static int tell_time(char *ret_text, size_t size)
@@ -230,7 +218,7 @@ static int tell_time(char *ret_text, size_t size)
 
 int perform_record(struct performance *p, const struct operation *op)
 {
-	int r = read_boot_id(p->boot_id, sizeof(p->boot_id));
+	int r = boot_id(p->boot_id, sizeof(p->boot_id));
 
 	if (r == 0)
 		r = tell_time(p->created, sizeof(p->created));
