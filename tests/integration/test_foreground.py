@@ -171,20 +171,25 @@ def test_the_callers_terminal_is_as_before_when_it_cannot_begin(sleeper: Contain
 def test_a_shell_has_job_control(by_exec: Start) -> None:
     run = by_exec("exec sh -i")
     os.write(run.master, b"sleep 600\n")
-    wait_for(lambda: "sleep" in grandchildren(run.process.pid), "the sleeper")
+    wait_for(lambda: has_terminal(run, "sleep"), "the sleeper")
     os.write(run.master, b"\x1a")
     read_until(run.master, b"Stopped")
     os.write(run.master, b"fg\n")
     read_until(run.master, b"fg\nsleep 600\n")
+    wait_for(lambda: has_terminal(run, "sleep"), "the sleeper again")
     os.write(run.master, b"\x03")
     os.write(run.master, b"exit 6\n")
     assert run.process.wait(10) == 6
 
 
-def grandchildren(pid: int) -> str:
-    """Their names."""
-    found = [grandchild for child in children_of(pid) for grandchild in children_of(child)]
-    return "".join(Path(f"/proc/{each}/comm").read_text() for each in found)
+def has_terminal(run: Foreground, name: str) -> bool:
+    """Whether a program of that name runs, and is in the foreground of its terminal, which the shell gives it."""
+    for pid in (grandchild for child in children_of(run.process.pid) for grandchild in children_of(child)):
+        comm, _, rest = Path(f"/proc/{pid}/stat").read_text().partition("(")[2].rpartition(")")
+        state, _, group, _, _, foreground = rest.split()[:6]  # proc_pid_stat(5)
+        if comm == name and state != "T" and group == foreground:
+            return True
+    return False
 
 
 def test_a_reader_that_has_gone_does_not_hold_the_process_up(sleeper: Container) -> None:
