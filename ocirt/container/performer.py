@@ -131,6 +131,8 @@ class Performer:
                 tell_locked(self.performance.message(), self.ops)
             elif self.numbers[NEXT] > self.numbers[AT]:
                 tell(op, self.numbers[TOOK_US])
+                if op[0] == "try_again":
+                    tell_group(ops[self.numbers[AT] + 1 : self.numbers[NEXT]])
 
     def encode(self, ops: Sequence[Op]) -> None:
         """The part of the init's plan that these send, where they do. Raises UnsupportedError."""
@@ -176,6 +178,14 @@ def tell(op: Op, took_us: int) -> None:
     from ocirt.plan.describe import host
 
     notes.step(f"{took_us / 1000:.3f} ms: {host.describe(op)}")
+
+
+def tell_group(ops: Sequence[Op]) -> None:
+    """Those that were carried out together."""
+    from ocirt.plan.describe import host
+
+    for op in ops:
+        notes.step(f"  {host.describe(op)}")
 
 
 def tell_locked(message: wire.Message, ops: Sequence[Op]) -> None:

@@ -68,7 +68,7 @@ def test_every_verb_of_a_life_says_its_steps_to_the_log(
     assert f'read "{home}/state.json"' in logged.steps("list")
     assert f'list the processes of cgroup "{container.cgroups()[0]}"' in logged.steps("ps", "--format", "json", name)
     limited = logged.steps("update", "--pids-limit", "77", name)
-    assert 'write "77" to "' in limited
+    assert 'pids.max of the cgroup to "77"' in limited
     for _ in range(2):  # the second time nothing has to be compiled
         assert "execute" in logged.steps("exec", name, "true")
     assert f'send signal 0 to the process of "{home}"' in logged.steps("kill", name, "0")
