@@ -37,9 +37,13 @@ HEAD = """/* Made by ocirt/launcher/bind.py. */
 #include "launcher/quick.h"
 #include "linux/shim.h"
 #include "perform/perform.h"
+#include "perform/shape.h"
 #include "spawn/init/wire.h"
 """
-HEADERS = (_build.HERE / "shim.h", _build.LAUNCHER / "quick.h", _build.PERFORM / "perform.h")
+HEADERS = (
+    *(_build.HERE / "shim.h", _build.LAUNCHER / "quick.h"),
+    *(_build.PERFORM / "perform.h", _build.PERFORM / "shape.h"),
+)
 
 
 def kind(declared: str) -> str:

@@ -70,6 +70,7 @@ def kernel() -> FFI:
         + between_marks(HERE / "shim.h")
         + between_marks(LAUNCHER / "quick.h")
         + between_marks(PERFORM / "perform.h")
+        + between_marks(PERFORM / "shape.h")
     )
     ffi.set_source(
         "ocirt.linux._kernel",
@@ -77,6 +78,7 @@ def kernel() -> FFI:
         #include "linux/shim.h"
         #include "launcher/quick.h"
         #include "perform/perform.h"
+        #include "perform/shape.h"
         #include "spawn/init/wire.h"
         static const char *const ocirt_operations = "{operations()}";
         static const char *const ocirt_host_operations = "{operations("host_ops.def")}";

@@ -37,6 +37,7 @@ TARGETS = {
         *BELOW,
     ],
     "plan": [],
+    "shape": ["perform/json.c", "perform/strings.c", "perform/text.c", "launcher/lines.c"],
 }
 
 
@@ -79,7 +80,11 @@ def kept() -> list[bytes]:
     return found
 
 
-SEEDS = {"record": documents.states, "key": commands, "again": kept, "plan": plans}
+def configs() -> list[bytes]:
+    return [path.read_bytes() for path in (*documents.CORPUS.glob("*.json"), *GOLDEN.glob("*/config.json"))]
+
+
+SEEDS = {"record": documents.states, "key": commands, "again": kept, "plan": plans, "shape": configs}
 
 
 def run(name: str, limits: list[str], seed: int = 1, keep: Path = BUILD) -> tuple[int, str]:
