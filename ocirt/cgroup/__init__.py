@@ -23,6 +23,7 @@ from ocirt.cgroup import processes, tree, v1, v2
 from ocirt.cgroup.hierarchies import Hierarchy, hierarchies, layout
 from ocirt.errors import ConfigError, ContainerError, Problem, SystemCallError, failed
 from ocirt.linux.consts import SIGKILL
+from ocirt.plan import holes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +49,11 @@ def paths_for(cgroups_path: str | None, container_id: str, hs: Sequence[Hierarch
     "" is /ocirt/<id> (config-linux.md, "Cgroups Path"). Raises ConfigError for ".." and for a path that names no
     cgroup of its own, as "/" or "/ocirt": the container would own everybody's processes.
     """
-    text = cgroups_path or f"/{DEFAULT_PARENT}/{container_id}"
+    if not holes.is_given(cgroups_path):
+        return [holes.concat(h.mount, "/", DEFAULT_PARENT, "/", container_id) for h in hs]
+    if isinstance(cgroups_path, holes.Opaque):  # absolute, and one that names no default parent
+        return [holes.concat(h.mount, cgroups_path) for h in hs]
+    text = str(cgroups_path)
     parts = [part for part in text.split("/") if part not in {"", "."}]
     if ".." in parts:
         raise ConfigError([Problem("/linux/cgroupsPath", f'"{text}" has a ".." component; name the cgroup without it')])

@@ -10,7 +10,7 @@ from errno import ENOENT
 from ocirt.cgroup import access, devices, v1, v2
 from ocirt.cgroup.hierarchies import layout
 from ocirt.errors import UnsupportedError
-from ocirt.plan import host_ops, ops
+from ocirt.plan import holes, host_ops, ops
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def make(paths: Sequence[str], hs: Sequence[Hierarchy], pointer: str) -> list[Op
 def note_freezers(paths: Sequence[str], hs: Sequence[Hierarchy]) -> list[Op]:
     """Have the state name the files that tell whether the container is frozen; a hybrid host has two."""
     files = {1: v1.FREEZER, 2: v2.FREEZER}
-    return [host_ops.note_freezer("", path + files[version]) for path, version in _freezers(paths, hs)]
+    return [host_ops.note_freezer("", holes.concat(path, files[version])) for path, version in _freezers(paths, hs)]
 
 
 def _freezers(paths: Sequence[str], hs: Sequence[Hierarchy]) -> list[tuple[str, int]]:
@@ -111,7 +111,7 @@ def restrict_devices(paths: Sequence[str], hs: Sequence[Hierarchy], listed: Sequ
     path, version = access.home(paths, hs)
     default, kept = devices.rules(listed)
     asked = int(access.asked(listed))
-    if not path:
+    if not version:
         if asked:
             raise UnsupportedError('needs the cgroup controller "devices", which this host lacks', devices.POINTER)
         return []

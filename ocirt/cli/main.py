@@ -25,6 +25,7 @@ _CHOICES = {
     "log_level": ("error", "warning", "debug"),
     "cgroup_manager": ("cgroupfs", "systemd", "disabled"),
     "rootless": ("true", "false", "auto", *BOOLEANS),
+    "kept": ("on", "off"),
 }
 
 HOST_LOGS = ("journald:", "syslog:")

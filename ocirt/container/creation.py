@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from ocirt.plan.compile import Plan
     from ocirt.plan.ops import Op
 
+# Set by the launcher (boot.py): name and key of the file that the launch is to be kept in, empty where it is not.
+kept: tuple[bytes, bytes] = (b"", b"")
+
 
 class Creation:
     """Used as a context: an exception inside undoes everything that was done since.
@@ -43,11 +46,12 @@ class Creation:
     compilation     the init's plan, half made by `read`, whole by `rest`
     scope           the unit to ask of systemd, None with another manager
     performer       carries the host plan out
+    filter          program and flags of linux.seccomp, as of prepare.seccomp_program; from `rest` on
     """
 
     __slots__ = (
-        "bundle", "compilation", "config", "container_id", "hierarchies", "host", "keep", "options", "performer",
-        "root", "scope",
+        "bundle", "compilation", "config", "container_id", "filter", "hierarchies", "host", "keep", "options",
+        "performer", "root", "scope",
     )  # fmt: skip
 
     def __init__(self, root: str, container_id: str, bundle: str, options: Options) -> None:
@@ -127,7 +131,7 @@ class Creation:
         """
         if not self.host.early:
             host_steps.compile(self.host.cgroups, self.hierarchies, self.config)
-        program, flags = seccomp_program(self.config, root)
+        self.filter = program, flags = seccomp_program(self.config, root)
         self.host.filter_file = filter_file(program, flags)
         self.host.plan = self.compilation.finish(program, flags)
         return host.rest(self.host)
@@ -169,6 +173,10 @@ class Creation:
         self.performer.ops = self.plan.ops
         announce.tell_plan(self.plan, self.container_id, self.options.config)
         self.performer.perform(rest)
+        if kept[0]:
+            from ocirt.container import launches
+
+            launches.remember(self, *kept)
 
     def words(self) -> str:
         """Why a verb is not quick, and what else `delete` and `exec` go by; as of State.python."""

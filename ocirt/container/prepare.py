@@ -8,6 +8,7 @@ import posix
 from ocirt.errors import BundleError, ConfigError, OcirtError, Problem, StateDamaged, UnsupportedError, failed
 from ocirt.linux import sysctl
 from ocirt.linux.consts import S_IFDIR, S_IFMT
+from ocirt.plan import holes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -95,6 +96,8 @@ def absolute(path: str) -> str:
 
 def absolute_below(bundle: str, path: str) -> str:
     """`path` as an absolute one, relative to the bundle (config.md "Root")."""
+    if isinstance(path, holes.Opaque):  # normal
+        return path if holes.is_absolute(path) else holes.concat(bundle, "/", path)
     return absolute(path if path.startswith("/") else f"{bundle}/{path}")
 
 
@@ -145,7 +148,7 @@ def refuse_host_sysctls(config: dict[str, Any]) -> None:
 def mounts_a_device(config: dict[str, Any]) -> bool:
     """Whether a filesystem of `mounts` may be a block device's, which is opened under the container's device rules."""
     return any(
-        (mount.get("source") or "")[:1] == "/" and mount.get("type") not in {None, "", "none", "bind"}
+        mount.get("type") not in {None, "", "none", "bind"} and holes.is_absolute(holes.given(mount.get("source")))
         for mount in config.get("mounts") or ()
     )
 

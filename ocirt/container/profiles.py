@@ -46,6 +46,19 @@ def compiled(root: str, profile: dict[str, Any]) -> tuple[bytes, int]:
     return program, flags
 
 
+def library(root: str, profile: dict[str, Any]) -> str:
+    """The file of the library that the kept program of this profile was made by; "" where none is kept."""
+    try:
+        data = _data(root, _place(marshal.dumps(profile, 2)))
+    except (OSError, StateUntrusted, ValueError):
+        return ""
+    if len(data) < HEAD.size:
+        return ""
+    _, size, library_size, _, _ = HEAD.unpack_from(data)
+    sign = data[HEAD.size + size : HEAD.size + size + library_size]
+    return sign.partition(b"\n")[0].decode("utf-8", "surrogateescape")
+
+
 def _place(key: bytes) -> str:
     return str(sum(key) % PLACES)
 

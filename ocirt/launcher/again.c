@@ -141,7 +141,7 @@ static void tell_pid_file(int error)
 }
 
 /* Every signal that a process can be sent, blocked but for those about ourselves: the process's, as in console.py. */
-static void block_signals(sigset_t *ret_set, sigset_t *ret_before)
+void block_signals(sigset_t *ret_set, sigset_t *ret_before)
 {
 	static const int own[] = { SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV, SIGPIPE, SIGURG };
 
@@ -151,16 +151,17 @@ static void block_signals(sigset_t *ret_set, sigset_t *ret_before)
 	(void)sigprocmask(SIG_BLOCK, ret_set, ret_before);
 }
 
-/* Hands signals on until the process has ended; its exit code. */
-static int attend(pid_t pid, const sigset_t *set)
+int attend(pid_t pid, const sigset_t *set, bool reap_all)
 {
 	int status;
 
 	for (;;) {
 		int number = sigwaitinfo(set, NULL);
+		pid_t reaped = 0;
 
-		if (number == SIGCHLD && waitpid(pid, &status, WNOHANG) == pid)
-			return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+		while (number == SIGCHLD && (reaped = waitpid(reap_all ? -1 : pid, &status, WNOHANG)) > 0)
+			if (reaped == pid)
+				return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 		if (number > 0 && number != SIGCHLD)
 			(void)kill(pid, number); /* not reaped yet, it is nobody else's id */
 	}
@@ -193,7 +194,7 @@ static int execute(struct performance *p, struct kept *kept)
 	}
 	close_fd(&p->socket);
 	p->socket = -1;
-	return key.detach ? 0 : attend(p->pid, &set);
+	return key.detach ? 0 : attend(p->pid, &set, false);
 }
 
 int run_again(const char *root, char **arguments)

@@ -4,6 +4,8 @@
 
 #include "record.h"
 
+#include <signal.h>
+
 #define KEY_MAX (32 * 1024)
 
 /* A command that can be run again; see key.c. */
@@ -28,6 +30,12 @@ bool key_of_container(const struct container *container, const char *program, st
  * plan, or it has failed, and Python does it anew.
  */
 int run_again(const char *root, char **arguments);
+
+/* Block all signals that a process can be sent, but those about ourselves. */
+void block_signals(sigset_t *ret_set, sigset_t *ret_before);
+
+/* Hand signals on until the process has ended; its exit code. `reap_all`: orphans come to us, and are reaped too. */
+int attend(pid_t pid, const sigset_t *set, bool reap_all);
 
 /* The cgroup of v2 of the container that the command names: an fd, -1 for none. Its first process may have left it. */
 int cgroup_to_join(void);

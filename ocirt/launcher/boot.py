@@ -267,7 +267,7 @@ def start(verb: str, directory: str, directories: Sequence[str], kept: tuple[byt
 
     directory      of the package
     directories    of extension modules, and of the package and what it depends on
-    kept           name and key of the file that the plan of an exec is to be kept in; empty where it is not
+    kept           name and key of the file that the plans are to be kept in; empty where they are not
     """
     global parent, search
     parent, search = directory, directories
@@ -285,6 +285,5 @@ def start(verb: str, directory: str, directories: Sequence[str], kept: tuple[byt
     parent_of_init = sys.modules["ocirt.spawn.parent"]
     parent_of_init.offer, parent_of_init.hold = offer, hold  # type: ignore[attr-defined]
     place(parent_of_init, "module")  # it looks for a file beside itself
-    if verb == "exec":
-        sys.modules["ocirt.container.exec"].kept = kept  # type: ignore[attr-defined]
+    sys.modules["ocirt.container." + ("exec" if verb == "exec" else "creation")].kept = kept  # type: ignore[attr-defined]
     return True

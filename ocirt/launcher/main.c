@@ -7,6 +7,7 @@
 #define _GNU_SOURCE
 #include "again.h"
 #include "freeze.h"
+#include "launch.h"
 #include "launcher.h"
 #include "quick.h"
 
@@ -26,6 +27,8 @@ struct command {
 	const char *verb;
 	char **arguments;  /* after the verb, to argv's NULL */
 	bool debug;        /* the steps are to be told, which is Python's */
+	bool kept;         /* launches are kept, and carried out again */
+	bool plain;        /* none of the options that plans depend on */
 };
 
 /* Global options that a quick verb need not know the meaning of. */
@@ -42,6 +45,7 @@ static const struct option {
 	{ "rootless", true, " true false auto " },
 	{ "systemd-cgroup", false, " true false " },
 	{ "debug", false, " true false " },
+	{ "kept", true, " on off " },
 };
 
 static bool is_choice(const char *choices, const char *value)
@@ -83,6 +87,10 @@ static int take_option(char **argv, struct command *command)
 			return 0;
 		if (i == 0)
 			command->root = value;
+		if (strcmp(options[i].name, "kept") == 0)
+			command->kept = strcmp(value, "on") == 0;
+		else if (strcmp(options[i].name, "root") != 0 && strncmp(options[i].name, "log", 3) != 0)
+			command->plain = false;
 		if (strcmp(options[i].name, "debug") == 0)
 			command->debug = !value || strcmp(value, "true") == 0;
 		if (strcmp(options[i].name, "log") == 0) {
@@ -97,6 +105,7 @@ static int take_option(char **argv, struct command *command)
 
 static bool parse(char **argv, struct command *command)
 {
+	command->plain = true;
 	while (argv[0] && argv[0][0] == '-') {
 		int taken = take_option(argv, command);
 		if (taken == 0)
@@ -160,6 +169,16 @@ static int delete(const char *root, char **arguments)
 	return count(arguments) == 1 ? quick_delete(root, arguments[0], force) : QUICK_PYTHON;
 }
 
+static int create(const char *root, char **arguments)
+{
+	return run_launch(root, "create", arguments);
+}
+
+static int run(const char *root, char **arguments)
+{
+	return run_launch(root, "run", arguments);
+}
+
 static int exec(const char *root, char **arguments)
 {
 	int code = run_again(root, arguments);
@@ -182,13 +201,18 @@ static int run_quick(const struct command *command)
 	static const struct {
 		const char *name;
 		int (*run)(const char *root, char **arguments);
-	} verbs[] = { { "state", state }, { "start", start }, { "kill", kill_ }, { "delete", delete }, { "exec", exec } };
+		bool launches; /* only where these are kept, and nothing is said that plans depend on */
+	} verbs[] = {
+		{ "state", state, false }, { "start", start, false }, { "kill", kill_, false }, { "delete", delete, false },
+		{ "exec", exec, false }, { "create", create, true }, { "run", run, true },
+	};
 	char root[4096];
 
 	if (!command->root && default_root(root, sizeof(root)) < 0)
 		return QUICK_PYTHON;
 	for (size_t i = 0; i < sizeof(verbs) / sizeof(*verbs); i++)
-		if (strcmp(command->verb, verbs[i].name) == 0 && (!command->log || open_log(command->log)))
+		if (strcmp(command->verb, verbs[i].name) == 0 && (!verbs[i].launches || (command->kept && command->plain)) &&
+		    (!command->log || open_log(command->log)))
 			return verbs[i].run(command->root ? command->root : root, command->arguments);
 	return QUICK_PYTHON;
 }

@@ -39,7 +39,7 @@ else:  # not the package's: that is PARENT's, which has no launcher/
     sys.path.insert(0, str(Path(__file__).parent))
     import trees
 
-CREATE = ("ocirt.cli.main", "ocirt.cli.create", "ocirt.container.create")
+CREATE = ("ocirt.cli.main", "ocirt.cli.create", "ocirt.container.create", "ocirt.container.launches")
 VERBS = {
     "create": CREATE,
     "run": (*CREATE, "ocirt.cli.run", "ocirt.container.run", "ocirt.spawn.console"),

@@ -1,6 +1,7 @@
 /* The packed modules and the half-started interpreter that executes them: what boot.py is given, and how it begins. */
 #define _GNU_SOURCE 1
 #include "again.h"
+#include "launch.h"
 #include "launcher.h"
 #include "libpython.h"
 
@@ -124,12 +125,19 @@ static PyObject *search_list(const char *const paths[])
 	return list;
 }
 
-/* The name of the file that the plan of this exec is to be kept in, and its key; both empty where it is not. */
+static PyObject *bytes_of(const char *bytes, size_t size)
+{
+	return py.PyBytes_FromStringAndSize(bytes, (Py_ssize_t)size);
+}
+
+/* The name of the file that the plans of this command are to be kept in, and its key; both empty where they are not. */
 static PyObject *kept_name_and_key(void)
 {
-	const struct key *key = key_to_keep();
-	PyObject *name = py.PyBytes_FromStringAndSize(key ? key->name : NULL, key ? (Py_ssize_t)strlen(key->name) : 0);
-	PyObject *bytes = py.PyBytes_FromStringAndSize(key ? key->bytes : NULL, key ? (Py_ssize_t)key->size : 0);
+	const char *file = "";
+	const struct key *exec = key_to_keep();
+	const struct text *launch = launch_to_keep(&file);
+	PyObject *name = exec ? bytes_of(exec->name, strlen(exec->name)) : bytes_of(file, launch ? strlen(file) : 0);
+	PyObject *bytes = exec ? bytes_of(exec->bytes, exec->size) : bytes_of(launch ? launch->bytes : "", launch ? launch->size : 0);
 
 	return name && bytes ? py.Py_BuildValue("(NN)", name, bytes) : NULL;
 }

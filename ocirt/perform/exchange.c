@@ -140,7 +140,7 @@ int perform_report_file(struct performance *p, const struct operation *op)
 	return performance_lend(p, (int)op->args[0], fd < 0 ? -errno : fd);
 }
 
-static int start_with_plan(struct performance *p)
+static int start_with_plan(struct performance *p, int next_bell)
 {
 	int ends[2], r = shim_socketpair(ends);
 
@@ -151,6 +151,7 @@ static int start_with_plan(struct performance *p)
 	if (r == 0)
 		r = start_init(p, ends[1]);
 	(void)close(ends[1]);
+	p->bell = next_bell;
 	return r;
 }
 
@@ -171,8 +172,6 @@ int perform_send_plan(struct performance *p, const struct operation *op)
 {
 	int next = -1, copy, r;
 
-	if (op->args[2] && p->to_start)
-		return -ENOSYS;
 	r = performance_lend(p, SLOT_PLAN, shim_sealed_memfd("ocirt-plan", p->init_plan, p->init_size));
 	if (r == 0 && op->args[2]) {
 		next = eventfd(0, EFD_CLOEXEC);
@@ -181,7 +180,7 @@ int perform_send_plan(struct performance *p, const struct operation *op)
 	}
 	p->deadline = op->args[4] ? (int)op->args[4] : -1;
 	if (r == 0)
-		r = p->to_start ? start_with_plan(p) : ring(p, next);
+		r = p->to_start ? start_with_plan(p, next) : ring(p, next);
 	else
 		close_fd(&next);
 	if (r == 0 && op->args[3]) {

@@ -69,6 +69,7 @@ static action *const actions[sizeof(kinds) / sizeof(*kinds)] = {
 	[HOST_affinity] = perform_affinity,
 	[HOST_send_pidfd] = perform_send_pidfd,
 	[HOST_write_pid_file] = perform_write_pid_file,
+	[HOST_commit] = perform_commit,
 	[HOST_open_process] = perform_open_process,
 };
 

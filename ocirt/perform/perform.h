@@ -10,6 +10,7 @@
 #include "../spawn/init/plan.h"
 
 #include <limits.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -126,6 +127,7 @@ struct performance {
 
 	/* The exchange with the init. */
 	const char *program; /* path of ocirt-init; NULL where Python starts it */
+	const volatile sig_atomic_t *interrupted; /* the signal that has come, or 0; NULL where Python has the handlers */
 	int cgroup;          /* one of v2 to start the init in; the caller's to close */
 	const char *home;    /* its path, as spawn_init says; "" for none */
 	bool to_start;       /* the init is started with its first plan */
@@ -194,7 +196,7 @@ action perform_write_limit, perform_device_rules, perform_device_program;
 
 /* ---- process.c: what is done to the process by its pid, and by paths of the host ---- */
 
-action perform_open_process, perform_open_tree, perform_map_ids, perform_connect_console;
+action perform_commit, perform_open_process, perform_open_tree, perform_map_ids, perform_connect_console;
 action perform_scheduler, perform_io_priority, perform_affinity, perform_send_pidfd;
 
 #endif

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ocirt.errors import UnsupportedError
 from ocirt.linux.consts import MSG_FDS_MAX, SLOT_FIRST_FREE, SLOT_NONE
+from ocirt.plan import holes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,6 +55,11 @@ class Launch:
         self.preserve_fds = preserve_fds
         self.console = console
         self.tasks = tasks
+
+    @property
+    def below(self) -> str:
+        """What the bundle's own paths begin with."""
+        return holes.concat("" if holes.is_top(self.bundle) else self.bundle, "/")
 
 
 class Namespace:
@@ -118,7 +124,7 @@ class Context:
         self.process: Config = config.get("process") or {}
         self.linux: Config = config.get("linux") or {}
         self.namespaces = {
-            entry["type"]: Namespace(entry.get("path") or "", f"/linux/namespaces/{index}")
+            entry["type"]: Namespace(holes.given(entry.get("path")), f"/linux/namespaces/{index}")
             for index, entry in enumerate(self.linux.get("namespaces") or ())
         }
         self.next_slot = SLOT_FIRST_FREE
@@ -134,11 +140,11 @@ class Context:
 
     def new(self, kind: str) -> bool:
         """True where the container gets a new namespace of this type."""
-        return kind in self.namespaces and not self.namespaces[kind].path
+        return kind in self.namespaces and not holes.is_given(self.namespaces[kind].path)
 
     def joined(self, kind: str) -> bool:
         """True where the container joins a namespace of this type by path."""
-        return kind in self.namespaces and bool(self.namespaces[kind].path)
+        return kind in self.namespaces and holes.is_given(self.namespaces[kind].path)
 
     def slot(self) -> int:
         """A slot that nothing else uses."""
@@ -163,7 +169,7 @@ class Context:
 
     def host_path(self, path: str) -> str:
         """A path of the config that is absolute or relative to the bundle."""
-        return path if path[:1] == "/" else f"{self.launch.bundle.rstrip('/')}/{path}"
+        return path if holes.is_absolute(path) else holes.concat(self.launch.below, path)
 
     def need_mount_namespace(self, pointer: str, what: str) -> None:
         """Without a mount namespace every mount would be one of the host's.

@@ -29,7 +29,7 @@ from ocirt.linux.consts import (
     SYNC_MAPPED,
     SYNC_RUNTIME_HOOKS,
 )
-from ocirt.plan import host_ops
+from ocirt.plan import holes, host_ops
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -260,9 +260,8 @@ def process(h: Host) -> list[Op]:
     found = [host_ops.wait_process("")]
     if h.manager == "systemd":
         return [*found, host_ops.start_unit("", int(bool(h.cgroups.unified)))]
-    inside = h.cgroups.unified if h.born_inside else ""
-    entering = entered(h)
-    paths = [path for path in h.cgroups.paths if path not in entering and path != inside]
+    by_itself = [*entered(h), h.cgroups.unified] if h.born_inside else entered(h)
+    paths = [path for path in h.cgroups.paths if not any(path is other for other in by_itself)]
     return found + [host_ops.attach(h.cgroups.pointer, path, 0) for path in paths]
 
 
@@ -337,7 +336,7 @@ def hooks(h: Host, kind: str, status: str) -> list[Op]:
 def complete(h: Host) -> list[Op]:
     """Said on disk, then to whoever waits for the pid file or the pidfd."""
     found = [*unit(h, h.last), *late_rules(h, h.last)]
-    if h.foreground and h.compilation.context.launch.console and not h.console_socket:
+    if h.foreground and h.compilation.context.launch.console and not holes.is_given(h.console_socket):
         found.append(host_ops.receive_console("/process/terminal"))
     return [*found, host_ops.write_state("", "created"), *tell(h.pidfd_socket, h.pid_file)]
 
@@ -345,7 +344,7 @@ def complete(h: Host) -> list[Op]:
 def tell(pidfd_socket: str, pid_file: str) -> list[Op]:
     """Who finds the pid file finds all that was done before."""
     found = [host_ops.send_pidfd("", pidfd_socket)] if pidfd_socket else []
-    return [*found, host_ops.write_pid_file("", pid_file)] if pid_file else found
+    return [*found, host_ops.write_pid_file("", pid_file)] if holes.is_given(pid_file) else found
 
 
 def created(h: Host) -> list[Op]:

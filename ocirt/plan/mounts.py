@@ -24,7 +24,7 @@ from ocirt.linux.consts import (
     SLOT_NONE,
 )
 from ocirt.linux.paths import PROC_MOUNTS, normal
-from ocirt.plan import cgroup_mounts, namespaces, ops, options
+from ocirt.plan import cgroup_mounts, holes, namespaces, ops, options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -155,8 +155,8 @@ def remount(mount: Mount) -> list[Op]:
 def bind(c: Context, mount: Mount) -> list[Op]:
     """A bind mount: of a tree that the runtime opens where the init could not reach it."""
     ignore_data(c, mount)
-    source = mount.entry.get("source")
-    if not source:
+    source = holes.given(mount.entry.get("source"))
+    if not holes.is_given(source):
         raise ConfigError([Problem(f"{mount.pointer}/source", "is missing, a bind mount needs it")])
     host, wanted = c.host_path(source), mount.options
     # A symlink that is made again must be seen as one, and a tree has its source followed already.

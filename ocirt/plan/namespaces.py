@@ -21,7 +21,7 @@ from ocirt.linux.consts import (
     SLOT_PROC,
     SYNC_CGROUP,
 )
-from ocirt.plan import ops, security
+from ocirt.plan import holes, ops, security
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def join(c: Context) -> list[Op]:
     others: list[Op] = []
     closed: list[Op] = []
     for kind, namespace in c.namespaces.items():
-        if namespace.path:
+        if holes.is_given(namespace.path):
             pointer, slot = f"{namespace.pointer}/path", c.slot()
             opened.append(ops.open_namespace(pointer, slot, namespace.path, KINDS[kind]))
             (users if kind == "user" else others).append(ops.join(pointer, slot, KINDS[kind]))
@@ -130,9 +130,9 @@ def names(c: Context) -> list[Op]:
     found = []
     if c.new("network"):
         found.append(ops.link_up(c.namespaces["network"].pointer, "lo"))
-    if c.config.get("hostname"):
+    if holes.is_given(c.config.get("hostname")):
         found.append(ops.hostname("/hostname", c.config["hostname"]))
-    if c.config.get("domainname"):
+    if holes.is_given(c.config.get("domainname")):
         found.append(ops.domainname("/domainname", c.config["domainname"]))
     return found
 

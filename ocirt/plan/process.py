@@ -21,7 +21,7 @@ from ocirt.linux.consts import (
     SYNC_RUNTIME_HOOKS,
     SYNC_START,
 )
-from ocirt.plan import ops, security
+from ocirt.plan import holes, ops, security
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def keyring(c: Context) -> list[Op]:
     if not c.launch.new_keyring or not c.process:
         return []
     permissions = KEY_OTH_SEARCH if "user" in c.namespaces else KEY_USR_SEARCH
-    return [ops.ignoring(ops.keyring("", f"_ses.{c.launch.container_id}", permissions), ENOSYS)]
+    return [ops.ignoring(ops.keyring("", holes.concat("_ses.", c.launch.container_id), permissions), ENOSYS)]
 
 
 def hard_limits(c: Context) -> list[Op]:
@@ -220,7 +220,7 @@ def place(c: Context) -> list[Op]:
         ops.chdir("/process/cwd", process["cwd"]),
     ]
     env = environment(c)
-    if not any(entry.startswith("HOME=") for entry in env):
+    if not any(holes.variable(entry) == "HOME" for entry in env):
         found.append(ops.home("/process/env", account.get("uid", 0)))
     name = process["args"][0]
     found.append(ops.find_exec("/process/args/0", name, candidates(name, env)))
@@ -229,18 +229,18 @@ def place(c: Context) -> list[Op]:
 
 def environment(c: Context) -> list[str]:
     """process.env, the last of duplicates; an empty HOME counts as none."""
-    env = {entry.partition("=")[0]: entry for entry in c.process.get("env") or ()}
-    if env.get("HOME") == "HOME=":
+    env = {holes.variable(entry): entry for entry in c.process.get("env") or ()}
+    if "HOME" in env and env["HOME"] == "HOME=":
         del env["HOME"]
     return list(env.values())
 
 
 def candidates(name: str, env: Sequence[str]) -> list[str]:
     """Where execvp(3) would look: the name itself when it has a slash, else each directory of the container's PATH."""
-    if "/" in name:
+    if holes.has_slash(name):
         return [name]
-    path = next((entry[5:] for entry in env if entry.startswith("PATH=")), DEFAULT_PATH)
-    return [f"{directory.rstrip('/')}/{name}" for directory in path.split(":") if directory]
+    path = next((entry[5:] for entry in env if holes.variable(entry) == "PATH"), DEFAULT_PATH)
+    return [holes.concat(directory.rstrip("/"), "/", name) for directory in path.split(":") if directory]
 
 
 def wait(c: Context) -> list[Op]:

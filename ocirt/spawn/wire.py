@@ -92,8 +92,12 @@ def packer(count: int) -> Struct:
     return found
 
 
-def encode(ops: Sequence[Op], kinds: Kinds = KINDS, size_max: int = lib.PLAN_MAX) -> bytes:
-    """The plan as ocirt-init reads it, or with `host_kinds` the host plan as the launcher does.
+def encode(
+    ops: Sequence[Op], kinds: Kinds = KINDS, size_max: int = lib.PLAN_MAX, heap_of: Callable[[int], Heap] = Heap
+) -> bytes:
+    """The plan as ocirt-init reads it, or with `host_kinds` the host plan as perform.c does.
+
+    heap_of   makes the heap that begins at an offset
 
     Raises UnsupportedError for one that is too large, ValueError for a string with a NUL byte, KeyError for an
     operation that ops.def does not know.
@@ -101,7 +105,7 @@ def encode(ops: Sequence[Op], kinds: Kinds = KINDS, size_max: int = lib.PLAN_MAX
     base = HEADER.size
     for op in ops:
         base += 8 + 8 * len(op[3])
-    heap = Heap(base)
+    heap = heap_of(base)
     parts: list[bytes] = []
     for name, _, guard, arguments in ops:
         code, kind = kinds[name]

@@ -26,7 +26,7 @@ import time
 from pathlib import Path
 
 from tests.bench.bundles import Bundles
-from tests.bench.runtime import COMMANDS, Cost, Runtime
+from tests.bench.runtime import COMMANDS, KEPT, Cost, Runtime
 
 HERE = Path(__file__).parent
 TREE = HERE.parent.parent
@@ -110,13 +110,14 @@ def whole(runtimes: list[Runtime]) -> dict[str, dict[str, float]]:
 
 def table(results: Results, names: list[str]) -> str:
     """The results as Markdown, with ratios of ocirt to each peer."""
-    others = [name for name in names if name != "ocirt"]
-    heads = ["", *names, *(f"ocirt/{name}" for name in others)]
+    ours = [name for name in names if name.split()[0] == "ocirt"]
+    pairs = [(own, name) for name in names if name not in ours for own in ours]
+    heads = ["", *names, *(f"{own}/{name}".removeprefix("ocirt ") for own, name in pairs)]
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for kind, by_name in results.items():
         for row in next(iter(by_name.values())):
             values = [by_name[name][row] for name in names]
-            ratios = [f"{by_name['ocirt'][row] / by_name[name][row]:.2f}" for name in others]
+            ratios = [f"{by_name[own][row] / by_name[name][row]:.2f}" for own, name in pairs]
             digits = 0 if "kB" in row or "second" in row else 2
             cells = [f"{kind}: {row}", *(f"{value:.{digits}f}" for value in values), *ratios]
             lines.append("| " + " | ".join(cells) + " |")
@@ -129,7 +130,7 @@ def measure(options: argparse.Namespace, view: str) -> tuple[Results, list[str],
     state = Path(tempfile.mkdtemp(prefix="ocirt-bench-", dir="/dev/shm"))  # a tmpfs, as /run is on users' machines
     try:
         bundles = Bundles(work, view == "v2")
-        programs = {"ocirt": options.ocirt, **peers()}
+        programs = {"ocirt": options.ocirt, KEPT: options.ocirt, **peers()}
         wanted = options.only.split(",")
         chosen = {name: path for name, path in programs.items() if name.split()[0] in wanted}
         runtimes = [Runtime(name, path, bundles, state) for name, path in chosen.items()]

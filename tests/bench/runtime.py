@@ -25,6 +25,9 @@ class Cost(NamedTuple):
     cpu: float
 
 
+KEPT = "ocirt kept"  # the same program, which keeps its launches
+
+
 class Runtime:
     """A program with a private state root."""
 
@@ -34,12 +37,13 @@ class Runtime:
         self.bundles = bundles
         self.state = state
         self.root = state / f"root-{name.replace(' ', '-')}"
+        self.flags = ("--kept", "on") if name == KEPT else ()
         self.count = 0
         self.output = os.open("/dev/null", os.O_RDWR)
 
     def popen(self, *arguments: str | Path, root: Path | None = None) -> tuple[int, list[str]]:
         """Start a command: its pid, and its words."""
-        argv = [self.program, "--root", str(root or self.root), *map(str, arguments)]
+        argv = [self.program, "--root", str(root or self.root), *self.flags, *map(str, arguments)]
         actions = [(os.POSIX_SPAWN_DUP2, self.output, fd) for fd in (0, 1)]
         return os.posix_spawn(argv[0], argv, os.environ, file_actions=actions), argv
 
@@ -126,7 +130,16 @@ class Runtime:
         """Kilobytes that a `run` in the foreground had in memory at most: VmHWM, which execve(2) sets back."""
         read, write = os.pipe()
         bundle = self.bundles.make("plain", "sh", "-c", "echo ready; sleep 1000")
-        argv = [self.program, "--root", str(self.root), "run", "--bundle", str(bundle), ident := self.container()]
+        argv = [
+            self.program,
+            "--root",
+            str(self.root),
+            *self.flags,
+            "run",
+            "--bundle",
+            str(bundle),
+            ident := self.container(),
+        ]
         with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=write) as process:
             os.read(read, 1)
             size = field(process.pid, "VmHWM")

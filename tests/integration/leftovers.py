@@ -97,7 +97,7 @@ def _removed(path: str) -> bool:
 def states(runtime: Runtime) -> list[str]:
     """What is in the state root but compiled profiles, which are for the next container."""
     names = os.listdir(runtime.root) if runtime.root.exists() else []
-    return [name for name in names if name != "@seccomp"]
+    return [name for name in names if name not in {"@seccomp", "@launches"}]
 
 
 def leave_nothing(runtime: Runtime, children_before: list[int]) -> list[str]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import array
+import contextlib
 import copy
 import itertools
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -19,6 +21,7 @@ import pytest
 Json = dict[str, Any]
 # What every command that starts an interpreter opens, and no other does.
 INTERPRETER = "/_json."
+KEPT = bool(os.environ.get("OCIRT_TEST_KEPT"))  # every create is one of a launch that is kept, where that can be
 TIMEOUT = 30.0
 
 NAMESPACES = ("pid", "mount", "ipc", "uts", "network")
@@ -170,6 +173,16 @@ class Result(NamedTuple):
         return json.loads(self.stdout)
 
 
+def can_be_made_twice(argv: Sequence[str]) -> bool:
+    """Whether another container of that command is to be seen by nobody."""
+    try:
+        text = Path(argv[argv.index("--bundle") + 1], "config.json").read_text(errors="replace")
+    except (OSError, ValueError, IndexError):
+        return False
+    once = ("hooks", "netDevices", "listenerPath")
+    return not any(word in text for word in once) and not any("-socket" in word for word in argv)
+
+
 class Runtime:
     """The program under test with a state root of its own."""
 
@@ -191,12 +204,26 @@ class Runtime:
         """
         command = [self.program, "--root", str(self.root), *argv]
         popen.setdefault("stdin", subprocess.DEVNULL)
+        if KEPT and argv[0] == "create":
+            command[3:3] = ["--kept", "on"]
+            if can_be_made_twice(argv):
+                self._keep(command, **popen)
         if stem is None:
             return subprocess.Popen(command, **popen)
         with stem.with_suffix(".out").open("wb") as out, stem.with_suffix(".err").open("wb") as err:
             popen.setdefault("stdout", out)
             popen.setdefault("stderr", err)
             return subprocess.Popen(command, **popen)
+
+    def _keep(self, command: list[str], **popen: Any) -> None:
+        """Make one like it, and delete it again: so that the next is carried out again."""
+        other = self.new_id()
+        quiet = {**popen, "stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        subprocess.run([*command[:-1], other], check=False, timeout=60, **quiet)
+        said = subprocess.run([*command[:3], "state", other], capture_output=True, check=False).stdout
+        subprocess.run([*command[:3], "delete", "--force", other], check=False, **quiet)
+        with contextlib.suppress(ChildProcessError, ValueError):  # a zombie that is ours would keep its pid namespace
+            os.waitpid(json.loads(said)["pid"], 0)
 
     def run(
         self, *argv: str, check: bool | None = None, stdin: bytes = b"", timeout: float = TIMEOUT, **popen: Any

@@ -1,0 +1,275 @@
+"""A launch is kept: both plans of a `create` or `run`, with the strings that they only carry left open.
+
+The launcher gives the key, all that the plans depend on (launcher/launch.c), and carries the launch out for the next
+command that has an equal one. Here it is compiled once more, from a config whose holes nobody can look into
+(plan/holes.py), and written. It is a help, no more: what cannot be kept is compiled each time, docs/why.md says what.
+"""
+
+from __future__ import annotations
+
+import posix
+from _struct import Struct
+
+from ocirt import cgroup
+from ocirt.cgroup import host_steps
+from ocirt.config import load
+from ocirt.container import host_actions, performer, place
+from ocirt.container.prepare import absolute_below, mounts_a_device
+from ocirt.errors import OcirtError
+from ocirt.linux import facts
+from ocirt.linux._kernel import ffi, lib
+from ocirt.plan import holes, host
+from ocirt.plan.compile import Compilation
+from ocirt.plan.context import Launch
+from ocirt.plan.ops import next_plan
+from ocirt.spawn import wire
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from ocirt.container.creation import Creation
+    from ocirt.plan.ops import Op
+
+DIRECTORY = "@launches"  # of the state root; no id may have that name
+KEPT, SIZE_MAX = 64, 1 << 20  # files, and bytes of one; launcher/launch.c
+HEAD = Struct("<Q10I")  # struct launch_head there
+PATCH = Struct("<III")
+WITNESS = Struct("<QQQ")  # device, inode, time of change in ns or 0
+# Holes that are not of the config; HOLE_… there
+ID, BUNDLE, RAW, PID_FILE, CONSOLE = range(5)
+FIRST = 16  # of those of the config
+MARKED = 0xFFFF << 48  # no word of a plan is as large: offsets end before 2 ** 32, lengths before 2 ** 31
+# What launcher/launch.c does besides what perform.c does
+LAUNCHERS = {"commit", "spawn_init"}
+
+
+class Template(wire.Heap):
+    """A heap of which some words are to be filled in: what belongs there, by the word that holds the place."""
+
+    __slots__ = ("marked",)
+
+    def __init__(self, base: int) -> None:
+        super().__init__(base)
+        self.marked: list[tuple[str | holes.Hole, ...]] = []
+
+    def text(self, value: str) -> int:
+        """A string, or the mark of one that is not known."""
+        return self.mark(value.pieces) if isinstance(value, holes.Opaque) else super().text(value)
+
+    def add(self, data: bytes, length: int) -> int:
+        """Bytes, or the mark of those of a hole."""
+        if isinstance(data, holes.Raw):
+            return self.mark((holes.Hole(data.number, ""),))
+        return super().add(data, length)
+
+    def mark(self, pieces: tuple[str | holes.Hole, ...]) -> int:
+        """A word that stands for them."""
+        self.marked.append(pieces)
+        return MARKED | len(self.marked)
+
+
+def remember(creation: Creation, name: bytes, key: bytes) -> None:
+    """Keep the launch of a container that is made in a file of that name, where that can be done."""
+    try:
+        data = launch(creation, key)
+    except (holes.Unkeepable, OcirtError, OSError, ValueError):  # ValueError: a hole in a plain string
+        return
+    if len(data) <= SIZE_MAX:
+        write(creation.root, name.decode(), data)
+
+
+def launch(creation: Creation, key: bytes) -> bytes:
+    """The file. Raises Unkeepable, and what compiling raises."""
+    h = opened(creation)
+    if creation.config.get("hooks") or is_looked_at(creation.config):
+        raise holes.Unkeepable
+    first = host.first(h)
+    h.filter_file = creation.host.filter_file
+    h.plan = h.compilation.finish(*creation.filter)
+    rest = host.rest(h)
+    if h.compilation.context.warnings or any(map(is_pythons, first + rest)):
+        raise holes.Unkeepable
+    blobs, patches, pool = [], b"", b""
+    for number, (ops, kinds, size_max) in enumerate((
+        (first, wire.host_kinds(), lib.HOST_PLAN_MAX),
+        (part_of(h, first), wire.KINDS, lib.PLAN_MAX),
+        (rest, wire.host_kinds(), lib.HOST_PLAN_MAX),
+        (part_of(h, rest), wire.KINDS, lib.PLAN_MAX),
+    )):  # fmt: skip
+        blob, found = template(ops, kinds, size_max) if ops else (b"", [])
+        blobs.append(blob)
+        for offset, pieces in found:
+            patches += PATCH.pack(number, offset, len(pieces))
+            for piece in pieces:
+                packed, text = packed_piece(piece, len(pool))
+                patches += packed
+                pool += text
+    seen = witnesses(creation)
+    sizes = [len(part) for part in (key, *blobs, patches, pool, seen)]
+    return HEAD.pack(lib.ocirt_plan_magic, *sizes, 0, 0) + b"".join([key, *blobs, patches, pool, seen])
+
+
+def packed_piece(piece: str | holes.Hole, offset: int) -> tuple[bytes, bytes]:
+    """A piece of a string: the number of a hole, or a literal that goes to the pool at `offset`; and that literal."""
+    if isinstance(piece, holes.Hole):
+        return PATCH.pack(0, piece.number, 0), b""
+    text = piece.encode("utf-8", "surrogateescape")
+    return PATCH.pack(1, offset, len(text)), text
+
+
+def is_pythons(op: Op) -> bool:
+    """Whether the launcher could not carry it out."""
+    name, _, _, arguments = op
+    if name == "connect_console":
+        return not holes.is_given(arguments[1])  # a pair, whose other end is Python's
+    return name in {*performer.ACTIONS, *host_actions.ACTIONS} - LAUNCHERS
+
+
+def is_looked_at(config: dict[str, Any]) -> bool:
+    """Whether the files behind paths of namespaces decide what is refused (prepare.refuse_host_sysctls)."""
+    linux = config.get("linux") or {}
+    return bool(linux.get("sysctl") and any(entry.get("path") for entry in linux.get("namespaces") or ()))
+
+
+def opened(creation: Creation) -> host.Host:
+    """What the host plan is made from, of a config with holes."""
+    config = with_holes(creation.host.raw)
+    old = creation.host
+    context = old.compilation.context
+    paths = cgroup.paths_for(
+        (config.get("linux") or {}).get("cgroupsPath"), holes.Hole(ID, holes.WORD), creation.hierarchies
+    )
+    entering = [path for path, h in zip(paths, creation.hierarchies, strict=True) if h.version == 1]
+    launch = Launch(
+        container_id=holes.Hole(ID, holes.WORD),
+        bundle=holes.Hole(BUNDLE, holes.ABSOLUTE),
+        start=context.launch.start,
+        no_pivot=context.launch.no_pivot,
+        new_keyring=context.launch.new_keyring,
+        preserve_fds=context.launch.preserve_fds,
+        console=context.launch.console,
+        tasks=context.launch.tasks,
+    )
+    around = facts.Facts(creation.hierarchies, context.facts.layout, paths)
+    cgroups = host.Cgroups(paths, entering, paths[0] if old.cgroups.unified else "", old.cgroups.pointer)
+    made = host.Host(Compilation(config, launch, around), cgroups, creation.root, old.manager)
+    host_steps.compile(cgroups, creation.hierarchies, config)
+    made.raw = raw = holes.Raw(b"\0")
+    raw.number = RAW
+    made.foreground, made.late_devices = old.foreground, mounts_a_device(config)
+    made.console_socket = holes.Hole(CONSOLE, holes.ABSOLUTE) if old.console_socket else ""
+    made.pid_file = holes.Hole(PID_FILE, holes.ABSOLUTE) if old.pid_file else ""
+    made.pidfd_socket = old.pidfd_socket
+    made.rootfs = absolute_below(launch.bundle, config["root"]["path"])
+    made.owner, made.words = old.owner, old.words
+    return made
+
+
+def with_holes(raw: bytes) -> Any:
+    """The config, whose holes are such. Raises Unkeepable."""
+    config: Any = load.settled(raw, "config.json")
+    for index, (letter, pointer) in enumerate(places(raw), FIRST):
+        *way, last = [word.replace("~1", "/").replace("~0", "~") for word in pointer.split("/")[1:]]
+        found: Any = config
+        try:
+            for word in way:
+                found = found[int(word) if isinstance(found, list) else word]
+            key: Any = int(last) if isinstance(found, list) else last
+            value = found[key]
+        except (KeyError, IndexError, TypeError):
+            raise holes.Unkeepable from None
+        if type(value) is not str:
+            raise holes.Unkeepable
+        found[key] = holes.Hole(index, letter, value.partition("=")[0] if letter == "e" else "")
+    return config
+
+
+def places(raw: bytes) -> list[tuple[str, str]]:
+    """Class and JSON pointer of each hole, in the order of the text. Raises Unkeepable where it has no shape."""
+    shape, found = bytearray(2 * len(raw) + 64), bytearray(8 * len(raw) + 64)
+    size = lib.config_shape(raw, len(raw), ffi.from_buffer(shape), len(shape), ffi.from_buffer(found), len(found))
+    if size < 0:
+        raise holes.Unkeepable
+    records = bytes(found).partition(b"\0\0")[0].decode()
+    return [(record[1], record[3:]) for record in records.split("\0") if record]
+
+
+def part_of(h: host.Host, ops: Sequence[Op]) -> list[Op]:
+    """What of the init's plan these operations send."""
+    for op in ops:
+        if op[0] == "send_plan":
+            first, count, more = op[3][:3]
+            source = h.compilation.first if more else h.plan.ops
+            part = list(source[first : first + count])
+            return [*part, next_plan(lib.SLOT_BELL, count)] if more else part
+    return []
+
+
+def template(ops: Sequence[Op], kinds: wire.Kinds, size_max: int) -> tuple[bytes, list[tuple[int, Any]]]:
+    """The encoded operations; offset of each word that is to be filled in, and of what."""
+    heaps: list[Template] = []
+
+    def heap(base: int) -> Template:
+        heaps.append(Template(base))
+        return heaps[0]
+
+    data = wire.encode(ops, kinds, size_max, heap)
+    found = []
+    for number, pieces in enumerate(heaps[0].marked, 1):
+        word = (MARKED | number).to_bytes(8, "little")
+        offset = data.find(word)
+        while offset % 8:
+            offset = data.find(word, offset + 1)
+        found.append((offset, pieces))
+    return data, found
+
+
+def witnesses(creation: Creation) -> bytes:
+    """Where the hierarchies are mounted, for nothing is made below another filesystem; and who made the filter.
+
+    Raises Unkeepable where that is not known, OSError.
+    """
+    found = b"".join([witness(hierarchy.mount, posix.stat(hierarchy.mount)[:3]) for hierarchy in creation.hierarchies])
+    if not creation.host.filter_file:
+        return found
+    from ocirt.container import profiles
+
+    path = profiles.library(creation.root, creation.config["linux"]["seccomp"])
+    if not path:
+        raise holes.Unkeepable
+    return found + witness(path, posix.stat(path)[:3], posix.stat(path).st_mtime_ns)
+
+
+def witness(path: str, status: tuple[int, ...], changed_ns: int = 0) -> bytes:
+    """One file: `status` as of stat(2), of which the inode and the device come second and third."""
+    return WITNESS.pack(status[2], status[1], changed_ns) + path.encode("utf-8", "surrogateescape") + b"\0"
+
+
+def write(root: str, name: str, data: bytes) -> None:
+    """Into the directory, of which the file that was longest unused goes where it is full."""
+    try:
+        top = place.open_root(root)
+    except OcirtError:
+        return
+    fd = -1
+    try:
+        try:
+            posix.mkdir(DIRECTORY, 0o700, dir_fd=top)
+        except FileExistsError:
+            pass
+        fd = posix.open(DIRECTORY, place.OPEN_DIRECTORY, dir_fd=top)
+        if lib.state_owned(fd) < 0:
+            return
+        found = posix.listdir(fd)
+        if len(found) >= KEPT:
+            oldest = sorted(found, key=lambda other: posix.stat(other, dir_fd=fd, follow_symlinks=False).st_atime_ns)
+            place.empty(fd, oldest[: len(found) - KEPT + 1])
+        place.replace_file(fd, name, data)
+    except OSError:
+        pass
+    finally:
+        posix.close(top)
+        if fd >= 0:
+            posix.close(fd)

@@ -1,0 +1,210 @@
+/* See launch.h: a launch is carried out, and undone where that fails. */
+#define _GNU_SOURCE
+#include "launch.h"
+#include "again.h"
+#include "launcher.h"
+#include "quick.h"
+#include "record.h"
+#include "linux/shim.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+static struct text key;
+static char name[32];
+static bool keep;
+
+const struct text *launch_to_keep(const char **ret_name)
+{
+	*ret_name = name;
+	return keep ? &key : NULL;
+}
+
+/* ---- carrying out ---- */
+
+static const int interrupting[] = { SIGHUP, SIGINT, SIGTERM };
+static struct sigaction former[sizeof(interrupting) / sizeof(*interrupting)];
+static volatile sig_atomic_t interrupted;
+
+static void interrupt(int number)
+{
+	interrupted = number;
+}
+
+/* In the foreground signals wait for the process; else some of them undo what there is. */
+static void handle_signals(bool foreground, sigset_t *ret_set, sigset_t *ret_before)
+{
+	const struct sigaction action = { .sa_handler = interrupt }; /* without SA_RESTART: it ends a wait */
+
+	if (foreground) {
+		block_signals(ret_set, ret_before);
+		return;
+	}
+	(void)sigprocmask(SIG_BLOCK, NULL, ret_before);
+	for (size_t i = 0; i < sizeof(interrupting) / sizeof(*interrupting); i++)
+		if (sigaction(interrupting[i], NULL, &former[i]) == 0 && former[i].sa_handler != SIG_IGN) /* as nohup(1) leaves one */
+			(void)sigaction(interrupting[i], &action, NULL);
+}
+
+/* As they were: who was interrupted ends by that. */
+static void restore_signals(bool foreground, const sigset_t *before)
+{
+	for (size_t i = 0; !foreground && i < sizeof(interrupting) / sizeof(*interrupting); i++)
+		(void)sigaction(interrupting[i], &former[i], NULL);
+	(void)sigprocmask(SIG_SETMASK, before, NULL);
+	if (interrupted)
+		(void)raise(interrupted);
+}
+
+static int perform_half(struct performance *p, struct text *host, const struct text *init)
+{
+	int r = performance_plan(p, host->bytes, host->size);
+
+	if (r < 0)
+		return r;
+	(void)performance_init_plan(p, init->bytes, init->size);
+	do
+		r = perform(p);
+	while (r == PERFORM_AGAIN && !interrupted);
+	return r == PERFORM_AGAIN ? -ECANCELED : r;
+}
+
+/* What there is of a container by then; its lock is let go of first. Python is asked where the quick way does not do. */
+static void undo(struct performance *p, const struct wish *wish)
+{
+	bool claimed = p->directory >= 0;
+	int status;
+	pid_t pid;
+
+	(void)performance_end(p);
+	if (p->pid_file)
+		(void)unlink(wish->pid_file);
+	close_fd(&p->directory);
+	p->directory = -1;
+	if (!claimed || quick_delete(wish->root, wish->id, 1) == QUICK_DONE)
+		return;
+	pid = fork();
+	if (pid == 0) {
+		(void)execl("/proc/self/exe", "ocirt", "--root", wish->root, "delete", "--force", wish->id, (char *)NULL);
+		_exit(EXIT_FAILURE);
+	}
+	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+}
+
+/* In the foreground: hand signals on, reap what the container orphans, remove it. */
+static int attend_to_the_end(const struct wish *wish, pid_t pid, const sigset_t *set)
+{
+	int code = attend(pid, set, !wish->no_subreaper);
+
+	if (!wish->keep && quick_delete(wish->root, wish->id, 1) != QUICK_DONE) {
+		struct performance none;
+
+		(void)performance_begin(&none);
+		none.directory = open("/dev/null", O_RDONLY | O_CLOEXEC);
+		undo(&none, wish);
+	}
+	return code;
+}
+
+static int perform_both(struct performance *p, struct text plans[BLOBS])
+{
+	int r = perform_half(p, &plans[0], &plans[1]);
+
+	return r < 0 ? r : perform_half(p, &plans[2], &plans[3]);
+}
+
+static int carry_out(const struct wish *wish, const char *program, struct text plans[BLOBS], int *ret_code)
+{
+	bool foreground = strcmp(wish->verb, "run") == 0 && !wish->detach;
+	_cleanup_performance_ struct performance p;
+	sigset_t set, before;
+	pid_t pid;
+	int r;
+
+	(void)performance_begin(&p);
+	p.program = program;
+	p.interrupted = &interrupted;
+	if (foreground && !wish->no_subreaper && (r = shim_subreaper()) < 0)
+		return r;
+	handle_signals(foreground, &set, &before);
+	r = perform_both(&p, plans);
+	if (r < 0) {
+		undo(&p, wish);
+		restore_signals(foreground, &before);
+		return r;
+	}
+	pid = p.pid;
+	(void)performance_close(&p);
+	*ret_code = foreground ? attend_to_the_end(wish, pid, &set) : 0;
+	return 0;
+}
+
+int launch(const struct wish *wish, const char *program, const struct text *wanted, const char *file, const struct shape *shape,
+	   const struct text *config, int *ret_code)
+{
+	const struct filling filling = { .wish = wish, .shape = shape, .config = config };
+	struct text plans[BLOBS] = { { .bytes = NULL } };
+	struct kept_launch l = { .bytes = NULL };
+	int r = launch_read(wish->root, file, wanted, &l);
+
+	if (r == 0 && !launch_is_witnessed(&l))
+		r = -ESTALE;
+	for (uint32_t i = 0; r == 0 && i < BLOBS; i++)
+		if (!launch_plan(&l, &filling, i, &plans[i]))
+			r = -EBADMSG;
+	if (r == 0)
+		r = carry_out(wish, program, plans, ret_code);
+	for (int i = 0; i < BLOBS; i++)
+		text_free(&plans[i]);
+	free(l.bytes);
+	return r;
+}
+
+/* Read once: what is matched is what is written to the state. */
+static int read_config(const char *bundle, struct text *ret)
+{
+	_cleanup_fd_ int fd = -1;
+	char path[PATH_MAX], *bytes;
+	struct stat st;
+
+	if (snprintf(path, sizeof(path), "%s/config.json", bundle) >= (int)sizeof(path))
+		return -ENAMETOOLONG;
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode) || st.st_size > CONFIG_MAX)
+		return -EFBIG;
+	bytes = malloc((size_t)st.st_size + 1);
+	if (!bytes)
+		return -ENOMEM;
+	*ret = (struct text){ .bytes = bytes, .size = (size_t)st.st_size, .room = (size_t)st.st_size + 1 };
+	bytes[st.st_size] = 0;
+	return read(fd, bytes, (size_t)st.st_size) == st.st_size ? 0 : -EIO;
+}
+
+int run_launch(const char *root, const char *verb, char **arguments)
+{
+	_cleanup_text_ struct text config = { .bytes = NULL };
+	_cleanup_shape_ struct shape shape = { .bytes = NULL };
+	char parent[PATH_MAX], program[PATH_MAX + 32];
+	struct wish wish;
+	int code;
+
+	if (getenv("LISTEN_FDS") || getenv("NOTIFY_SOCKET") || !wish_of(root, verb, arguments, &wish))
+		return QUICK_PYTHON;
+	if (read_config(wish.bundle, &config) < 0 || shape_of(config.bytes, config.size, &shape) < 0)
+		return QUICK_PYTHON;
+	find_package(parent);
+	(void)snprintf(program, sizeof(program), "%s/ocirt/_bin/ocirt-init", parent);
+	keep = launch_key(&wish, program, &shape, &key, name);
+	if (keep && launch(&wish, program, &key, name, &shape, &config, &code) == 0)
+		exit(code);
+	return QUICK_PYTHON;
+}

@@ -1,0 +1,189 @@
+/*
+ * See launch.h: the file, and the plans that come of it. What it says is believed as far as it is ours alone and was kept for
+ * the same key; what comes of it is checked again by the decoder of plans.
+ */
+#define _GNU_SOURCE
+#include "launch.h"
+#include "quick.h"
+#include "record.h"
+#include "trust.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* ---- the file ---- */
+
+static bool lay_out(struct kept_launch *l, size_t size, const struct text *wanted)
+{
+	const struct launch_head *head = &l->head;
+	uint64_t sum = sizeof(*head) + (uint64_t)head->key;
+	const char *at = l->bytes + sizeof(*head) + head->key;
+
+	for (int i = 0; i < BLOBS; i++)
+		sum += head->blobs[i];
+	sum += (uint64_t)head->patches + head->pool + head->witnesses;
+	if (head->magic != PLAN_MAGIC || sum != size || head->key != wanted->size)
+		return false;
+	for (int i = 0; i < BLOBS; at += head->blobs[i++])
+		l->blobs[i] = at;
+	l->patches = at;
+	l->pool = l->patches + head->patches;
+	l->witnesses = l->pool + head->pool;
+	return memcmp(l->bytes + sizeof(*head), wanted->bytes, wanted->size) == 0;
+}
+
+static int open_launches(const char *root)
+{
+	_cleanup_fd_ int top = state_root(root, 0, NULL, 0);
+	_cleanup_fd_ int fd = -1;
+
+	if (top < 0)
+		return top;
+	fd = openat(top, LAUNCHES, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	return state_owned(fd) < 0 ? -EKEYREJECTED : take_fd(&fd);
+}
+
+int launch_read(const char *root, const char *file, const struct text *wanted, struct kept_launch *ret)
+{
+	_cleanup_fd_ int directory = open_launches(root);
+	_cleanup_fd_ int fd = directory < 0 ? directory : state_file(directory, file, NULL, 0);
+	struct stat st;
+
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if ((st.st_mode & 077) || st.st_size < (off_t)sizeof(ret->head) || st.st_size > LAUNCH_MAX)
+		return -EKEYREJECTED;
+	ret->bytes = malloc((size_t)st.st_size);
+	if (!ret->bytes)
+		return -ENOMEM;
+	if (read(fd, ret->bytes, (size_t)st.st_size) != st.st_size)
+		return -EIO;
+	memcpy(&ret->head, ret->bytes, sizeof(ret->head));
+	(void)futimens(fd, NULL); /* the longest unused goes first */
+	return lay_out(ret, (size_t)st.st_size, wanted) ? 0 : -ENOENT;
+}
+
+bool launch_is_witnessed(const struct kept_launch *l)
+{
+	const char *at = l->witnesses, *end = at + l->head.witnesses;
+
+	while (at < end) {
+		const char *path = at + 3 * sizeof(uint64_t);
+		const char *nul = path < end ? memchr(path, 0, (size_t)(end - path)) : NULL;
+		uint64_t about[3];
+		struct stat st;
+
+		if (!nul)
+			return false;
+		memcpy(about, at, sizeof(about));
+		if (stat(path, &st) < 0 || st.st_dev != about[0] || st.st_ino != about[1])
+			return false;
+		if (about[2] && about[2] != (uint64_t)st.st_mtim.tv_sec * 1000000000U + (uint64_t)st.st_mtim.tv_nsec)
+			return false;
+		at = nul + 1;
+	}
+	return true;
+}
+
+/* ---- filling in ---- */
+
+static const char *value_of(const struct filling *f, uint32_t index, size_t *ret_size)
+{
+	const char *value = NULL;
+
+	switch (index) {
+	case HOLE_RAW:      *ret_size = f->config->size; return f->config->bytes;
+	case HOLE_ID:       value = f->wish->id; break;
+	case HOLE_BUNDLE:   value = f->wish->bundle; break;
+	case HOLE_PID_FILE: value = f->wish->pid_file; break;
+	case HOLE_CONSOLE:  value = f->wish->console_socket; break;
+	default:
+		if (index >= HOLE_FIRST && index - HOLE_FIRST < f->shape->count)
+			value = f->shape->holes[index - HOLE_FIRST].value;
+	}
+	*ret_size = value ? strlen(value) : 0;
+	return value;
+}
+
+static uint32_t take_number(const char **at, const char *end)
+{
+	uint32_t number = UINT32_MAX;
+
+	if (end - *at >= (ptrdiff_t)sizeof(number)) {
+		memcpy(&number, *at, sizeof(number));
+		*at += sizeof(number);
+	}
+	return number;
+}
+
+/* One piece of a string, at the end of the plan. */
+static bool add_piece(const struct kept_launch *l, const struct filling *f, const char **at, const char *end, struct text *plan)
+{
+	uint32_t literal = take_number(at, end), index = take_number(at, end), length = take_number(at, end);
+	const char *value;
+	size_t size;
+
+	if (literal == 1) {
+		if ((uint64_t)index + length > l->head.pool)
+			return false;
+		text_add(plan, l->pool + index, length);
+		return true;
+	}
+	value = literal == 0 ? value_of(f, index, &size) : NULL;
+	if (value)
+		text_add(plan, value, size);
+	return value != NULL;
+}
+
+/* All patches of one plan: each a string behind what there is, and the word that says where. */
+static bool fill_in(const struct kept_launch *l, const struct filling *f, uint32_t blob, struct text *plan)
+{
+	static const char zeros[8];
+	const char *at = l->patches, *end = at + l->head.patches;
+
+	while (at < end) {
+		struct text skipped = { .bytes = NULL };
+		uint32_t of = take_number(&at, end), offset = take_number(&at, end), count = take_number(&at, end);
+		struct text *to = of == blob ? plan : &skipped;
+		uint64_t begin = plan->size, word;
+		bool good = (uint64_t)offset + sizeof(word) <= l->head.blobs[of % BLOBS] && of < BLOBS;
+
+		for (; good && count > 0; count--)
+			good = add_piece(l, f, &at, end, to);
+		text_free(&skipped);
+		if (!good || plan->error)
+			return false;
+		if (of != blob)
+			continue;
+		word = begin | (plan->size - begin) << 32;
+		memcpy(plan->bytes + offset, &word, sizeof(word));
+		text_add(plan, zeros, 8 - plan->size % 8);
+	}
+	return true;
+}
+
+bool launch_plan(const struct kept_launch *l, const struct filling *f, uint32_t blob, struct text *ret_plan)
+{
+	static const char slack[PLAN_SLACK];
+	uint32_t size;
+
+	if (l->head.blobs[blob] == 0)
+		return true;
+	if (l->head.blobs[blob] < sizeof(struct plan_header))
+		return false;
+	text_add(ret_plan, l->blobs[blob], l->head.blobs[blob]);
+	if (ret_plan->error || !fill_in(l, f, blob, ret_plan) || ret_plan->size > HOST_PLAN_MAX)
+		return false;
+	size = (uint32_t)ret_plan->size;
+	memcpy(ret_plan->bytes + offsetof(struct plan_header, size), &size, sizeof(size));
+	text_add(ret_plan, slack, sizeof(slack));
+	ret_plan->size -= sizeof(slack);
+	return ret_plan->error == 0;
+}

@@ -1,0 +1,188 @@
+/* What a kept launch depends on, as bytes: equal bytes, equal plans but for the holes. See launch.h. */
+#define _GNU_SOURCE
+#include "launch.h"
+#include "quick.h"
+#include "record.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum use { BUNDLE, PID_FILE, CONSOLE, DETACH, KEEP, NO_PIVOT, NO_NEW_KEYRING, NO_SUBREAPER };
+
+static const struct flag {
+	const char *name;
+	const char *letter;
+	bool takes_value;
+	bool of_run;
+	enum use use;
+} flags[] = {
+	{ "bundle", "b", true, false, BUNDLE },
+	{ "pid-file", "", true, false, PID_FILE },
+	{ "console-socket", "", true, false, CONSOLE },
+	{ "detach", "d", false, true, DETACH },
+	{ "keep", "", false, true, KEEP },
+	{ "no-pivot", "", false, false, NO_PIVOT },
+	{ "no-new-keyring", "", false, false, NO_NEW_KEYRING },
+	{ "no-subreaper", "", false, true, NO_SUBREAPER },
+};
+
+/* Absolute, without empty, "." and ".." components: Python makes others so. */
+static bool is_normal(const char *path)
+{
+	if (path[0] != '/' || path[1] == 0)
+		return false;
+	for (const char *at = path; *at; at += strcspn(at, "/")) {
+		size_t length = strcspn(++at, "/");
+
+		if (length == 0 || (length == 1 && at[0] == '.') || (length == 2 && at[0] == '.' && at[1] == '.'))
+			return false;
+	}
+	return true;
+}
+
+static const struct flag *find(const char *word, const char **ret_value)
+{
+	const char *equals = strchrnul(word, '=');
+
+	for (size_t i = 0; i < sizeof(flags) / sizeof(*flags); i++) {
+		const struct flag *flag = &flags[i];
+		size_t length = strlen(flag->name);
+
+		*ret_value = *equals ? equals + 1 : NULL;
+		if (word[1] == '-' && (size_t)(equals - word) == length + 2 && memcmp(word + 2, flag->name, length) == 0)
+			return flag->takes_value || !*equals ? flag : NULL;
+		if (flag->letter[0] && word[1] == flag->letter[0] && word[2] == 0)
+			return flag;
+	}
+	return NULL;
+}
+
+static bool take(struct wish *wish, const struct flag *flag, const char *value)
+{
+	if (flag->of_run && strcmp(wish->verb, "run") != 0)
+		return false;
+	switch (flag->use) {
+	case BUNDLE:         return snprintf(wish->bundle, sizeof(wish->bundle), "%s", value) < (int)sizeof(wish->bundle);
+	case PID_FILE:       wish->pid_file = value; return is_normal(value);
+	case CONSOLE:        wish->console_socket = value; return is_normal(value);
+	case DETACH:         wish->detach = true; return true;
+	case KEEP:           wish->keep = true; return true;
+	case NO_PIVOT:       wish->no_pivot = true; return true;
+	case NO_NEW_KEYRING: wish->no_new_keyring = true; return true;
+	default:             wish->no_subreaper = true; return true;
+	}
+}
+
+bool wish_of(const char *root, const char *verb, char **arguments, struct wish *ret)
+{
+	*ret = (struct wish){ .root = root, .verb = verb };
+	while (*arguments && (*arguments)[0] == '-') {
+		const char *value;
+		const struct flag *flag = find(*arguments++, &value);
+
+		if (!flag || (flag->takes_value && !value && !(value = *arguments++)) || !take(ret, flag, value))
+			return false;
+	}
+	ret->id = *arguments;
+	if (!ret->id || arguments[1] || !container_id_is_valid(ret->id) || !is_normal(root))
+		return false;
+	return (*ret->bundle || getcwd(ret->bundle, sizeof(ret->bundle))) && is_normal(ret->bundle);
+}
+
+static void add(struct text *key, const void *data, size_t size)
+{
+	uint32_t length = (uint32_t)size;
+
+	text_add(key, &length, sizeof(length));
+	text_add(key, data, size);
+}
+
+static bool add_file(struct text *key, const char *path)
+{
+	_cleanup_fd_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	char content[4096];
+	ssize_t n = fd < 0 ? 0 : read(fd, content, sizeof(content));
+
+	add(key, content, n > 0 ? (size_t)n : 0);
+	return n >= 0 && n < (ssize_t)sizeof(content);
+}
+
+/* Who the caller is, and what it may hold: the lines of proc_pid_status(5) that say so. */
+static bool add_credentials(struct text *key)
+{
+	static const char *const names[] = { "Uid:", "Gid:", "Groups:", "CapPrm:", "CapEff:", "CapBnd:", "NoNewPrivs:", "Seccomp:" };
+	_cleanup_fd_ int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+	char status[4096], *save = NULL;
+	ssize_t n = fd < 0 ? -1 : read(fd, status, sizeof(status) - 1);
+	size_t found = 0;
+
+	if (n < 0 || n == sizeof(status) - 1)
+		return false;
+	status[n] = 0;
+	for (const char *line = strtok_r(status, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+		for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+			if (strncmp(line, names[i], strlen(names[i])) == 0) {
+				add(key, line, strlen(line));
+				found++;
+			}
+	return found == sizeof(names) / sizeof(*names);
+}
+
+static bool add_inode(struct text *key, const char *path, bool whole)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0)
+		return false;
+	const uint64_t about[] = {
+		st.st_dev, st.st_ino, whole ? (uint64_t)st.st_size : 0, whole ? (uint64_t)st.st_mtim.tv_sec : 0,
+		whole ? (uint64_t)st.st_mtim.tv_nsec : 0,
+	};
+	add(key, about, sizeof(about));
+	return true;
+}
+
+static bool add_host(struct text *key)
+{
+	static const char *const namespaces[] = { "/proc/self/ns/user", "/proc/self/ns/mnt", "/proc/self/ns/cgroup", "/proc/self/ns/pid" };
+	char boot[BOOT_ID_SIZE] = "";
+
+	if (boot_id(boot, sizeof(boot)) < 0)
+		return false;
+	add(key, boot, strlen(boot));
+	for (size_t i = 0; i < sizeof(namespaces) / sizeof(*namespaces); i++)
+		if (!add_inode(key, namespaces[i], false))
+			return false;
+	add(key, "selinux", access("/sys/fs/selinux/enforce", F_OK) == 0 ? 7 : 0);
+	return add_file(key, "/proc/self/setgroups") && add_file(key, "/proc/self/cgroup");
+}
+
+static void add_wish(struct text *key, const struct wish *wish)
+{
+	const uint8_t said[] = {
+		wish->pid_file != NULL, wish->console_socket != NULL, wish->detach, wish->no_pivot, wish->no_new_keyring,
+	};
+
+	add(key, wish->verb, strlen(wish->verb));
+	add(key, wish->root, strlen(wish->root));
+	add(key, said, sizeof(said));
+}
+
+bool launch_key(const struct wish *wish, const char *program, const struct shape *shape, struct text *key, char name[32])
+{
+	uint64_t hash = 0xcbf29ce484222325U; /* FNV-1a: names the file, whose own bytes decide */
+
+	add(key, OCIRT_VERSION, strlen(OCIRT_VERSION));
+	if (!add_inode(key, "/proc/self/exe", true) || !add_inode(key, program, true) || !add_credentials(key) || !add_host(key))
+		return false;
+	add_wish(key, wish);
+	add(key, shape->bytes, shape->size);
+	for (size_t i = 0; i < key->size; i++)
+		hash = (hash ^ (unsigned char)key->bytes[i]) * 0x100000001b3U;
+	(void)snprintf(name, 32, "%016llx.launch", (unsigned long long)hash);
+	return key->error == 0;
+}

@@ -1,0 +1,286 @@
+"""With --kept on, a config of a shape that was seen is carried out without an interpreter, and comes to the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import struct
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ocirt.container import launches
+from ocirt.spawn import wire
+from tests.integration.support import INTERPRETER, Bundle, Container, Result, Runtime, wait_for
+from tests.integration.views import MakeBundle
+
+KEPT = ("--kept", "on")
+LOOK = """id; pwd; env | sort; hostname; echo "$@"; grep '^Cap\\|^No\\|^Sec' /proc/self/status
+cut -d' ' -f3,5,6 /proc/mounts"""
+OWN = re.compile(r'"(pid|startTime|created)": [^,\n]+')
+
+
+def files(runtime: Runtime) -> list[Path]:
+    return sorted((runtime.root / launches.DIRECTORY).glob("*.launch"))
+
+
+def traced(
+    runtime: Runtime, verb: str, bundle: Bundle, *flags: str, container_id: str = ""
+) -> tuple[bool, Container, Result]:
+    """Whether an interpreter was started for it; the container; what it said."""
+    container = Container(runtime, container_id or runtime.new_id(), bundle)
+    runtime.containers.append(container)
+    log = runtime.scratch / f"{container.id}.trace"
+    argv = (verb, "--bundle", str(bundle.path), *flags, container.id)
+    command = [
+        "strace",
+        "-e",
+        "trace=openat,access",
+        "-o",
+        str(log),
+        runtime.program,
+        "--root",
+        str(runtime.root),
+    ]
+    stem = runtime.scratch / f"{container.id}.said"
+    with stem.with_suffix(".out").open("wb") as out, stem.with_suffix(".err").open("wb") as err:
+        process = subprocess.Popen([*command, *KEPT, *argv], stdin=subprocess.DEVNULL, stdout=out, stderr=err)
+    process.wait(60)
+    result = Result(
+        argv, process.returncode, stem.with_suffix(".out").read_text(), stem.with_suffix(".err").read_text()
+    )
+    return INTERPRETER in log.read_text(), container, result
+
+
+def kept_twice(
+    runtime: Runtime, verb: str, *bundles: Bundle, flags: Callable[[int], list[str]] = lambda _: []
+) -> list[Result]:
+    """The results; the first is compiled, each other is not."""
+    results = []
+    for number, bundle in enumerate(bundles):
+        compiled, container, result = traced(runtime, verb, bundle, *flags(number))
+        assert compiled is (number == 0), result
+        results.append(result)
+        if verb == "run":
+            assert not (runtime.root / container.id).exists()
+    return results
+
+
+def look(make_bundle: MakeBundle, number: int, **more: Any) -> Bundle:
+    """A bundle that differs from the others of the test in all its holes."""
+    process = {
+        "env": ["PATH=/bin", f"NUMBER={number}", "TERM=x"],
+        "args": ["sh", "-c", LOOK, "sh", f"argument {number}"],
+    }
+    return make_bundle(process=process, hostname=f"host-{number}", annotations={"a": f"{number}\n"}, **more)
+
+
+def test_what_is_carried_out_again_comes_to_the_same(runtime: Runtime, make_bundle: MakeBundle) -> None:
+    first, second = look(make_bundle, 1), look(make_bundle, 2)
+    results = kept_twice(runtime, "run", first, second, first)
+    compiled = [runtime.run_container(bundle, check=True).stdout for bundle in (first, second, first)]
+    assert [result.stdout for result in results] == compiled
+    assert "argument 2" in compiled[1]
+    assert len(files(runtime)) == 1
+
+
+def test_a_filter_is_carried_along_as_long_as_its_library_is_the_same(
+    runtime: Runtime, make_bundle: MakeBundle
+) -> None:
+    rule = {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38}
+    linux = {"seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}}
+    bundles = [make_bundle(args=["sh", "-c", f"mkdir /{number} 2>&1"], linux=linux) for number in range(2)]
+    for result in kept_twice(runtime, "run", *bundles):
+        assert "Function not implemented" in result.stdout
+    (file,) = files(runtime)
+    data = bytearray(file.read_bytes())
+    library = data.rstrip(b"\0").rpartition(b"\0")[2]  # the last witness
+    assert b"/libseccomp.so" in library
+    start = len(data) - len(library) - 1 - launches.WITNESS.size
+    # The path's first bytes may follow zeros of the number before it.
+    device, inode, changed = launches.WITNESS.unpack_from(data, start)
+    launches.WITNESS.pack_into(data, start, device, inode, changed - 1)
+    file.write_bytes(data)
+    assert traced(runtime, "run", bundles[0])[0]
+
+
+@pytest.mark.parametrize(("script", "code"), [("exit 0", 0), ("exit 7", 7)])
+def test_the_exit_code_is_that_of_the_process(
+    runtime: Runtime, make_bundle: MakeBundle, script: str, code: int
+) -> None:
+    bundle = make_bundle(args=["sh", "-c", script])
+    for compiled in (True, False):
+        found, _, result = traced(runtime, "run", bundle)
+        assert (found, result.code) == (compiled, code)
+
+
+def test_the_state_and_its_files_are_those_of_a_compiled_one(runtime: Runtime, make_bundle: MakeBundle) -> None:
+    pid_file = runtime.scratch / "pid"
+    seen = []
+    for number in range(3):
+        bundle = look(make_bundle, 5 if number else 4)
+        flags = ["--pid-file", str(pid_file)]
+        if number < 2:
+            compiled, container, _ = traced(runtime, "create", bundle, *flags, container_id=f"{runtime.prefix}-same")
+            assert compiled is (number == 0)
+        else:
+            container = runtime.create(bundle, *flags, container_id=f"{runtime.prefix}-same")
+        directory = runtime.root / container.id
+        state = (directory / "state.json").read_text()
+        assert pid_file.read_text() == str(json.loads(state)["pid"])
+        text = OWN.sub("", state).replace(str(bundle.path), "BUNDLE")
+        plan = [
+            str(op).replace(str(bundle.path), "BUNDLE") for op in wire.decode((directory / "plan.bin").read_bytes())
+        ]
+        names = sorted(path.name for path in directory.iterdir())
+        seen.append((text, plan, names, (directory / "config.json").read_bytes(), directory.stat().st_mode))
+        container.start()
+        container.delete("--force")
+    assert seen[1] == seen[2]
+
+
+def test_a_failure_is_undone_and_told_as_ever(runtime: Runtime, make_bundle: MakeBundle) -> None:
+    bundle, other = make_bundle(args=["true"]), make_bundle(args=["true"])
+    kept_twice(runtime, "run", bundle)
+    (other.path / "rootfs").rename(other.path / "gone")
+    failed = traced(runtime, "run", other)[2]
+    assert failed.code == 1
+    assert failed.stderr == runtime.run_container(other, check=False).stderr
+    assert "no such file or directory" in failed.stderr
+
+
+def test_an_id_that_is_in_use_stays_that_containers(runtime: Runtime, make_bundle: MakeBundle) -> None:
+    bundle = make_bundle(args=["sleep", "600"])
+    container = runtime.start(bundle)
+    for _ in range(2):
+        failed = traced(runtime, "create", bundle, container_id=container.id)[2]
+        assert "exists" in failed.stderr
+        assert container.state()["status"] == "running"
+
+
+def test_what_the_plans_depend_on_is_another_launch(runtime: Runtime, make_bundle: MakeBundle) -> None:
+    plain = make_bundle(args=["true"])
+    others = [
+        make_bundle(args=["/bin/true"]),
+        make_bundle(args=["true", "x"]),
+        make_bundle(args=["true"], process={"env": ["PATH=/usr/bin:/bin"]}),
+        make_bundle(args=["true"], process={"user": {"uid": 1, "gid": 1}}),
+        make_bundle(args=["true"], root={"path": "rootfs", "readonly": True}),
+    ]
+    kept_twice(runtime, "run", plain, plain)
+    for number, bundle in enumerate(others, 2):
+        kept_twice(runtime, "run", bundle, bundle)
+        assert len(files(runtime)) == number
+
+
+def test_a_file_that_is_not_as_it_was_written_is_not_used(runtime: Runtime, make_bundle: MakeBundle) -> None:
+    bundle = make_bundle(args=["sh", "-c", "exit 3"])
+    kept_twice(runtime, "run", bundle)
+    (file,) = files(runtime)
+    good = file.read_bytes()
+    sizes = launches.HEAD.unpack_from(good)
+    spoilt = [b"", good[:40], good[:-1], good + b"x", good[: len(good) // 2]]
+    for number in range(1, len(sizes)):
+        for value in (0, sizes[number] + 1, 0xFFFFFFFF):
+            if value != sizes[number]:
+                spoilt.append(
+                    launches.HEAD.pack(*sizes[:number], value, *sizes[number + 1 :]) + good[launches.HEAD.size :]
+                )
+    patches = launches.HEAD.size + sum(sizes[1:6])
+    for offset in range(patches, patches + 48, 4):
+        spoilt.append(good[:offset] + struct.pack("<I", 0xFFFFFFF0) + good[offset + 4 :])
+    for data in spoilt:
+        file.write_bytes(data)
+        assert runtime.run(*KEPT, "run", "--bundle", str(bundle.path), runtime.new_id()).code == 3
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o770])
+def test_a_directory_that_others_can_write_is_not_used(runtime: Runtime, make_bundle: MakeBundle, mode: int) -> None:
+    bundle = make_bundle(args=["true"])
+    kept_twice(runtime, "run", bundle, bundle)
+    directory = runtime.root / launches.DIRECTORY
+    directory.chmod(mode)
+    assert traced(runtime, "run", bundle)[0]
+    directory.chmod(0o700)
+    (file,) = files(runtime)
+    file.chmod(0o666)
+    assert traced(runtime, "run", bundle)[0]
+
+
+def test_another_filesystem_where_the_cgroups_were_is_noticed(runtime: Runtime, make_bundle: MakeBundle) -> None:
+    bundle = make_bundle(args=["true"])
+    kept_twice(runtime, "run", bundle, bundle)
+    (file,) = files(runtime)
+    data = bytearray(file.read_bytes())
+    seen = sum(launches.HEAD.unpack_from(data)[1:8]) + launches.HEAD.size
+    device, inode, changed = launches.WITNESS.unpack_from(data, seen)
+    launches.WITNESS.pack_into(data, seen, device, inode + 1, changed)
+    file.write_bytes(data)
+    assert traced(runtime, "run", bundle)[0]
+
+
+def test_launches_do_not_pile_up(runtime: Runtime, make_bundle: MakeBundle) -> None:
+    bundle = make_bundle(args=["true"])
+    kept_twice(runtime, "run", bundle)
+    (own,) = files(runtime)
+    for number in range(launches.KEPT - 1):
+        other = own.with_name(f"{number:016x}.launch")
+        other.touch(0o600)
+        os.utime(other, (1, 1))
+    kept_twice(runtime, "run", make_bundle(args=["true", "x"]))
+    assert len(files(runtime)) == launches.KEPT
+    assert own.exists(), "the longest unused goes"
+    assert not traced(runtime, "run", bundle)[0]
+
+
+def test_signals_reach_the_process(runtime: Runtime, make_bundle: MakeBundle) -> None:
+    script = "trap 'echo caught; exit 9' TERM; echo ready; while :; do sleep 0.05; done"
+    bundle = make_bundle(args=["sh", "-c", script])
+    for number in range(2):
+        stem, container_id = runtime.scratch / f"signalled-{number}", runtime.new_id()
+        process = runtime.popen(*KEPT, "run", "--bundle", str(bundle.path), container_id, stem=stem)
+        wait_for(lambda stem=stem: "ready" in stem.with_suffix(".out").read_text(), "ready")  # type: ignore[misc]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 9
+        assert stem.with_suffix(".out").read_text() == "ready\ncaught\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interrupted_it_leaves_nothing_or_a_container(
+    runtime: Runtime, make_bundle: MakeBundle, number: signal.Signals
+) -> None:
+    bundle = make_bundle(args=["sleep", "600"])
+    kept_twice(runtime, "create", bundle)
+    for turn in range(12):
+        container = Container(runtime, runtime.new_id(), bundle)
+        runtime.containers.append(container)
+        argv = (*KEPT, "create", "--bundle", str(bundle.path), container.id)
+        process = runtime.popen(*argv, stem=runtime.scratch / f"interrupted-{turn}")
+        time.sleep(turn / 4000)
+        process.send_signal(number)
+        code = process.wait(30)
+        there = (runtime.root / container.id).exists()
+        assert there is (code == 0 or (there and container.state()["status"] == "created")), code
+        container.delete("--force")
+
+
+def test_hooks_and_warnings_are_compiled_each_time(runtime: Runtime, make_bundle: MakeBundle) -> None:
+    hooks = {"createRuntime": [{"path": "/bin/true"}]}
+    bundle = make_bundle(args=["true"], hooks=hooks)
+    for _ in range(2):
+        assert traced(runtime, "run", bundle)[0]
+    assert files(runtime) == []
+
+
+def test_without_the_option_nothing_is_kept(runtime: Runtime, make_bundle: MakeBundle) -> None:
+    bundle = make_bundle(args=["true"])
+    runtime.run_container(bundle, check=True)
+    runtime.run("--kept", "off", "run", "--bundle", str(bundle.path), runtime.new_id(), check=True)
+    assert not (runtime.root / launches.DIRECTORY).exists()
+    assert 'flag --kept: "maybe"' in runtime.run("--kept", "maybe", "list", check=False).stderr

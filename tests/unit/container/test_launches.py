@@ -1,0 +1,113 @@
+"""A kept launch is sound: whatever fills its holes, the plans are those that a fresh compile makes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ocirt.config import check
+from ocirt.container import launches
+from ocirt.errors import OcirtError
+from ocirt.linux._kernel import ffi, lib
+from ocirt.plan import holes
+from tests.unit.plan import support
+
+NAMES = sorted(path.name for path in support.GOLDEN.iterdir() if (path / "config.json").exists())
+TEXT = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\0"), max_size=20)
+COMPONENT = TEXT.filter(lambda text: text not in {"", ".", ".."} and "/" not in text)
+PATH = st.lists(COMPONENT, min_size=1, max_size=3).map("/".join)
+BY_CLASS = {
+    "a": PATH.map(lambda path: f"/{path}"),
+    "r": PATH,
+    "n": TEXT.filter(lambda text: 0 < len(text.encode()) <= 64),
+    "s": st.tuples(TEXT, TEXT).map("/".join),
+    "w": TEXT.filter(lambda text: text and "/" not in text),
+    "x": TEXT,
+    "t": TEXT,
+}
+
+
+def parts(name: str) -> tuple[Any, dict[str, Any]]:
+    """A golden config, and what its host and launch are."""
+    directory = support.GOLDEN / name
+    host = directory / "host.json"
+    given_ = json.loads(host.read_text()) if host.exists() else {}
+    return json.loads((directory / "config.json").read_text()), given_
+
+
+def holed(given_: dict[str, Any]) -> dict[str, Any]:
+    """The same with an id and a bundle that nobody knows."""
+    unknown = {"container_id": holes.Hole(launches.ID, holes.WORD), "bundle": holes.Hole(launches.BUNDLE, "a")}
+    return {**given_, "launch": {**given_.get("launch", {}), **unknown}}
+
+
+def shape(raw: bytes) -> bytes:
+    room, places = bytearray(4 * len(raw) + 64), bytearray(8 * len(raw) + 64)
+    size = lib.config_shape(raw, len(raw), ffi.from_buffer(room), len(room), ffi.from_buffer(places), len(places))
+    assert size > 0
+    return bytes(room[:size])
+
+
+def lines(value: Any, values: dict[int, str]) -> Any:
+    """An argument of an operation with its holes filled in."""
+    if isinstance(value, list):
+        return [lines(item, values) for item in value]
+    if isinstance(value, holes.Opaque):
+        return "".join([values[piece.number] if isinstance(piece, holes.Hole) else piece for piece in value.pieces])
+    return value
+
+
+def filled(ops: Any, values: dict[int, str]) -> Any:
+    return [(name, pointer, guard, tuple(lines(value, values) for value in args)) for name, pointer, guard, args in ops]
+
+
+def put(config: Any, pointer: str, value: str) -> str:
+    """Replace what the pointer names; what was there."""
+    *way, last = [word.replace("~1", "/").replace("~0", "~") for word in pointer.split("/")[1:]]
+    for word in way:
+        config = config[int(word) if isinstance(config, list) else word]
+    key = int(last) if isinstance(config, list) else last
+    before: str = config[key]
+    config[key] = value
+    return before
+
+
+@pytest.mark.parametrize("name", NAMES)
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_what_fills_the_holes_decides_nothing_else(name: str, data: st.DataObject) -> None:
+    config, given_ = parts(name)
+    if given_.get("launch", {}).get("start") == "exec":
+        return
+    raw = json.dumps(config).encode()
+    found = launches.places(raw)
+    other = json.loads(raw)
+    values = {launches.ID: "box", launches.BUNDLE: "/bundle"}
+    for number, (letter, pointer) in enumerate(found, launches.FIRST):
+        name_ = put(json.loads(raw), pointer, "").partition("=")[0]
+        strategy = TEXT.map(f"{name_}=".__add__) if letter == "e" else BY_CLASS[letter]
+        if pointer == "/linux/cgroupsPath":  # of two components
+            strategy = PATH.map("/above/".__add__)
+        values[number] = data.draw(strategy)
+        put(other, pointer, values[number])
+    assert shape(json.dumps(other).encode()) == shape(raw)
+    try:
+        check.check(json.loads(raw), raw)
+    except OcirtError:
+        return
+    check.check(
+        json.loads(json.dumps(other)), json.dumps(other).encode()
+    )  # what fits the class is as right as what was there
+    opened = launches.with_holes(raw)
+    try:
+        kept = support.both(opened, **holed(given_))
+    except holes.Unkeepable:
+        return
+    fresh = support.both(other, **given_)
+    assert filled(kept.plan.ops, values) == fresh.plan.ops
+    assert filled(kept.runtime, values) == fresh.runtime
+    assert kept.plan.warnings == fresh.plan.warnings
