@@ -111,7 +111,7 @@ class Host:
     @property
     def early(self) -> bool:
         """Whether the cgroups are made before the process. On v1 it can only be moved: they are made meanwhile."""
-        return bool(self.begun and self.manager == "cgroupfs" and self.cgroups.unified)
+        return bool(self.begun and self.manager == "cgroupfs" and holes.is_given(self.cgroups.unified))
 
     @property
     def born_inside(self) -> bool:
@@ -259,7 +259,7 @@ def process(h: Host) -> list[Op]:
     """Into its cgroups, those that it is not born in and does not enter by itself."""
     found = [host_ops.wait_process("")]
     if h.manager == "systemd":
-        return [*found, host_ops.start_unit("", int(bool(h.cgroups.unified)))]
+        return [*found, host_ops.start_unit("", int(holes.is_given(h.cgroups.unified)))]
     by_itself = [*entered(h), h.cgroups.unified] if h.born_inside else entered(h)
     paths = [path for path in h.cgroups.paths if not any(path is other for other in by_itself)]
     return found + [host_ops.attach(h.cgroups.pointer, path, 0) for path in paths]

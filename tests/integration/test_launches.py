@@ -9,7 +9,7 @@ import signal
 import struct
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import pytest
 from ocirt.container import launches
 from ocirt.spawn import wire
 from tests.integration.support import INTERPRETER, Bundle, Container, Result, Runtime, wait_for
-from tests.integration.views import MakeBundle
+from tests.integration.views import HostView, MakeBundle
 
 KEPT = ("--kept", "on")
 LOOK = """id; pwd; env | sort; hostname; echo "$@"; grep '^Cap\\|^No\\|^Sec' /proc/self/status
@@ -31,7 +31,7 @@ def files(runtime: Runtime) -> list[Path]:
 
 
 def traced(
-    runtime: Runtime, verb: str, bundle: Bundle, *flags: str, container_id: str = ""
+    runtime: Runtime, verb: str, bundle: Bundle, *flags: str, container_id: str = "", prefix: Sequence[str] = ()
 ) -> tuple[bool, Container, Result]:
     """Whether an interpreter was started for it; the container; what it said."""
     container = Container(runtime, container_id or runtime.new_id(), bundle)
@@ -50,7 +50,7 @@ def traced(
     ]
     stem = runtime.scratch / f"{container.id}.said"
     with stem.with_suffix(".out").open("wb") as out, stem.with_suffix(".err").open("wb") as err:
-        process = subprocess.Popen([*command, *KEPT, *argv], stdin=subprocess.DEVNULL, stdout=out, stderr=err)
+        process = subprocess.Popen([*prefix, *command, *KEPT, *argv], stdin=subprocess.DEVNULL, stdout=out, stderr=err)
     process.wait(60)
     result = Result(
         argv, process.returncode, stem.with_suffix(".out").read_text(), stem.with_suffix(".err").read_text()
@@ -79,6 +79,18 @@ def look(make_bundle: MakeBundle, number: int, **more: Any) -> Bundle:
         "args": ["sh", "-c", LOOK, "sh", f"argument {number}"],
     }
     return make_bundle(process=process, hostname=f"host-{number}", annotations={"a": f"{number}\n"}, **more)
+
+
+def test_on_cgroup_v2_alone_the_process_is_born_in_its_cgroup(
+    runtime: Runtime, make_bundle: MakeBundle, host_view: HostView
+) -> None:
+    host_view.show_v2()
+    bundle = make_bundle(args=["sleep", "600"])
+    for compiled in (True, False):
+        found, container, result = traced(runtime, "create", bundle, prefix=host_view.prefix)
+        assert found is compiled, result
+        assert f"/ocirt/{container.id}\n" in Path(f"/proc/{container.pid}/cgroup").read_text()
+        assert len(container.cgroups()) == 1
 
 
 def test_what_is_carried_out_again_comes_to_the_same(runtime: Runtime, make_bundle: MakeBundle) -> None:
