@@ -82,9 +82,9 @@ def remember(creation: Creation, name: bytes, key: bytes) -> None:
 
 def launch(creation: Creation, key: bytes) -> bytes:
     """The file. Raises Unkeepable, and what compiling raises."""
-    h = opened(creation)
-    if creation.config.get("hooks") or is_looked_at(creation.config):
+    if creation.config.get("hooks") or is_looked_at(creation.config) or not is_of(key, creation.host.raw):
         raise holes.Unkeepable
+    h = opened(creation)
     first = host.first(h)
     h.filter_file = creation.host.filter_file
     h.plan = h.compilation.finish(*creation.filter)
@@ -109,6 +109,12 @@ def launch(creation: Creation, key: bytes) -> bytes:
     seen = witnesses(creation)
     sizes = [len(part) for part in (key, *blobs, patches, pool, seen)]
     return HEAD.pack(lib.ocirt_plan_magic, *sizes, 0, 0) + b"".join([key, *blobs, patches, pool, seen])
+
+
+def is_of(key: bytes, raw: bytes) -> bool:
+    """Whether the key is of this config, which the launcher has read before us, and of the cgroup that we are in."""
+    shape, _ = shape_of(raw)
+    return key.endswith(len(shape).to_bytes(4, "little") + shape) and facts.read("/proc/self/cgroup").encode() in key
 
 
 def packed_piece(piece: str | holes.Hole, offset: int) -> tuple[bytes, bytes]:
@@ -170,7 +176,7 @@ def opened(creation: Creation) -> host.Host:
 def with_holes(raw: bytes) -> Any:
     """The config, whose holes are such. Raises Unkeepable."""
     config: Any = load.settled(raw, "config.json")
-    for index, (letter, pointer) in enumerate(places(raw), FIRST):
+    for index, (letter, pointer) in enumerate(shape_of(raw)[1], FIRST):
         *way, last = [word.replace("~1", "/").replace("~0", "~") for word in pointer.split("/")[1:]]
         found: Any = config
         try:
@@ -186,14 +192,14 @@ def with_holes(raw: bytes) -> Any:
     return config
 
 
-def places(raw: bytes) -> list[tuple[str, str]]:
-    """Class and JSON pointer of each hole, in the order of the text. Raises Unkeepable where it has no shape."""
+def shape_of(raw: bytes) -> tuple[bytes, list[tuple[str, str]]]:
+    """The shape; class and JSON pointer of each hole, in the order of the text. Raises Unkeepable where it has none."""
     shape, found = bytearray(2 * len(raw) + 64), bytearray(8 * len(raw) + 64)
     size = lib.config_shape(raw, len(raw), ffi.from_buffer(shape), len(shape), ffi.from_buffer(found), len(found))
     if size < 0:
         raise holes.Unkeepable
     records = bytes(found).partition(b"\0\0")[0].decode()
-    return [(record[1], record[3:]) for record in records.split("\0") if record]
+    return bytes(shape[:size]), [(record[1], record[3:]) for record in records.split("\0") if record]
 
 
 def part_of(h: host.Host, ops: Sequence[Op]) -> list[Op]:

@@ -75,19 +75,13 @@ static int perform_half(struct performance *p, struct text *host, const struct t
 	return r == PERFORM_AGAIN ? -ECANCELED : r;
 }
 
-/* What there is of a container by then; its lock is let go of first. Python is asked where the quick way does not do. */
-static void undo(struct performance *p, const struct wish *wish)
+/* Python is asked where the quick way does not do. */
+static void delete_container(const struct wish *wish)
 {
-	bool claimed = p->directory >= 0;
 	int status;
 	pid_t pid;
 
-	(void)performance_end(p);
-	if (p->pid_file)
-		(void)unlink(wish->pid_file);
-	close_fd(&p->directory);
-	p->directory = -1;
-	if (!claimed || quick_delete(wish->root, wish->id, 1) == QUICK_DONE)
+	if (quick_delete(wish->root, wish->id, 1) == QUICK_DONE)
 		return;
 	pid = fork();
 	if (pid == 0) {
@@ -98,18 +92,27 @@ static void undo(struct performance *p, const struct wish *wish)
 		;
 }
 
+/* What there is of a container by then; its lock is let go of first. An id that was not ours to claim is another's. */
+static void undo(struct performance *p, const struct wish *wish)
+{
+	bool claimed = p->directory >= 0;
+
+	(void)performance_end(p);
+	if (p->pid_file)
+		(void)unlink(wish->pid_file);
+	close_fd(&p->directory);
+	p->directory = -1;
+	if (claimed)
+		delete_container(wish);
+}
+
 /* In the foreground: hand signals on, reap what the container orphans, remove it. */
 static int attend_to_the_end(const struct wish *wish, pid_t pid, const sigset_t *set)
 {
 	int code = attend(pid, set, !wish->no_subreaper);
 
-	if (!wish->keep && quick_delete(wish->root, wish->id, 1) != QUICK_DONE) {
-		struct performance none;
-
-		(void)performance_begin(&none);
-		none.directory = open("/dev/null", O_RDONLY | O_CLOEXEC);
-		undo(&none, wish);
-	}
+	if (!wish->keep)
+		delete_container(wish);
 	return code;
 }
 

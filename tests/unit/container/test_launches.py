@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,6 @@ from hypothesis import strategies as st
 from ocirt.config import check
 from ocirt.container import launches
 from ocirt.errors import OcirtError
-from ocirt.linux._kernel import ffi, lib
 from ocirt.plan import holes
 from tests.unit.plan import support
 
@@ -46,10 +46,7 @@ def holed(given_: dict[str, Any]) -> dict[str, Any]:
 
 
 def shape(raw: bytes) -> bytes:
-    room, places = bytearray(4 * len(raw) + 64), bytearray(8 * len(raw) + 64)
-    size = lib.config_shape(raw, len(raw), ffi.from_buffer(room), len(room), ffi.from_buffer(places), len(places))
-    assert size > 0
-    return bytes(room[:size])
+    return launches.shape_of(raw)[0]
 
 
 def lines(value: Any, values: dict[int, str]) -> Any:
@@ -84,7 +81,7 @@ def test_what_fills_the_holes_decides_nothing_else(name: str, data: st.DataObjec
     if given_.get("launch", {}).get("start") == "exec":
         return
     raw = json.dumps(config).encode()
-    found = launches.places(raw)
+    found = launches.shape_of(raw)[1]
     other = json.loads(raw)
     values = {launches.ID: "box", launches.BUNDLE: "/bundle"}
     for number, (letter, pointer) in enumerate(found, launches.FIRST):
@@ -111,3 +108,14 @@ def test_what_fills_the_holes_decides_nothing_else(name: str, data: st.DataObjec
     assert filled(kept.plan.ops, values) == fresh.plan.ops
     assert filled(kept.runtime, values) == fresh.runtime
     assert kept.plan.warnings == fresh.plan.warnings
+
+
+def test_a_config_that_has_changed_since_the_launcher_has_read_it_is_not_kept_for_that() -> None:
+    raw = (support.GOLDEN / "run" / "config.json").read_bytes()
+    own = Path("/proc/self/cgroup").read_bytes()
+    found = shape(raw)
+    key = own + len(found).to_bytes(4, "little") + found
+    assert launches.is_of(key, raw)
+    assert not launches.is_of(key, raw.replace(b'"ociVersion"', b'"ociVersioN"'))
+    assert not launches.is_of(key.replace(own, b""), raw)
+    assert not launches.is_of(key + b"x", raw)
