@@ -130,7 +130,7 @@ class Compiler:
         except ValueError:
             raise OcirtError("no state of ours") from None
         again = record.decode(records.encode(found))
-        assert all(getattr(again, slot) == getattr(found, slot) for slot in record.MEMBERS)
+        assert all(getattr(again, slot) == getattr(found, slot) for _, _, slot, _ in record.MEMBERS)
         self.counts["states"] += 1
 
     own: tuple[dict[str, Any], ...] = ({}, *documents.processes())
