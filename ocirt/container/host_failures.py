@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import posix
-from errno import E2BIG, EBUSY, ECONNRESET, EEXIST, EFBIG, ENOTEMPTY, EPROTO, EREMOTEIO
+from errno import E2BIG, EBUSY, ECONNRESET, EEXIST, ENOTEMPTY, EOVERFLOW, EPROTO, EREMOTEIO
 from typing import TYPE_CHECKING
 
 from ocirt import cgroup
@@ -37,7 +37,7 @@ def take_over(p: Performer, op: Op, number: int) -> None:
     name, _, _, arguments = op
     if name in ANSWERS:
         answer(p, name, number)
-    if number == E2BIG:
+    if number == E2BIG and name in LENDING:
         text = f"more bind mounts into a user namespace than the {lib.MSG_FDS_MAX} supported"
         raise UnsupportedError(text)
     another = ANOTHER.get((name, number)) or ANOTHER.get((name, 0))
@@ -153,7 +153,7 @@ def beside(p: Performer, number: int, path: str, below: int) -> None:
 
 def map_ids(p: Performer, number: int, uids: list[str], gids: list[str], setgroups: int) -> None:
     """By newuidmap(1) and newgidmap(1), where there are any and the kernel does not let us."""
-    idmap.finish(p.pid, uids, gids, bool(setgroups), number, bool(p.numbers[lib.PERFORM_DETAIL]))
+    idmap.finish(p.pid, uids, gids, bool(setgroups), number, p.numbers[lib.PERFORM_DETAIL])
 
 
 def rules_refused(
@@ -163,13 +163,17 @@ def rules_refused(
     access.rules_refused(path, file, lines, fields, asked, p.numbers[lib.PERFORM_DETAIL], number)
 
 
+LENDING = frozenset((
+    "connect_console", "listen", "open_cgroup", "open_process", "open_root", "open_tasks", "open_tree", "report_file",
+    "send_plan",
+))  # fmt: skip
 ANSWERS = frozenset(("wait_process", "wait", "executed"))
 
 # Operation, errno (0: any other) → another way
 ANOTHER: dict[tuple[str, int], Another] = {
     ("claim", EEXIST): claim,
     ("claim", 0): untrusted,
-    ("write_state", EFBIG): too_large,
+    ("write_state", EOVERFLOW): too_large,
     ("write_state", 0): no_state,
     ("make_cgroup", ENOTEMPTY): used,
     ("refuse_frozen", EBUSY): frozen,

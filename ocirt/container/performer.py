@@ -127,7 +127,7 @@ class Performer:
             op = ops[self.numbers[AT]]
             if result < 0:
                 self.take_over(op, -result)
-            elif result == LOCKED:
+            elif result == LOCKED and notes.steps:
                 tell_locked(self.performance.message(), self.ops)
             elif self.numbers[NEXT] > self.numbers[AT]:
                 tell(op, self.numbers[TOOK_US])
@@ -147,7 +147,8 @@ class Performer:
         """Do what C has not, or was refused; it goes on behind. Raises OcirtError."""
         name, self.pointer, guard, arguments = op
         if number in {EMFILE, ENFILE}:  # what has better words would have to be opened
-            raise SystemCallError(f"carry out {name} of the host plan", number)
+            error = SystemCallError(f"carry out {name} of the host plan", number)
+            raise error.at(self.pointer) if self.pointer else error
         begin = monotonic_ns() if notes.steps else 0
         try:
             if number == ENOSYS and (action := python_action(name)):
@@ -155,7 +156,8 @@ class Performer:
             else:
                 refused(self, op, number)
         except (OSError, SystemCallError) as error:
-            if not guard or error.errno not in vocabulary.ignored(op):
+            # What C was refused with counts: it has looked at the guard, of this or of another of the group.
+            if error.errno == number or error.errno not in vocabulary.ignored(op):
                 raise error if isinstance(error, SystemCallError) else explained(self, op, error) from None
             guard = 0
         self.numbers[NEXT] = self.numbers[AT] + 1 + (guard >> 32)

@@ -94,7 +94,7 @@ static int perform_whole(struct performance *p, char *plan, size_t size)
 		return r;
 	do
 		r = perform(p);
-	while (r == PERFORM_AGAIN);
+	while (r == PERFORM_AGAIN || r == PERFORM_LOCKED);
 	return r;
 }
 

@@ -71,8 +71,8 @@ static int perform_half(struct performance *p, struct text *host, const struct t
 	(void)performance_init_plan(p, init->bytes, init->size);
 	do
 		r = perform(p);
-	while (r == PERFORM_AGAIN && !interrupted);
-	return r == PERFORM_AGAIN ? -ECANCELED : r;
+	while ((r == PERFORM_AGAIN || r == PERFORM_LOCKED) && !interrupted);
+	return r > 0 ? -ECANCELED : r;
 }
 
 /* Python is asked where the quick way does not do. */

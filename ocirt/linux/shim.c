@@ -297,6 +297,8 @@ int shim_zeros(int directory, const char *name, size_t size)
 
 	if (fd < 0)
 		return -errno;
-	errno = posix_fallocate(fd, 0, (off_t)size);
+	do
+		errno = posix_fallocate(fd, 0, (off_t)size);
+	while (errno == EINTR);
 	return errno ? close_keeping_errno(fd) : fd;
 }

@@ -133,6 +133,8 @@ static int make(struct performance *p, const char *path)
 			r = -errno;
 		else if (strings_add(&p->new, at) < 0)
 			return -ENOMEM;
+		else if (chmod(at, 0755) < 0) /* whatever the caller's umask is: parents are shared with other containers */
+			r = -errno;
 		if (r == -ENOENT && end_above(path, end) > 0)
 			end = end_above(path, end);
 		else if ((r < 0 && r != -EEXIST) || end == length)
@@ -175,7 +177,7 @@ int perform_make_cgroup(struct performance *p, const struct operation *op)
 		return r;
 	if (strings_add(&p->usable, path) < 0)
 		return -ENOMEM;
-	return r == -EEXIST ? refuse_used(path) : 0;
+	return r == -EEXIST && refuse_used(path) < 0 ? -ENOTEMPTY : 0;
 }
 
 /* A value that is set is kept; each empty one gets that of the nearest above which has any. */

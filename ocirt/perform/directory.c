@@ -259,7 +259,7 @@ int perform_write_state(struct performance *p, const struct operation *op)
 	if (r == 0)
 		r = mark_text(p, string_of(op, 0), &made, &mark);
 	if (r == 0 && state.size > STATE_MAX)
-		r = -EFBIG;
+		r = -EOVERFLOW;
 	if (r == 0)
 		r = replace_file(p->directory, MARK_FILE, &mark);
 	if (r == 0)

@@ -9,9 +9,8 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/wait.h>
+#include <time.h>
 
-#define LAST_WORDS_MAX 16 /* whoever has seized it may say something for ever */
 #define REPORT_FILE "start.failure" /* in the state directory, which launcher/quick.c knows */
 
 int performance_lend(void *performance, int slot, int fd)
@@ -63,18 +62,48 @@ static int send_go(struct performance *p, uint32_t point)
 /* The report that a filter has kept the init from sending; its type, 0 for none. */
 static int read_report(struct performance *p)
 {
-	if (p->report < 0 || pread(p->report, &p->message, sizeof(p->message), 0) != sizeof(p->message))
+	if (p->report < 0 || pread(p->report, &p->message, sizeof(p->message), 0) != sizeof(p->message) || p->message.type == 0)
 		return 0;
-	return p->message.type > INT_MAX ? -EPROTO : (int)p->message.type;
+	return p->message.type == MSG_ERROR ? MSG_ERROR : -EPROTO;
 }
 
-/* The next message; its type, 0 at end of file, or a negative errno: -EINTR for the caller's signal handlers to run. */
+static long long now_ms(void)
+{
+	struct timespec now = { 0 };
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+}
+
+/* Milliseconds that are left of the deadline, which begins with the first wait for a message; -1: for ever. */
+static int left(struct performance *p)
+{
+	long long now = now_ms();
+
+	if (p->deadline < 0)
+		return -1;
+	if (p->until_ms == 0)
+		p->until_ms = now + p->deadline;
+	return now >= p->until_ms ? 0 : (int)(p->until_ms - now);
+}
+
+/*
+ * The next message; its type, 0 at end of file, or a negative errno. -EINTR for the caller's signal handlers to run: also
+ * once before it waits, for a signal that has come since they had the chance.
+ */
 static int receive(struct performance *p)
 {
-	int fd, n = shim_poll(p->socket, p->deadline);
+	int fd, n;
 
+	if (!p->looked || (p->interrupted && *p->interrupted)) {
+		p->looked = true;
+		return -EINTR;
+	}
+	n = shim_poll(p->socket, left(p));
 	if (n <= 0)
 		return n < 0 ? n : -ETIMEDOUT;
+	p->looked = false;
+	p->until_ms = 0;
 	memset(&p->message, 0, sizeof(p->message));
 	n = shim_receive(p->socket, &p->message, sizeof(p->message), &fd);
 	close_fd(&fd);
@@ -86,11 +115,8 @@ static int receive(struct performance *p)
 /* What the init says next, its failure excepted. Which flags a mount has kept from its source is told where somebody asks. */
 static int hear(struct performance *p)
 {
-	int r;
+	int r = receive(p);
 
-	do
-		r = receive(p);
-	while (r == MSG_LOCKED && !p->stepping);
 	if (r == 0)
 		r = read_report(p);
 	return r == MSG_ERROR ? -EREMOTEIO : r == MSG_LOCKED ? -EREMCHG : r;
@@ -144,8 +170,10 @@ static int start_with_plan(struct performance *p, int next_bell)
 {
 	int ends[2], r = shim_socketpair(ends);
 
-	if (r < 0)
+	if (r < 0) {
+		close_fd(&next_bell);
 		return r;
+	}
 	p->socket = ends[0];
 	r = send_go(p, SYNC_PLAN);
 	if (r == 0)
@@ -183,6 +211,7 @@ int perform_send_plan(struct performance *p, const struct operation *op)
 		r = p->to_start ? start_with_plan(p, next) : ring(p, next);
 	else
 		close_fd(&next);
+	p->sent = p->sent || r == 0;
 	if (r == 0 && op->args[3]) {
 		p->pid = p->first;
 		p->first = 0;
@@ -190,17 +219,22 @@ int perform_send_plan(struct performance *p, const struct operation *op)
 	return r;
 }
 
+/* Whoever has seized it may say something for ever: that is not waited for. */
 pid_t perform_last_words(struct performance *p, int patience_ms)
 {
-	p->deadline = patience_ms;
-	for (int i = 0; i < LAST_WORDS_MAX; i++) {
-		int r = receive(p);
+	long long end = now_ms() + patience_ms;
+	int r;
 
+	p->interrupted = NULL;
+	do {
+		long long now = now_ms();
+
+		p->until_ms = 0;
+		p->deadline = now < end ? (int)(end - now) : 0;
+		r = receive(p);
 		if (r == MSG_PID && process_is_child(p->message.value))
 			return (pid_t)p->message.value;
-		if (r <= 0 && r != -EINTR)
-			break;
-	}
+	} while (p->deadline > 0 && (r > 0 || r == -EINTR || r == -EPROTO));
 	return 0;
 }
 
@@ -219,12 +253,12 @@ static int note_process(struct performance *p, pid_t pid)
 static int know(struct performance *p)
 {
 	pid_t pid = (pid_t)p->message.value;
-	int r;
+	int r, status;
 
 	if (p->pid || !p->first || pid == p->first || !process_is_child(p->message.value))
 		return -EPROTO;
 	r = note_process(p, pid);
-	(void)waitpid(p->first, NULL, 0);
+	(void)perform_reap(p->first, &status);
 	p->first = 0;
 	p->pid = pid;
 	return r;

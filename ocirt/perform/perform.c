@@ -105,6 +105,14 @@ static uint32_t group_end(const struct performance *p)
 	return p->index + 1 + plan_next(&plan).head.skip;
 }
 
+/* There are none within one. */
+static bool is_group(const struct performance *p)
+{
+	struct plan plan = p->plan;
+
+	return plan_next(&plan).head.code == HOST_try_again;
+}
+
 /* One of those that depend on each other; a failure is told of its first operation. */
 static int try_group(struct performance *p, uint32_t end)
 {
@@ -124,8 +132,11 @@ static int try_groups(struct performance *p, uint32_t last, bool *done, int *ret
 
 	while (p->index < last) {
 		uint32_t first = p->index, end = group_end(p);
-		int r = done[last - end] ? 0 : try_group(p, end);
+		int r;
 
+		if (end > last || is_group(p))
+			return -EBADMSG;
+		r = done[last - end] ? 0 : try_group(p, end);
 		move_to(p, end);
 		if (r < 0 && r != -EINVAL)
 			return r;
@@ -248,7 +259,7 @@ int performance_begin(void *performance)
  */
 static void hear_it_out(struct performance *p)
 {
-	if (p->socket >= 0 && p->first > 0 && p->pid == 0) {
+	if (p->socket >= 0 && p->first > 0 && p->pid == 0 && p->sent) {
 		(void)shutdown(p->socket, SHUT_WR);
 		p->pid = perform_last_words(p, LAST_WORDS_MS);
 	}
@@ -266,6 +277,16 @@ static void close_exchange(struct performance *p)
 	}
 }
 
+pid_t perform_reap(pid_t pid, int *ret_status)
+{
+	pid_t r;
+
+	do
+		r = waitpid(pid, ret_status, 0);
+	while (r < 0 && errno == EINTR);
+	return r;
+}
+
 int performance_end(void *performance)
 {
 	struct performance *p = performance;
@@ -278,7 +299,7 @@ int performance_end(void *performance)
 			continue;
 		/* One that is dying by itself keeps its own status: SIGKILL to a zombie changes nothing. */
 		(void)kill(*pids[i], SIGKILL);
-		if (waitpid(*pids[i], &status, 0) > 0)
+		if (perform_reap(*pids[i], &status) > 0)
 			last = status;
 	}
 	p->first = p->pid = 0;

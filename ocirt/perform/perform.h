@@ -23,7 +23,7 @@ enum { PERFORM_DONE, PERFORM_AGAIN, PERFORM_LOCKED };
 /*
  * The ints that a performance begins with, for Python to read and set: see struct performance.
  */
-enum { PERFORM_AT, PERFORM_NEXT, PERFORM_STEPPING, PERFORM_TOOK_US, PERFORM_DETAIL, PERFORM_DIRECTORY, PERFORM_SOCKET, PERFORM_BELL, PERFORM_REPORT, PERFORM_TARGET, PERFORM_DEADLINE, PERFORM_FIRST, PERFORM_PID, PERFORM_RECORDED, PERFORM_OURS, PERFORM_BROUGHT, PERFORM_PID_FILE, PERFORM_IN_CGROUP, PERFORM_NUMBERS };
+enum { PERFORM_AT, PERFORM_NEXT, PERFORM_STEPPING, PERFORM_TOOK_US, PERFORM_DETAIL, PERFORM_DIRECTORY, PERFORM_SOCKET, PERFORM_BELL, PERFORM_REPORT, PERFORM_TARGET, PERFORM_DEADLINE, PERFORM_FIRST, PERFORM_PID, PERFORM_RECORDED, PERFORM_OURS, PERFORM_BROUGHT, PERFORM_PID_FILE, PERFORM_IN_CGROUP, PERFORM_SENT, PERFORM_NUMBERS };
 
 /* Bytes of a struct performance. */
 int performance_size(void);
@@ -42,7 +42,7 @@ int performance_init_plan(void *performance, const void *plan, size_t size);
 
 /*
  * Carry out the plan, from operation PERFORM_NEXT on. PERFORM_DONE at its end; PERFORM_AGAIN where it is to be called again:
- * a signal has come, or one operation is done and PERFORM_STEPPING is set; PERFORM_LOCKED: likewise, and the message
+ * signals may have come, or one operation is done and PERFORM_STEPPING is set; PERFORM_LOCKED: likewise, and the message
  * (performance_message) is MSG_LOCKED. Else the negative errno of the operation PERFORM_AT, and -ENOSYS where that is Python's:
  * who has done it goes on with PERFORM_NEXT set behind it.
  *
@@ -105,6 +105,7 @@ struct performance {
 	int brought;   /* with systemd: whether the unit has brought its cgroups */
 	int pid_file;  /* whether the pid file was written */
 	int in_cgroup; /* whether the init was started in the cgroup `home` */
+	int sent;      /* whether a plan is on its way to the init */
 
 	struct plan plan;
 	uint32_t index; /* of the operation at the plan's cursor */
@@ -130,6 +131,8 @@ struct performance {
 	const volatile sig_atomic_t *interrupted; /* the signal that has come, or 0; NULL where Python has the handlers */
 	int cgroup;          /* one of v2 to start the init in; the caller's to close */
 	const char *home;    /* its path, as spawn_init says; "" for none */
+	bool looked;         /* signals were looked at since the last message: the caller has handlers to run */
+	long long until_ms;  /* when the deadline is over, by CLOCK_MONOTONIC; 0: nobody waits */
 	bool to_start;       /* the init is started with its first plan */
 	uint32_t count;      /* descriptors to send with the next message */
 	uint32_t slots[MSG_FDS_MAX];
@@ -169,6 +172,9 @@ void strings_free(struct strings *strings);
 /* ---- exchange.c: the init ---- */
 
 action perform_spawn_init, perform_report_file, perform_send_plan, perform_wait_process, perform_wait, perform_go, perform_executed;
+
+/* waitpid(2) to its end. */
+pid_t perform_reap(pid_t pid, int *ret_status);
 
 /* The process that the first stage still tells of within `patience_ms`; 0 for none. */
 pid_t perform_last_words(struct performance *p, int patience_ms);

@@ -53,7 +53,7 @@ int perform_connect_console(struct performance *p, const struct operation *op)
 static int write_map(int pid, const char *name, char *const *lines)
 {
 	_cleanup_fd_ int fd = -1;
-	char path[64], text[8192];
+	char path[64], text[340 * 36]; /* the most that it can have */
 	size_t size = 0;
 
 	for (; *lines; lines++) {
@@ -70,16 +70,18 @@ static int write_map(int pid, const char *name, char *const *lines)
 	return fd >= 0 && write(fd, text, size) == (ssize_t)size ? 0 : -errno;
 }
 
-/* detail: how many of the two maps are written. Who may not write them asks newuidmap(1), by Python. */
+/* detail: how many of the two maps are written, -1 before them. Who may not write them asks newuidmap(1), by Python. */
 int perform_map_ids(struct performance *p, const struct operation *op)
 {
 	static char deny[] = "deny";
 	char *const denied[] = { deny, NULL };
 	int r = op->args[2] ? 0 : write_map(p->pid, "setgroups", denied);
 
+	p->detail = -1;
+	if (r < 0)
+		return r;
 	p->detail = 0;
-	if (r == 0)
-		r = write_map(p->pid, "uid_map", vector_of(op, 0));
+	r = write_map(p->pid, "uid_map", vector_of(op, 0));
 	if (r < 0)
 		return r;
 	p->detail = 1;

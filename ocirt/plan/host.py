@@ -323,7 +323,7 @@ def hooks(h: Host, kind: str, status: str) -> list[Op]:
             list(entry.get("args") or [entry["path"]]),
             list(entry.get("env") or ()),
             int(entry.get("env") is not None),
-            entry.get("timeout") or 0,
+            min(entry.get("timeout") or 0, INT_MAX),
             status,
         )
         for index, entry in enumerate((h.compilation.context.config.get("hooks") or {}).get(kind) or ())

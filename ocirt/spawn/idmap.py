@@ -35,12 +35,16 @@ def write(pid: int, uid_map: Sequence[str], gid_map: Sequence[str], setgroups: b
             _helper(f"new{name}map", pid, mappings, pointer)
 
 
-def finish(pid: int, uid_map: Sequence[str], gid_map: Sequence[str], setgroups: bool, number: int, half: bool) -> None:
-    """Go on where C was refused with errno `number`; `half`: the first map is written. Raises as `write`."""
+def finish(pid: int, uid_map: Sequence[str], gid_map: Sequence[str], setgroups: bool, number: int, done: int) -> None:
+    """Go on where C was refused with errno `number` when `done` of the maps were written; -1: at setgroups.
+
+    Raises as `write`.
+    """
     if number != EPERM:
-        name, lines = ("gid", gid_map) if half else ("uid", uid_map)
-        raise _refused(f"{name}_map", "".join([f"{line}\n" for line in lines]), f"/linux/{name}Mappings", number)
-    write(pid, () if half else uid_map, gid_map, setgroups)
+        steps = (("setgroups", "gid", ()), ("uid_map", "uid", uid_map), ("gid_map", "gid", gid_map))
+        name, kind, lines = steps[done + 1]
+        raise _refused(name, "".join([f"{line}\n" for line in lines]), f"/linux/{kind}Mappings", number)
+    write(pid, () if done > 0 else uid_map, gid_map, setgroups)
 
 
 def _put(pid: int, name: str, text: str, pointer: str) -> int:

@@ -5,6 +5,8 @@ What the operations mean is left to container/performer.py, which does those tha
 
 from __future__ import annotations
 
+from errno import ENOSPC
+
 from ocirt.errors import SystemCallError
 from ocirt.linux._kernel import ffi, lib
 from ocirt.spawn import wire
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from ocirt.plan.ops import Op
 
 MESSAGE_SIZE = lib.MESSAGE_HEAD + lib.MSG_TEXT_MAX
-MADE_SIZE = 1 << 20
+MADE_SIZE = 1 << 16
 DOCUMENT_SIZE = 4096  # what most need
 
 
@@ -66,11 +68,16 @@ class Performance:
         return wire.Message(bytes(data))
 
     def made(self) -> list[str]:
-        """The directories that were made for cgroups, deepest first."""
-        text = bytearray(MADE_SIZE)
-        size = lib.performance_made(self.view, ffi.from_buffer(text), len(text))
-        found = bytes(text[: max(size, 0)]).decode("utf-8", "surrogateescape")
-        return found.split("\0")[:-1]
+        """The directories that were made for cgroups, deepest first. Raises SystemCallError."""
+        room = MADE_SIZE
+        while True:
+            text = bytearray(room)
+            size = lib.performance_made(self.view, ffi.from_buffer(text), room)
+            if size >= 0:
+                return bytes(text[:size]).decode("utf-8", "surrogateescape").split("\0")[:-1]
+            if size != -ENOSPC:
+                raise SystemCallError("list the cgroups that were made", -size)
+            room *= 4
 
     def document(self, status: str, pid: int) -> bytes:
         """As record.document, of what `claim` and `record` have said. Raises SystemCallError."""

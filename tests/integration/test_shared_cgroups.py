@@ -70,3 +70,14 @@ def test_the_empty_cgroup_of_a_stopped_container_is_not_given_to_another(
     assert f'is that of container "{first.id}"' in second.stderr
     first.delete()
     assert [path for path in cgroups if path.exists()] == []
+
+
+def test_the_callers_umask_takes_nothing_off_a_cgroup(
+    runtime: Runtime, make_bundle: MakeBundle, cgroups: list[Path]
+) -> None:
+    """A parent is shared with containers of others, and what the container's user binds must be searchable."""
+    bundle = make_bundle(args=SLEEP, linux={"cgroupsPath": f"/{cgroups[0].name}/below"})
+    container = runtime.create(bundle, umask=0o777)
+    for path in cgroups:
+        assert [oct(each.stat().st_mode & 0o777) for each in (path, path / "below")] == ["0o755", "0o755"], path
+    container.delete("--force")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ocirt.cgroup import inside
-from ocirt.container import undo
+from ocirt.container import host_failures, undo
 from ocirt.container.performer import Performer
 from ocirt.errors import ContainerNotRunning, SystemCallError
 from ocirt.linux._kernel import lib
@@ -53,10 +53,22 @@ def test_a_container_whose_process_has_gone_is_not_entered_outside_its_cgroup(mo
         p.take_over(ops.ignoring(host_ops.attach("", "/c", 1), ESRCH), EBUSY)
 
 
-def test_a_refusal_that_the_operation_ignores_is_none() -> None:
+def test_a_refusal_of_the_other_way_that_the_operation_ignores_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     p = performer()
-    p.take_over(ops.ignoring(host_ops.attach("", "/c", 1), ESRCH), ESRCH)
+    gone = OSError(ESRCH, "no such process")
+    monkeypatch.setattr(host_failures, "take_over", lambda *_: raising(gone))
+    p.take_over(ops.ignoring(host_ops.attach("", "/c", 1), ESRCH), EBUSY)
     assert p.numbers[lib.PERFORM_NEXT] == 1
+
+
+def test_what_c_was_refused_with_it_has_held_against_the_guard_itself() -> None:
+    """In a group that is tried together, the guard of another operation may be the one that counted."""
+    with pytest.raises(SystemCallError, match="no such process"):
+        performer().take_over(ops.ignoring(host_ops.attach("", "/c", 1), ESRCH), ESRCH)
+
+
+def raising(error: Exception) -> None:
+    raise error
 
 
 @pytest.mark.parametrize("asked", [False, True])

@@ -33,6 +33,7 @@ def told(*messages: bytes) -> Performer:
     theirs.close()
     performer = Performer("/nonexistent", "box", "/bundle")
     performer.numbers[lib.PERFORM_SOCKET] = ours.detach()
+    performer.numbers[lib.PERFORM_SENT] = 1
     performer.ops = PLAN
     return performer
 

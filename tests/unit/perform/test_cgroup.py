@@ -71,7 +71,7 @@ MADE: dict[str, tuple[Tree, int]] = {
     "it has one of another pid namespace": ({"a/b/cgroup.procs": "0\n"}, -ENOTEMPTY),
     "a process is below it": ({"a/b/cgroup.procs": "", "a/b/c/cgroup.procs": "12\n"}, -ENOTEMPTY),
     "its parent is a file": ({"a": ""}, -ENOTDIR),
-    "it is a file": ({"a/b": ""}, -ENOTDIR),
+    "it is a file": ({"a/b": ""}, -ENOTEMPTY),  # Python has the words
 }
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
-from errno import EFBIG
+from errno import EOVERFLOW
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +136,6 @@ def test_a_state_that_nobody_would_read_is_not_written() -> None:
     annotations = {"a": "\udcff" * (state.LIMIT // 6)}
     with performed(recorded(annotations=annotations)) as performance:
         performance.take([host_ops.write_state("", "creating")])
-        assert performance.go_on() == -EFBIG
+        assert performance.go_on() == -EOVERFLOW
         assert kept(performance, "ocirt.json") == records.mark()
         assert performance.numbers[lib.PERFORM_RECORDED] == 1
