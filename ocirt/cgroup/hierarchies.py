@@ -80,6 +80,23 @@ def hierarchies(proc: str = PROC, root: str = ROOT) -> list[Hierarchy]:
     return found
 
 
+def silent(proc: str = PROC, root: str = ROOT) -> list[str]:
+    """Return the files that were looked for and not found: with one of them `hierarchies` would have found another.
+
+    Raises OSError.
+    """
+    found = []
+    for line in tree.read(f"{proc}/cgroup").decode("utf-8", "surrogateescape").split("\n"):
+        fields = line.split(":", 2)
+        if len(fields) == 3:
+            probe = _probe(_in_view(fields[2]), 1 if fields[1] else 2)
+            for name in _candidates(fields[1]):
+                if posix.access(path := root + name + probe, posix.F_OK):
+                    break
+                found.append(path)
+    return found
+
+
 def layout(hs: Sequence[Hierarchy]) -> str:
     """Return "v1", "v2", "hybrid" (v1 controllers beside v2) or "none".
 
@@ -108,9 +125,13 @@ def _candidates(controllers: str) -> list[str]:
     return ["/" + ",".join(names), "/" + ",".join(names[::-1]), "/" + names[0]]
 
 
+def _probe(own: str, version: int) -> str:
+    return PROBE[version] if own == "/" else own + PROBE[version]
+
+
 def _located(controllers: str, own: str, root: str) -> Hierarchy | None:
     version = 1 if controllers else 2
-    probe = PROBE[version] if own == "/" else own + PROBE[version]
+    probe = _probe(own, version)
     for name in _candidates(controllers):
         if posix.access(root + name + probe, posix.F_OK):
             return Hierarchy(controllers, root + name, own, version)

@@ -10,8 +10,9 @@ from __future__ import annotations
 import posix
 from _struct import Struct
 
-from ocirt import cgroup
+from ocirt import cgroup, notes
 from ocirt.cgroup import host_steps
+from ocirt.cgroup.hierarchies import silent
 from ocirt.config import load
 from ocirt.container import host_actions, performer, place
 from ocirt.container.prepare import absolute_below, mounts_a_device
@@ -38,7 +39,7 @@ HEAD = Struct("<Q10I")  # struct launch_head there
 PATCH = Struct("<III")
 WITNESS = Struct("<QQQ")  # device, inode, time of change in ns or 0
 # Holes that are not of the config; HOLE_… there
-ID, BUNDLE, RAW, PID_FILE, CONSOLE = range(5)
+ID, BUNDLE, RAW, PID_FILE = range(4)
 FIRST = 16  # of those of the config
 MARKED = 0xFFFF << 48  # no word of a plan is as large: offsets end before 2 ** 32, lengths before 2 ** 31
 # What launcher/launch.c does besides what perform.c does
@@ -74,10 +75,12 @@ def remember(creation: Creation, name: bytes, key: bytes) -> None:
     """Keep the launch of a container that is made in a file of that name, where that can be done."""
     try:
         data = launch(creation, key)
+        if len(data) <= SIZE_MAX:
+            write(creation.root, name.decode(), data)
     except (holes.Unkeepable, OcirtError, OSError, ValueError):  # ValueError: a hole in a plain string
-        return
-    if len(data) <= SIZE_MAX:
-        write(creation.root, name.decode(), data)
+        pass
+    except Exception as error:
+        notes.warn(f"the launch is not kept: {error!r}")
 
 
 def launch(creation: Creation, key: bytes) -> bytes:
@@ -127,16 +130,16 @@ def packed_piece(piece: str | holes.Hole, offset: int) -> tuple[bytes, bytes]:
 
 def is_pythons(op: Op) -> bool:
     """Whether the launcher could not carry it out."""
-    name, _, _, arguments = op
-    if name == "connect_console":
-        return not holes.is_given(arguments[1])  # a pair, whose other end is Python's
-    return name in {*performer.ACTIONS, *host_actions.ACTIONS} - LAUNCHERS
+    # A launch that fails is made again by Python: whoever listens at the socket would get a second terminal.
+    return op[0] == "connect_console" or op[0] in {*performer.ACTIONS, *host_actions.ACTIONS} - LAUNCHERS
 
 
 def is_looked_at(config: dict[str, Any]) -> bool:
-    """Whether the files behind paths of namespaces decide what is refused (prepare.refuse_host_sysctls)."""
+    """Whether more decides what is refused: files behind paths of namespaces (prepare.refuse_host_sysctls), a hole."""
     linux = config.get("linux") or {}
-    return bool(linux.get("sysctl") and any(entry.get("path") for entry in linux.get("namespaces") or ()))
+    if not linux.get("sysctl"):
+        return False
+    return bool(config.get("domainname")) or any(entry.get("path") for entry in linux.get("namespaces") or ())
 
 
 def opened(creation: Creation) -> host.Host:
@@ -165,7 +168,6 @@ def opened(creation: Creation) -> host.Host:
     made.raw = raw = holes.Raw(b"\0")
     raw.number = RAW
     made.foreground, made.late_devices = old.foreground, mounts_a_device(config)
-    made.console_socket = holes.Hole(CONSOLE, holes.ABSOLUTE) if old.console_socket else ""
     made.pid_file = holes.Hole(PID_FILE, holes.ABSOLUTE) if old.pid_file else ""
     made.pidfd_socket = old.pidfd_socket
     made.rootfs = absolute_below(launch.bundle, config["root"]["path"])
@@ -225,19 +227,20 @@ def template(ops: Sequence[Op], kinds: wire.Kinds, size_max: int) -> tuple[bytes
     found = []
     for number, pieces in enumerate(heaps[0].marked, 1):
         word = (MARKED | number).to_bytes(8, "little")
-        offset = data.find(word)
-        while offset % 8:
-            offset = data.find(word, offset + 1)
-        found.append((offset, pieces))
+        places = [at for at in range(0, len(data), 8) if data[at : at + 8] == word]
+        if len(places) != 1:  # a string of the config that looks like one
+            raise holes.Unkeepable
+        found.append((places[0], pieces))
     return data, found
 
 
 def witnesses(creation: Creation) -> bytes:
-    """Where the hierarchies are mounted, for nothing is made below another filesystem; and who made the filter.
+    """Where the hierarchies are mounted, where others would be looked for, and who made the filter.
 
     Raises Unkeepable where that is not known, OSError.
     """
     found = b"".join([witness(hierarchy.mount, posix.stat(hierarchy.mount)[:3]) for hierarchy in creation.hierarchies])
+    found += b"".join([witness(path, (0, 0, 0)) for path in silent()])
     if not creation.host.filter_file:
         return found
     from ocirt.container import profiles
@@ -249,7 +252,7 @@ def witnesses(creation: Creation) -> bytes:
 
 
 def witness(path: str, status: tuple[int, ...], changed_ns: int = 0) -> bytes:
-    """One file: `status` as of stat(2), of which the inode and the device come second and third."""
+    """One file: `status` as of stat(2), of which inode and device come second and third; zeros where there is none."""
     return WITNESS.pack(status[2], status[1], changed_ns) + path.encode("utf-8", "surrogateescape") + b"\0"
 
 
@@ -272,7 +275,9 @@ def write(root: str, name: str, data: bytes) -> None:
         if len(found) >= KEPT:
             oldest = sorted(found, key=lambda other: posix.stat(other, dir_fd=fd, follow_symlinks=False).st_atime_ns)
             place.empty(fd, oldest[: len(found) - KEPT + 1])
-        place.replace_file(fd, name, data)
+        new = f".{name}.{posix.getpid()}"
+        place.write_file(fd, new, data, posix.O_EXCL)
+        posix.rename(new, name, src_dir_fd=fd, dst_dir_fd=fd)
     except OSError:
         pass
     finally:

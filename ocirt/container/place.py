@@ -68,9 +68,9 @@ def read_file(directory: int, name: str, limit: int) -> bytes:
     return data
 
 
-def write_file(directory: int, name: str, data: bytes) -> None:
-    """Make or replace the file `name` with `data`, readable by its owner only. Raises OSError."""
-    fd = posix.open(name, OPEN_NEW, 0o600, dir_fd=directory)
+def write_file(directory: int, name: str, data: bytes, flags: int = 0) -> None:
+    """Make or replace the file `name` with `data`, readable by its owner only; `flags` of open(2). Raises OSError."""
+    fd = posix.open(name, OPEN_NEW | flags, 0o600, dir_fd=directory)
     try:
         while data:
             data = data[posix.write(fd, data) :]
@@ -85,6 +85,22 @@ def replace_file(directory: int, name: str, data: bytes) -> None:
     """
     write_file(directory, f".{name}.tmp", data)
     posix.rename(f".{name}.tmp", name, src_dir_fd=directory, dst_dir_fd=directory)
+
+
+def hold(directory: int) -> int:
+    """An fd that keeps the directory known, but not the lock of `directory`. Raises OSError."""
+    return posix.open(".", posix.O_PATH | posix.O_CLOEXEC, dir_fd=directory)
+
+
+def is_named(root: str, container_id: str, held: int) -> bool:
+    """Whether the id is still that of the directory, and not of another that was made since; `held` is closed."""
+    ours = posix.fstat(held)
+    posix.close(held)
+    try:
+        there = posix.lstat(f"{root}/{container_id}")
+    except FileNotFoundError:
+        return False
+    return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
 
 
 def has(directory: int, name: str) -> bool:

@@ -37,7 +37,7 @@ def compiled(root: str, profile: dict[str, Any]) -> tuple[bytes, int]:
         key = b""
     found = _read(root, key) if key else None
     if found:
-        return found
+        return found[:2]
     from ocirt.linux import seccomp
 
     program, flags = seccomp.compile(profile), seccomp.flags(profile)
@@ -49,22 +49,18 @@ def compiled(root: str, profile: dict[str, Any]) -> tuple[bytes, int]:
 def library(root: str, profile: dict[str, Any]) -> str:
     """The file of the library that the kept program of this profile was made by; "" where none is kept."""
     try:
-        data = _data(root, _place(marshal.dumps(profile, 2)))
-    except (OSError, StateUntrusted, ValueError):
-        return ""
-    if len(data) < HEAD.size:
-        return ""
-    _, size, library_size, _, _ = HEAD.unpack_from(data)
-    sign = data[HEAD.size + size : HEAD.size + size + library_size]
-    return sign.partition(b"\n")[0].decode("utf-8", "surrogateescape")
+        found = _read(root, marshal.dumps(profile, 2))
+    except ValueError:  # nested too deep
+        found = None
+    return found[2].partition(b"\n")[0].decode("utf-8", "surrogateescape") if found else ""
 
 
 def _place(key: bytes) -> str:
     return str(sum(key) % PLACES)
 
 
-def _read(root: str, key: bytes) -> tuple[bytes, int] | None:
-    """What is kept for this very profile, made by this very library."""
+def _read(root: str, key: bytes) -> tuple[bytes, int, bytes] | None:
+    """What is kept for this very profile, made by this very library: program, flags, and what tells the library."""
     try:
         data = _data(root, _place(key))
     except (OSError, StateUntrusted, ValueError):
@@ -75,8 +71,8 @@ def _read(root: str, key: bytes) -> tuple[bytes, int] | None:
     library = HEAD.size + size
     program = library + library_size
     whole = version == FORMAT and len(data) == program + program_size
-    same = whole and data[HEAD.size : library] == key and _is_signed(data[library:program])
-    return (data[program:], flags) if same else None
+    sign = data[library:program]
+    return (data[program:], flags, sign) if whole and data[HEAD.size : library] == key and _is_signed(sign) else None
 
 
 def _data(root: str, place: str) -> bytes:

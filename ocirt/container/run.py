@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from ocirt.container import delete
+from ocirt.container import delete, place
 from ocirt.container.creation import Creation
 from ocirt.container.prepare import Named, no_process
 from ocirt.linux import calls
+from ocirt.linux._kernel import lib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ def run(  # noqa: PLR0913 - the flags of one command, by name
         with Named(options.config), creation:
             creation.perform()
             pid = creation.performer.pid
+            ours = place.hold(creation.performer.numbers[lib.PERFORM_DIRECTORY])
         code = console.attend(pid, signals, creation.performer.relay, subreaper)
-    if not keep:
+    if not keep and place.is_named(creation.root, container_id, ours):
         delete.delete(creation.root, container_id, force=True)
     return code

@@ -61,8 +61,7 @@ static int kill_process(const char *root, const char *id)
 	return wait_exit(pidfd) ? 0 : -ETIMEDOUT;
 }
 
-/* rmdir; what was still leaving when its process died is waited for. Cgroups below it are Python's business. */
-static int remove_own_cgroup(const char *path)
+int remove_cgroup(const char *path)
 {
 	struct stat st;
 	long waited = 0;
@@ -106,7 +105,7 @@ static int remove_cgroups(const struct container *c)
 			(void)rmdir(path);
 			continue;
 		}
-		r = remove_own_cgroup(path);
+		r = remove_cgroup(path);
 		if (r < 0)
 			return r;
 	}
@@ -133,7 +132,7 @@ static bool only_state_left(int dir_fd)
 	return only;
 }
 
-static int remove_directory(const char *root, const char *id, const struct container *c)
+int remove_state(const char *root, const char *id, int directory)
 {
 	static const char *const files[] = {
 		"config.json", "start.sock", "plan.bin", "seccomp.bpf", "start.failure", MARK_FILE, ".state.json.tmp",
@@ -141,12 +140,12 @@ static int remove_directory(const char *root, const char *id, const struct conta
 	char path[PATH_SIZE];
 
 	for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++)
-		if (unlinkat(c->fd, files[i], 0) < 0 && errno != ENOENT)
+		if (unlinkat(directory, files[i], 0) < 0 && errno != ENOENT)
 			return -errno;
-	if (snprintf(path, sizeof(path), "%s/%s", root, id) >= (int)sizeof(path) || !only_state_left(c->fd))
+	if (snprintf(path, sizeof(path), "%s/%s", root, id) >= (int)sizeof(path) || !only_state_left(directory))
 		return -EOPNOTSUPP;
 	/* The mode of docs/plan.md: a directory without state.json that a crash leaves here is known as ours. */
-	if (fchmod(c->fd, 01700) < 0 || unlinkat(c->fd, "state.json", 0) < 0 || rmdir(path) < 0)
+	if (fchmod(directory, 01700) < 0 || (unlinkat(directory, STATE_FILE, 0) < 0 && errno != ENOENT) || rmdir(path) < 0)
 		return -errno;
 	return 0;
 }
@@ -166,7 +165,7 @@ static int delete_stopped(const char *root, const char *id)
 	if (r != STATUS_STOPPED)
 		return r < 0 ? r : -EBUSY;
 	r = remove_cgroups(&c);
-	return r < 0 ? r : remove_directory(root, id, &c);
+	return r < 0 ? r : remove_state(root, id, c.fd);
 }
 
 /* Nothing by this name at all; an entry that is not ours is Python's to judge. */

@@ -52,14 +52,16 @@ static void handle_signals(bool foreground, sigset_t *ret_set, sigset_t *ret_bef
 			(void)sigaction(interrupting[i], &action, NULL);
 }
 
-/* As they were: who was interrupted ends by that. */
 static void restore_signals(bool foreground, const sigset_t *before)
 {
 	for (size_t i = 0; !foreground && i < sizeof(interrupting) / sizeof(*interrupting); i++)
 		(void)sigaction(interrupting[i], &former[i], NULL);
 	(void)sigprocmask(SIG_SETMASK, before, NULL);
-	if (interrupted)
-		(void)raise(interrupted);
+}
+
+bool launch_was_interrupted(void)
+{
+	return interrupted != 0;
 }
 
 static int perform_half(struct performance *p, struct text *host, const struct text *init)
@@ -92,26 +94,44 @@ static void delete_container(const struct wish *wish)
 		;
 }
 
-/* What there is of a container by then; its lock is let go of first. An id that was not ours to claim is another's. */
+/* Of the directories that were made for cgroups, parents may have got others by now. */
+static void remove_made(const struct performance *p)
+{
+	_cleanup_strings_ struct strings made = { .items = NULL };
+
+	(void)performance_list_made(p, &made);
+	for (uint32_t i = 0; i < made.count; i++)
+		(void)(strings_have(&p->usable, made.items[i]) ? remove_cgroup(made.items[i]) : rmdir(made.items[i]));
+}
+
+/* What there is of a container by then, none of whose own programs was executed. Its lock is held: the name is ours. */
 static void undo(struct performance *p, const struct wish *wish)
 {
-	bool claimed = p->directory >= 0;
-
 	(void)performance_end(p);
+	if (p->recorded)
+		remove_made(p);
 	if (p->pid_file)
 		(void)unlink(wish->pid_file);
-	close_fd(&p->directory);
-	p->directory = -1;
-	if (claimed)
-		delete_container(wish);
+	if (p->directory >= 0)
+		(void)remove_state(wish->root, wish->id, p->directory);
+}
+
+/* Whether the id is still that of the container with this directory: another may have got it, once ours was deleted. */
+static bool is_ours(const struct wish *wish, int directory)
+{
+	struct stat ours, there;
+	char path[PATH_MAX];
+
+	return snprintf(path, sizeof(path), "%s/%s", wish->root, wish->id) < (int)sizeof(path) && fstat(directory, &ours) == 0 &&
+	       lstat(path, &there) == 0 && there.st_dev == ours.st_dev && there.st_ino == ours.st_ino;
 }
 
 /* In the foreground: hand signals on, reap what the container orphans, remove it. */
-static int attend_to_the_end(const struct wish *wish, pid_t pid, const sigset_t *set)
+static int attend_to_the_end(const struct wish *wish, pid_t pid, int directory, const sigset_t *set)
 {
 	int code = attend(pid, set, !wish->no_subreaper);
 
-	if (!wish->keep)
+	if (!wish->keep && is_ours(wish, directory))
 		delete_container(wish);
 	return code;
 }
@@ -127,6 +147,7 @@ static int carry_out(const struct wish *wish, const char *program, struct text p
 {
 	bool foreground = strcmp(wish->verb, "run") == 0 && !wish->detach;
 	_cleanup_performance_ struct performance p;
+	_cleanup_fd_ int directory = -1; /* holds the inode, not the lock */
 	sigset_t set, before;
 	pid_t pid;
 	int r;
@@ -144,8 +165,9 @@ static int carry_out(const struct wish *wish, const char *program, struct text p
 		return r;
 	}
 	pid = p.pid;
+	directory = openat(p.directory, ".", O_PATH | O_CLOEXEC);
 	(void)performance_close(&p);
-	*ret_code = foreground ? attend_to_the_end(wish, pid, &set) : 0;
+	*ret_code = foreground ? attend_to_the_end(wish, pid, directory, &set) : 0;
 	return 0;
 }
 

@@ -13,7 +13,7 @@
 #define LAUNCHES "@launches" /* DIRECTORY there; no container can have that id */
 
 /* Holes that are not of the config, as there; those of the config come behind. */
-enum { HOLE_ID, HOLE_BUNDLE, HOLE_RAW, HOLE_PID_FILE, HOLE_CONSOLE, HOLE_FIRST = 16 };
+enum { HOLE_ID, HOLE_BUNDLE, HOLE_RAW, HOLE_PID_FILE, HOLE_FIRST = 16 };
 
 /* What `create` or `run` were asked for, in a form that can be kept. */
 struct wish {
@@ -21,8 +21,7 @@ struct wish {
 	const char *verb;
 	const char *id;
 	char bundle[PATH_MAX];
-	const char *pid_file;       /* absolute, or NULL */
-	const char *console_socket; /* absolute, or NULL */
+	const char *pid_file; /* absolute, or NULL */
 	bool detach, keep, no_pivot, no_new_keyring, no_subreaper;
 };
 
@@ -79,6 +78,9 @@ bool launch_plan(const struct kept_launch *launch, const struct filling *filling
 
 /* As the quick verbs: exits where a launch was carried out, else QUICK_PYTHON. */
 int run_launch(const char *root, const char *verb, char **arguments);
+
+/* Whether a signal has ended the launch; all is undone, the command has to end. */
+bool launch_was_interrupted(void);
 
 /* The name and the key of the launch that was not there; NULL where none is to be kept. */
 const struct text *launch_to_keep(const char **ret_name);

@@ -78,12 +78,13 @@ bool launch_is_witnessed(const struct kept_launch *l)
 		const char *path = at + 3 * sizeof(uint64_t);
 		const char *nul = path < end ? memchr(path, 0, (size_t)(end - path)) : NULL;
 		uint64_t about[3];
-		struct stat st;
+		struct stat st = { .st_ino = 0 }; /* of what is not there */
 
 		if (!nul)
 			return false;
 		memcpy(about, at, sizeof(about));
-		if (stat(path, &st) < 0 || st.st_dev != about[0] || st.st_ino != about[1])
+		(void)stat(path, &st);
+		if (st.st_dev != about[0] || st.st_ino != about[1])
 			return false;
 		if (about[2] && about[2] != (uint64_t)st.st_mtim.tv_sec * 1000000000U + (uint64_t)st.st_mtim.tv_nsec)
 			return false;
@@ -103,7 +104,6 @@ static const char *value_of(const struct filling *f, uint32_t index, size_t *ret
 	case HOLE_ID:       value = f->wish->id; break;
 	case HOLE_BUNDLE:   value = f->wish->bundle; break;
 	case HOLE_PID_FILE: value = f->wish->pid_file; break;
-	case HOLE_CONSOLE:  value = f->wish->console_socket; break;
 	default:
 		if (index >= HOLE_FIRST && index - HOLE_FIRST < f->shape->count)
 			value = f->shape->holes[index - HOLE_FIRST].value;
@@ -131,15 +131,16 @@ static bool add_piece(const struct kept_launch *l, const struct filling *f, cons
 	size_t size;
 
 	if (literal == 1) {
-		if ((uint64_t)index + length > l->head.pool)
+		if ((uint64_t)index + length > l->head.pool || length > HOST_PLAN_MAX - plan->size)
 			return false;
 		text_add(plan, l->pool + index, length);
 		return true;
 	}
 	value = literal == 0 ? value_of(f, index, &size) : NULL;
-	if (value)
-		text_add(plan, value, size);
-	return value != NULL;
+	if (!value || size > HOST_PLAN_MAX - plan->size)
+		return false;
+	text_add(plan, value, size);
+	return true;
 }
 
 /* All patches of one plan: each a string behind what there is, and the word that says where. */

@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum use { BUNDLE, PID_FILE, CONSOLE, DETACH, KEEP, NO_PIVOT, NO_NEW_KEYRING, NO_SUBREAPER };
+enum use { BUNDLE, PID_FILE, DETACH, KEEP, NO_PIVOT, NO_NEW_KEYRING, NO_SUBREAPER };
 
 static const struct flag {
 	const char *name;
@@ -22,7 +22,6 @@ static const struct flag {
 } flags[] = {
 	{ "bundle", "b", true, false, BUNDLE },
 	{ "pid-file", "", true, false, PID_FILE },
-	{ "console-socket", "", true, false, CONSOLE },
 	{ "detach", "d", false, true, DETACH },
 	{ "keep", "", false, true, KEEP },
 	{ "no-pivot", "", false, false, NO_PIVOT },
@@ -68,7 +67,6 @@ static bool take(struct wish *wish, const struct flag *flag, const char *value)
 	switch (flag->use) {
 	case BUNDLE:         return snprintf(wish->bundle, sizeof(wish->bundle), "%s", value) < (int)sizeof(wish->bundle);
 	case PID_FILE:       wish->pid_file = value; return is_normal(value);
-	case CONSOLE:        wish->console_socket = value; return is_normal(value);
 	case DETACH:         wish->detach = true; return true;
 	case KEEP:           wish->keep = true; return true;
 	case NO_PIVOT:       wish->no_pivot = true; return true;
@@ -164,7 +162,7 @@ static bool add_host(struct text *key)
 static void add_wish(struct text *key, const struct wish *wish)
 {
 	const uint8_t said[] = {
-		wish->pid_file != NULL, wish->console_socket != NULL, wish->detach, wish->no_pivot, wish->no_new_keyring,
+		wish->pid_file != NULL, wish->detach, wish->no_pivot, wish->no_new_keyring,
 	};
 
 	add(key, wish->verb, strlen(wish->verb));
@@ -174,10 +172,14 @@ static void add_wish(struct text *key, const struct wish *wish)
 
 bool launch_key(const struct wish *wish, const char *program, const struct shape *shape, struct text *key, char name[32])
 {
+	char pack[PATH_MAX + 32];
 	uint64_t hash = 0xcbf29ce484222325U; /* FNV-1a: names the file, whose own bytes decide */
 
 	add(key, OCIRT_VERSION, strlen(OCIRT_VERSION));
-	if (!add_inode(key, "/proc/self/exe", true) || !add_inode(key, program, true) || !add_credentials(key) || !add_host(key))
+	(void)snprintf(pack, sizeof(pack), "%.*s/hot.bin", (int)(strrchr(program, '/') - program), program);
+	if (!add_inode(key, "/proc/self/exe", true) || !add_inode(key, program, true) || !add_inode(key, pack, true))
+		return false;
+	if (!add_credentials(key) || !add_host(key))
 		return false;
 	add_wish(key, wish);
 	add(key, shape->bytes, shape->size);

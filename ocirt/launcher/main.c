@@ -254,6 +254,7 @@ int main(int argc, char *argv[])
 	need_frozen(argc, argv);
 	set_up_descriptors();
 	(void)signal(SIGCHLD, SIG_DFL); /* a caller that ignores it would have the kernel reap what we wait for */
+	(void)signal(SIGXFSZ, SIG_IGN); /* as CPython has it: EFBIG can be undone */
 	if (argc > 1 && parse(argv + 1, &command)) {
 		if (!command.debug && run_quick(&command) == QUICK_DONE)
 			return EXIT_SUCCESS;

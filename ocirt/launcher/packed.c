@@ -92,6 +92,8 @@ void handle_signals(void)
 	for (size_t i = 0; i < sizeof(interrupting) / sizeof(*interrupting); i++) /* nohup(1) has one of them ignored */
 		if (sigaction(interrupting[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
 			(void)sigaction(interrupting[i], &action, NULL);
+	if (launch_was_interrupted())
+		interrupt(0);
 }
 
 const char *map_pack(const char *parent, size_t *ret_size)

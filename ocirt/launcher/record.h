@@ -48,6 +48,12 @@ struct container {
 int container_open(const char *root, const char *id, bool lock, struct container *container);
 void container_close(struct container *container);
 
+/* rmdir(2); what was still leaving it when its process died is waited for. -EBUSY for one that has cgroups below. */
+int remove_cgroup(const char *path);
+
+/* Remove what the runtime has made in a state directory, whose lock the caller has, and the directory. -EOPNOTSUPP: it has more. */
+int remove_state(const char *root, const char *id, int directory);
+
 /* The pidfd of the container's process; -ESRCH when it has exited, even if nobody has reaped it. */
 int container_process(const struct container *container);
 

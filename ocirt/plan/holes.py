@@ -32,13 +32,11 @@ class Opaque(str):
     letter: str
     pieces: tuple[str | Hole, ...]
 
-    __hash__ = str.__hash__
-
 
 for _name in (
-    "__add__", "__contains__", "__eq__", "__format__", "__ge__", "__getitem__", "__gt__", "__iter__", "__le__",
-    "__len__", "__lt__", "__mod__", "__mul__", "__ne__", "__radd__", "__rmod__", "__str__", "capitalize", "casefold",
-    "count", "encode", "endswith", "expandtabs", "find", "format", "index", "isalnum", "isalpha", "isascii",
+    "__add__", "__contains__", "__eq__", "__format__", "__ge__", "__getitem__", "__gt__", "__hash__", "__iter__",
+    "__le__", "__len__", "__lt__", "__mod__", "__mul__", "__ne__", "__radd__", "__rmod__", "__str__", "capitalize",
+    "casefold", "count", "encode", "endswith", "expandtabs", "find", "format", "index", "isalnum", "isalpha", "isascii",
     "isdecimal", "isdigit", "isidentifier", "islower", "isnumeric", "isprintable", "isspace", "isupper", "join",
     "ljust", "lower", "lstrip", "partition", "removeprefix", "removesuffix", "replace", "rfind", "rindex", "rjust",
     "rpartition", "rsplit", "rstrip", "split", "splitlines", "startswith", "strip", "title", "translate", "upper",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
 import signal
+import socket
 import struct
 import subprocess
 import time
@@ -24,6 +26,24 @@ KEPT = ("--kept", "on")
 LOOK = """id; pwd; env | sort; hostname; echo "$@"; grep '^Cap\\|^No\\|^Sec' /proc/self/status
 cut -d' ' -f3,5,6 /proc/mounts"""
 OWN = re.compile(r'"(pid|startTime|created)": [^,\n]+')
+
+
+def cgroups_of(container_id: str) -> list[Path]:
+    return list(Path("/sys/fs/cgroup").glob(f"*/ocirt/{container_id}"))
+
+
+def is_attended(container: Container) -> bool:
+    """Whether it runs, and `run` has let go of its lock."""
+    if container.runtime.run("state", container.id).code or container.state()["status"] != "running":
+        return False
+    fd = os.open(container.runtime.root / container.id, os.O_RDONLY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(fd)
+    return True
 
 
 def files(runtime: Runtime) -> list[Path]:
@@ -165,6 +185,8 @@ def test_a_failure_is_undone_and_told_as_ever(runtime: Runtime, make_bundle: Mak
     assert failed.code == 1
     assert failed.stderr == runtime.run_container(other, check=False).stderr
     assert "no such file or directory" in failed.stderr
+    assert [path.name for path in runtime.root.iterdir()] == [launches.DIRECTORY]
+    assert cgroups_of(failed.argv[-1]) == []
 
 
 def test_an_id_that_is_in_use_stays_that_containers(runtime: Runtime, make_bundle: MakeBundle) -> None:
@@ -277,6 +299,10 @@ def test_interrupted_it_leaves_nothing_or_a_container(
         time.sleep(turn / 4000)
         process.send_signal(number)
         code = process.wait(30)
+        if code:
+            assert (runtime.scratch / f"interrupted-{turn}.err").read_text() in {"", "ocirt: interrupted\n"}
+            assert code in {1, -number}
+            assert cgroups_of(container.id) == []
         there = (runtime.root / container.id).exists()
         assert there is (code == 0 or (there and container.state()["status"] == "created")), code
         container.delete("--force")
@@ -288,6 +314,68 @@ def test_hooks_and_warnings_are_compiled_each_time(runtime: Runtime, make_bundle
     for _ in range(2):
         assert traced(runtime, "run", bundle)[0]
     assert files(runtime) == []
+
+
+def test_a_terminal_is_sent_to_whoever_waits_for_it_by_python(
+    runtime: Runtime, make_bundle: MakeBundle, tmp_path: Path
+) -> None:
+    """Made again after a failure, it would be a second one."""
+    bundle = make_bundle(args=["true"], process={"terminal": True})
+    for number in range(2):
+        path = tmp_path / f"{number}.sock"
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+            listener.listen()
+            assert traced(runtime, "create", bundle, "--console-socket", str(path))[0]
+    assert files(runtime) == []
+
+
+def test_a_name_that_a_sysctl_may_contradict_is_looked_at(runtime: Runtime, make_bundle: MakeBundle) -> None:
+    sysctl = {"kernel.domainname": "a"}
+    bundles = [make_bundle(args=["true"], domainname=name, linux={"sysctl": sysctl}) for name in ("a", "b")]
+    seen = []
+    for bundle in bundles:
+        compiled, _, result = traced(runtime, "run", bundle)
+        assert compiled
+        seen.append((result.code, result.stderr))
+    assert seen == [(r.code, r.stderr) for r in (runtime.run_container(bundle, check=None) for bundle in bundles)]
+
+
+def test_a_hierarchy_that_is_mounted_later_is_noticed(
+    runtime: Runtime, make_bundle: MakeBundle, host_view: HostView
+) -> None:
+    hierarchy = Path("/sys/fs/cgroup/pids")
+    if not hierarchy.is_mount():
+        pytest.skip("needs cgroup v1")
+    bundle = make_bundle(args=["sleep", "600"])
+    host_view.run("umount", str(hierarchy))
+    for compiled in (True, False):
+        found, container, _ = traced(runtime, "create", bundle, prefix=host_view.prefix)
+        assert found is compiled
+        assert not any(hierarchy in path.parents for path in container.cgroups())
+    host_view.run("mount", "-t", "cgroup", "-o", "pids", "cgroup", str(hierarchy))
+    found, container, _ = traced(runtime, "create", bundle, prefix=host_view.prefix)
+    assert found
+    assert any(hierarchy in path.parents for path in container.cgroups())
+
+
+@pytest.mark.parametrize("kept", [("--kept", "off"), KEPT], ids="".join)
+def test_run_removes_its_own_container_alone(runtime: Runtime, make_bundle: MakeBundle, kept: tuple[str, str]) -> None:
+    """Another one may have got the id, once ours was deleted by somebody else."""
+    bundle = make_bundle(args=["sleep", "600"])
+    for turn in range(2):
+        container = Container(runtime, runtime.new_id(), bundle)
+        argv = (*kept, "run", "--bundle", str(bundle.path), container.id)
+        process = runtime.popen(*argv, stem=runtime.scratch / f"first-{turn}")
+        wait_for(lambda c=container: is_attended(c), "a container that runs")  # type: ignore[misc]
+        process.send_signal(signal.SIGSTOP)
+        container.delete("--force")
+        second = runtime.create(bundle, container_id=container.id)
+        second.start()
+        process.send_signal(signal.SIGCONT)
+        assert process.wait(30) == 128 + signal.SIGKILL
+        assert second.state()["status"] == "running"
+        second.delete("--force")
 
 
 def test_without_the_option_nothing_is_kept(runtime: Runtime, make_bundle: MakeBundle) -> None:
