@@ -228,6 +228,13 @@ class ExecError(PlanError):
     """The container's process cannot be executed: not found, not executable, no interpreter …"""
 
 
+class LaunchDiffers(OcirtError):
+    """A launch that is kept is not what would be compiled: a fault of ocirt's."""
+
+    def __init__(self, name: str, what: str) -> None:
+        super().__init__(f"the kept launch {name} differs from what is compiled: {what}")
+
+
 class HookError(OcirtError):
     """A hook failed, was killed or ran out of time. `pointer` is its place in config.json."""
 

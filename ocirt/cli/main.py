@@ -25,7 +25,7 @@ _CHOICES = {
     "log_level": ("error", "warning", "debug"),
     "cgroup_manager": ("cgroupfs", "systemd", "disabled"),
     "rootless": ("true", "false", "auto", *BOOLEANS),
-    "kept": ("on", "off"),
+    "kept": ("on", "off", "verify"),
 }
 
 HOST_LOGS = ("journald:", "syslog:")

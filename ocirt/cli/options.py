@@ -66,7 +66,7 @@ GLOBAL: tuple[Flag, ...] = (
     ),
     ("rootless", "", True, "rootless", "accepted and ignored: ocirt finds out by itself", "WHEN"),
     ("criu", "", True, "criu", "accepted and ignored", "PATH"),
-    ("kept", "", True, "kept", "carry launches out again that were compiled before: on or off (default: off)", "WHEN"),
+    ("kept", "", True, "kept", "carry launches out again that were compiled before: on, off, verify", "WHEN"),
 )
 
 _BUNDLE: Flag = ("bundle", "b", True, "bundle", "path of the bundle (default: the current directory)", "DIR")

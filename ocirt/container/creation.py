@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ocirt import cgroup
+from ocirt import cgroup, notes
 from ocirt.cgroup import host_steps
 from ocirt.config import check, load
 from ocirt.container import announce, ids, record
@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     from ocirt.plan.compile import Plan
     from ocirt.plan.ops import Op
 
-# Set by the launcher (boot.py): name and key of the file that the launch is to be kept in, empty where it is not.
-kept: tuple[bytes, bytes] = (b"", b"")
+# Set by the launcher (boot.py): name and key of the file that the launch is to be kept in, empty where it is not; the
+# plans that were kept there, which are to be verified; why there are none.
+kept: tuple[bytes, bytes, tuple[bytes, ...], bytes] = (b"", b"", (), b"")
 
 
 class Creation:
@@ -168,15 +169,21 @@ class Creation:
     def perform(self) -> None:
         """Make the container. The kernel takes its time for namespaces, in which the rest is compiled."""
         self.performer.ops = self.compilation.first
-        self.performer.perform(self.first())
+        first = self.first()
+        self.performer.perform(first)
         rest = self.rest(self.root)
+        verified = bool(kept[2] and kept[2][0])
+        if verified or (notes.steps and kept[3]):
+            from ocirt.container import verify
+
+            verify.launch(self, kept, first, rest)
         self.performer.ops = self.plan.ops
         announce.tell_plan(self.plan, self.container_id, self.options.config)
         self.performer.perform(rest)
-        if kept[0]:
+        if kept[0] and not verified:
             from ocirt.container import launches
 
-            launches.remember(self, *kept)
+            launches.remember(self, kept[0], kept[1])
 
     def words(self) -> str:
         """Why a verb is not quick, and what else `delete` and `exec` go by; as of State.python."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 # Set by the launcher (boot.py): name and key of the file that the plan is to be kept in, empty where it is not.
-kept: tuple[bytes, bytes] = (b"", b"")
+kept: tuple[bytes, bytes, tuple[bytes, ...], bytes] = (b"", b"", (), b"")
 
 NO_SECRETS = ("HOME", "PATH", "TERM")  # what engines add by themselves
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import posix
 from _struct import Struct
+from errno import EKEYREJECTED
 
 from ocirt import cgroup, notes
 from ocirt.cgroup import host_steps
@@ -34,8 +35,9 @@ if TYPE_CHECKING:
     from ocirt.plan.ops import Op
 
 DIRECTORY = "@launches"  # of the state root; no id may have that name
+MISSES = "misses"  # there: how many were compiled, while others were kept
 KEPT, SIZE_MAX = 64, 1 << 20  # files, and bytes of one; launcher/launch.c
-HEAD = Struct("<Q10I")  # struct launch_head there
+HEAD = Struct("<Q8IQ")  # struct launch_head there
 PATCH = Struct("<III")
 WITNESS = Struct("<QQQ")  # device, inode, time of change in ns or 0
 # Holes that are not of the config; HOLE_… there
@@ -74,6 +76,7 @@ class Template(wire.Heap):
 def remember(creation: Creation, name: bytes, key: bytes) -> None:
     """Keep the launch of a container that is made in a file of that name, where that can be done."""
     try:
+        count_miss(creation.root)
         data = launch(creation, key)
         if len(data) <= SIZE_MAX:
             write(creation.root, name.decode(), data)
@@ -95,12 +98,7 @@ def launch(creation: Creation, key: bytes) -> bytes:
     if h.compilation.context.warnings or any(map(is_pythons, first + rest)):
         raise holes.Unkeepable
     blobs, patches, pool = [], b"", b""
-    for number, (ops, kinds, size_max) in enumerate((
-        (first, wire.host_kinds(), lib.HOST_PLAN_MAX),
-        (part_of(h, first), wire.KINDS, lib.PLAN_MAX),
-        (rest, wire.host_kinds(), lib.HOST_PLAN_MAX),
-        (part_of(h, rest), wire.KINDS, lib.PLAN_MAX),
-    )):  # fmt: skip
+    for number, (_, ops, kinds, size_max) in enumerate(halves(h, first, rest)):
         blob, found = template(ops, kinds, size_max) if ops else (b"", [])
         blobs.append(blob)
         for offset, pieces in found:
@@ -111,7 +109,20 @@ def launch(creation: Creation, key: bytes) -> bytes:
                 pool += text
     seen = witnesses(creation)
     sizes = [len(part) for part in (key, *blobs, patches, pool, seen)]
-    return HEAD.pack(lib.ocirt_plan_magic, *sizes, 0, 0) + b"".join([key, *blobs, patches, pool, seen])
+    return HEAD.pack(lib.ocirt_plan_magic, *sizes, 0) + b"".join([key, *blobs, patches, pool, seen])
+
+
+Half = tuple[str, "Sequence[Op]", wire.Kinds, int]
+
+
+def halves(h: host.Host, first: Sequence[Op], rest: Sequence[Op]) -> list[Half]:
+    """What is performed, in the order of the file: in words, the operations, their vocabulary, how large it may be."""
+    return [
+        ("host plan", first, wire.host_kinds(), lib.HOST_PLAN_MAX),
+        ("init's plan", part_of(h, first), wire.KINDS, lib.PLAN_MAX),
+        ("host plan, second half", rest, wire.host_kinds(), lib.HOST_PLAN_MAX),
+        ("init's plan, second half", part_of(h, rest), wire.KINDS, lib.PLAN_MAX),
+    ]
 
 
 def is_of(key: bytes, raw: bytes) -> bool:
@@ -257,30 +268,49 @@ def witness(path: str, status: tuple[int, ...], changed_ns: int = 0) -> bytes:
 
 
 def write(root: str, name: str, data: bytes) -> None:
-    """Into the directory, of which the file that was longest unused goes where it is full."""
+    """Into the directory, where there is no room in place of the one longest unused. Raises OSError, OcirtError."""
+    fd = open_directory(root, True)
     try:
-        top = place.open_root(root)
-    except OcirtError:
-        return
-    fd = -1
-    try:
-        try:
-            posix.mkdir(DIRECTORY, 0o700, dir_fd=top)
-        except FileExistsError:
-            pass
-        fd = posix.open(DIRECTORY, place.OPEN_DIRECTORY, dir_fd=top)
-        if lib.state_owned(fd) < 0:
-            return
-        found = posix.listdir(fd)
+        found = [other for other in posix.listdir(fd) if other != MISSES]
         if len(found) >= KEPT:
-            oldest = sorted(found, key=lambda other: posix.stat(other, dir_fd=fd, follow_symlinks=False).st_atime_ns)
+            oldest = sorted(found, key=lambda other: posix.stat(other, dir_fd=fd, follow_symlinks=False).st_mtime_ns)
             place.empty(fd, oldest[: len(found) - KEPT + 1])
         new = f".{name}.{posix.getpid()}"
         place.write_file(fd, new, data, posix.O_EXCL)
         posix.rename(new, name, src_dir_fd=fd, dst_dir_fd=fd)
-    except OSError:
-        pass
+    finally:
+        posix.close(fd)
+
+
+def count_miss(root: str) -> None:
+    """One more that was compiled. Raises OSError, StateUntrusted, SystemCallError."""
+    directory = open_directory(root, True)
+    try:
+        fd = posix.open(
+            MISSES, posix.O_RDWR | posix.O_CREAT | posix.O_NOFOLLOW | posix.O_CLOEXEC, 0o600, dir_fd=directory
+        )
+        try:
+            count = int.from_bytes(posix.read(fd, 8), "little") + 1
+            posix.pwrite(fd, (count % 2**64).to_bytes(8, "little"), 0)
+        finally:
+            posix.close(fd)
+    finally:
+        posix.close(directory)
+
+
+def open_directory(root: str, make: bool = False) -> int:
+    """An fd of the directory that launches are kept in. Raises OSError, StateUntrusted, SystemCallError."""
+    top = place.open_root(root)
+    try:
+        if make:
+            try:
+                posix.mkdir(DIRECTORY, 0o700, dir_fd=top)
+            except FileExistsError:
+                pass
+        fd = posix.open(DIRECTORY, place.OPEN_DIRECTORY, dir_fd=top)
     finally:
         posix.close(top)
-        if fd >= 0:
-            posix.close(fd)
+    if lib.state_owned(fd) < 0:
+        posix.close(fd)
+        raise OSError(EKEYREJECTED, posix.strerror(EKEYREJECTED))
+    return fd

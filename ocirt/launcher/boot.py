@@ -262,12 +262,14 @@ def thaw() -> None:
         names[bound] = getattr(sys.modules.get(other) or load_extension(other, fetch(later[other][0])), attribute)
 
 
-def start(verb: str, directory: str, directories: Sequence[str], kept: tuple[bytes, bytes]) -> bool:
+def start(
+    verb: str, directory: str, directories: Sequence[str], kept: tuple[bytes, bytes, tuple[bytes, ...], bytes]
+) -> bool:
     """Make ready for a verb. False where that fails: then another interpreter has to be started, whole.
 
     directory      of the package
     directories    of extension modules, and of the package and what it depends on
-    kept           name and key of the file that the plans are to be kept in; empty where they are not
+    kept           as container/creation.py has it, and container/exec.py
     """
     global parent, search
     parent, search = directory, directories

@@ -16,14 +16,13 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-static struct text key;
-static char name[32];
-static bool keep;
+static struct launch_outcome outcome;
+static struct text key, plans[BLOBS];
+static char name[32], words[PATH_MAX + 64];
 
-const struct text *launch_to_keep(const char **ret_name)
+const struct launch_outcome *launch_outcome(void)
 {
-	*ret_name = name;
-	return keep ? &key : NULL;
+	return &outcome;
 }
 
 /* ---- carrying out ---- */
@@ -171,25 +170,35 @@ static int carry_out(const struct wish *wish, const char *program, struct text p
 	return 0;
 }
 
-int launch(const struct wish *wish, const char *program, const struct text *wanted, const char *file, const struct shape *shape,
-	   const struct text *config, int *ret_code)
+/* The plans of the launch that was kept for this key, filled in; nothing has been done with them. */
+static int fill_plans(const struct wish *wish, const struct shape *shape, const struct text *config)
 {
 	const struct filling filling = { .wish = wish, .shape = shape, .config = config };
-	struct text plans[BLOBS] = { { .bytes = NULL } };
 	struct kept_launch l = { .bytes = NULL };
-	int r = launch_read(wish->root, file, wanted, &l);
+	const char *changed = NULL;
+	int r = launch_read(wish->root, name, &key, &l);
 
-	if (r == 0 && !launch_is_witnessed(&l))
+	if (r == 0 && (changed = launch_changed(&l))) {
+		(void)snprintf(words, sizeof(words), "the host has changed: %s", changed);
 		r = -ESTALE;
+	}
 	for (uint32_t i = 0; r == 0 && i < BLOBS; i++)
 		if (!launch_plan(&l, &filling, i, &plans[i]))
 			r = -EBADMSG;
-	if (r == 0)
-		r = carry_out(wish, program, plans, ret_code);
-	for (int i = 0; i < BLOBS; i++)
-		text_free(&plans[i]);
 	free(l.bytes);
 	return r;
+}
+
+static const char *words_of(int r)
+{
+	switch (-r) {
+	case 0:            return "";
+	case ENOENT:       return "none is kept for such a container";
+	case ESTALE:       return words;
+	case EBADMSG:      return "the file of the launch is damaged";
+	case EKEYREJECTED: return "others could have written what is kept";
+	default:           return strerror(-r);
+	}
 }
 
 /* Read once: what is matched is what is written to the state. */
@@ -214,22 +223,36 @@ static int read_config(const char *bundle, struct text *ret)
 	return read(fd, bytes, (size_t)st.st_size) == st.st_size ? 0 : -EIO;
 }
 
-int run_launch(const char *root, const char *verb, char **arguments)
+static int compile(const char *why)
+{
+	outcome.words = why;
+	return QUICK_PYTHON;
+}
+
+int run_launch(const char *root, const char *verb, char **arguments, bool told)
 {
 	_cleanup_text_ struct text config = { .bytes = NULL };
 	_cleanup_shape_ struct shape shape = { .bytes = NULL };
 	char parent[PATH_MAX], program[PATH_MAX + 32];
 	struct wish wish;
-	int code;
+	int code, r;
 
-	if (getenv("LISTEN_FDS") || getenv("NOTIFY_SOCKET") || !wish_of(root, verb, arguments, &wish))
-		return QUICK_PYTHON;
+	if (getenv("LISTEN_FDS") || getenv("NOTIFY_SOCKET"))
+		return compile("the caller hands on a socket");
+	if (!wish_of(root, verb, arguments, &wish))
+		return compile("such flags, or such paths, are compiled each time");
 	if (read_config(wish.bundle, &config) < 0 || shape_of(config.bytes, config.size, &shape) < 0)
-		return QUICK_PYTHON;
+		return compile("config.json cannot be read, is too large, or can be read in more than one way");
 	find_package(parent);
 	(void)snprintf(program, sizeof(program), "%s/ocirt/_bin/ocirt-init", parent);
-	keep = launch_key(&wish, program, &shape, &key, name);
-	if (keep && launch(&wish, program, &key, name, &shape, &config, &code) == 0)
+	if (!launch_key(&wish, program, &shape, &key, name))
+		return compile("what it depends on cannot be read");
+	r = fill_plans(&wish, &shape, &config);
+	outcome = (struct launch_outcome){ .name = name, .key = &key, .plans = r == 0 ? plans : NULL, .words = words_of(r) };
+	if (r < 0 || told)
+		return QUICK_PYTHON;
+	if (carry_out(&wish, program, plans, &code) == 0)
 		exit(code);
-	return QUICK_PYTHON;
+	outcome.plans = NULL;
+	return compile("the launch has failed, and is undone");
 }

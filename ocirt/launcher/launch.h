@@ -31,13 +31,6 @@ bool wish_of(const char *root, const char *verb, char **arguments, struct wish *
 /* All that the plans depend on, as bytes, and a name made of them. False where that cannot be known. */
 bool launch_key(const struct wish *wish, const char *program, const struct shape *shape, struct text *ret_key, char ret_name[32]);
 
-/*
- * Carries the launch out that was kept for this key. 0, and the exit code in *ret_code; or a negative errno: nothing is left
- * of it then, and Python does it anew.
- */
-int launch(const struct wish *wish, const char *program, const struct text *key, const char *name, const struct shape *shape,
-	   const struct text *config, int *ret_code);
-
 #define BLOBS 4 /* host plan and init's plan, up to the process and from there on */
 
 /* The file: the head, then the parts that it has the sizes of. */
@@ -48,7 +41,7 @@ struct launch_head {
 	uint32_t patches;
 	uint32_t pool;
 	uint32_t witnesses;
-	uint32_t unused[2];
+	uint64_t uses;
 };
 
 struct kept_launch {
@@ -70,19 +63,29 @@ struct filling {
 /* The launch that was kept for this key, whose bytes the caller frees in any case; -ENOENT where it is another's. */
 int launch_read(const char *root, const char *file, const struct text *wanted, struct kept_launch *ret);
 
-/* Whether the files are those that were looked at when it was kept. */
-bool launch_is_witnessed(const struct kept_launch *launch);
+/* A file that is not the one that was looked at when it was kept, NULL for none; "" where it is damaged. */
+const char *launch_changed(const struct kept_launch *launch);
 
 /* One of its plans, filled in; decoded where it lies, with zeros behind it. Empty where it has none. False: it is damaged. */
 bool launch_plan(const struct kept_launch *launch, const struct filling *filling, uint32_t blob, struct text *ret_plan);
 
-/* As the quick verbs: exits where a launch was carried out, else QUICK_PYTHON. */
-int run_launch(const char *root, const char *verb, char **arguments);
+/*
+ * As the quick verbs: exits where a launch was carried out, else QUICK_PYTHON; `told`: Python is to say what is done, and
+ * whether the plans are those that it would make. A launch that has failed is undone, and Python does it anew.
+ */
+int run_launch(const char *root, const char *verb, char **arguments, bool told);
 
 /* Whether a signal has ended the launch; all is undone, the command has to end. */
 bool launch_was_interrupted(void);
 
-/* The name and the key of the launch that was not there; NULL where none is to be kept. */
-const struct text *launch_to_keep(const char **ret_name);
+/* What Python goes on with. */
+struct launch_outcome {
+	const char *name;         /* of the file to keep the launch in, NULL where it is not to be kept */
+	const struct text *key;
+	const struct text *plans; /* of the launch that is kept, BLOBS of them; NULL for none */
+	const char *words;        /* why it was none; NULL where nobody asked for one */
+};
+
+const struct launch_outcome *launch_outcome(void);
 
 #endif

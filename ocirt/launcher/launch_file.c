@@ -48,6 +48,15 @@ static int open_launches(const char *root)
 	return state_owned(fd) < 0 ? -EKEYREJECTED : take_fd(&fd);
 }
 
+/* Also what the longest unused is found by. Two at a time may count as one. */
+static void count_use(int directory, const char *file, const struct launch_head *head)
+{
+	_cleanup_fd_ int fd = openat(directory, file, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	const uint64_t uses = head->uses + 1;
+
+	(void)!pwrite(fd, &uses, sizeof(uses), offsetof(struct launch_head, uses));
+}
+
 int launch_read(const char *root, const char *file, const struct text *wanted, struct kept_launch *ret)
 {
 	_cleanup_fd_ int directory = open_launches(root);
@@ -66,11 +75,13 @@ int launch_read(const char *root, const char *file, const struct text *wanted, s
 	if (read(fd, ret->bytes, (size_t)st.st_size) != st.st_size)
 		return -EIO;
 	memcpy(&ret->head, ret->bytes, sizeof(ret->head));
-	(void)futimens(fd, NULL); /* the longest unused goes first */
-	return lay_out(ret, (size_t)st.st_size, wanted) ? 0 : -ENOENT;
+	if (!lay_out(ret, (size_t)st.st_size, wanted))
+		return -ENOENT;
+	count_use(directory, file, &ret->head);
+	return 0;
 }
 
-bool launch_is_witnessed(const struct kept_launch *l)
+const char *launch_changed(const struct kept_launch *l)
 {
 	const char *at = l->witnesses, *end = at + l->head.witnesses;
 
@@ -81,16 +92,16 @@ bool launch_is_witnessed(const struct kept_launch *l)
 		struct stat st = { .st_ino = 0 }; /* of what is not there */
 
 		if (!nul)
-			return false;
+			return "";
 		memcpy(about, at, sizeof(about));
 		(void)stat(path, &st);
 		if (st.st_dev != about[0] || st.st_ino != about[1])
-			return false;
+			return path;
 		if (about[2] && about[2] != (uint64_t)st.st_mtim.tv_sec * 1000000000U + (uint64_t)st.st_mtim.tv_nsec)
-			return false;
+			return path;
 		at = nul + 1;
 	}
-	return true;
+	return NULL;
 }
 
 /* ---- filling in ---- */

@@ -6,6 +6,17 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Whether launches are kept, and carried out again; with `verify`, the plans are also compiled, and have to be the same. */
+enum keeping { KEPT_OFF, KEPT_ON, KEPT_VERIFY };
+
+#define KEPT_DEFAULT KEPT_OFF
+
+/* False where the word says none of these. */
+bool kept_of(const char *value, enum keeping *ret);
+
+/* What holds where the command does not say. Ends the program where the file of settings is wrong. */
+enum keeping kept_setting(void);
+
 /*
  * Runs ocirt.cli.main.main with the arguments after argv[0] in this process and exits with what it returns. `lean` is
  * the verb when its modules are packed: then the interpreter starts half, and is completed when something is missing.

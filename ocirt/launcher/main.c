@@ -27,25 +27,28 @@ struct command {
 	const char *verb;
 	char **arguments;  /* after the verb, to argv's NULL */
 	bool debug;        /* the steps are to be told, which is Python's */
-	bool kept;         /* launches are kept, and carried out again */
+	const char *kept;  /* NULL: as the settings have it */
 	bool plain;        /* none of the options that plans depend on */
 };
+
+enum use { ROOT, LOG, DEBUG, KEPT, NOTHING, PLANS };
 
 /* Global options that a quick verb need not know the meaning of. */
 static const struct option {
 	const char *name;
 	bool takes_value;
 	const char *choices; /* separated and enclosed by spaces; NULL: any value but the empty one */
+	enum use use;        /* what it decides; PLANS: what plans depend on */
 } options[] = {
-	{ "root", true, NULL },
-	{ "log", true, NULL },
-	{ "log-format", true, " text json " },
-	{ "cgroup-manager", true, " cgroupfs systemd disabled " },
-	{ "criu", true, NULL },
-	{ "rootless", true, " true false auto " },
-	{ "systemd-cgroup", false, " true false " },
-	{ "debug", false, " true false " },
-	{ "kept", true, " on off " },
+	{ "root", true, NULL, ROOT },
+	{ "log", true, NULL, LOG },
+	{ "log-format", true, " text json ", NOTHING },
+	{ "cgroup-manager", true, " cgroupfs systemd disabled ", PLANS },
+	{ "criu", true, NULL, PLANS },
+	{ "rootless", true, " true false auto ", PLANS },
+	{ "systemd-cgroup", false, " true false ", PLANS },
+	{ "debug", false, " true false ", DEBUG },
+	{ "kept", true, " on off verify ", KEPT },
 };
 
 static bool is_choice(const char *choices, const char *value)
@@ -63,6 +66,30 @@ static bool is_choice(const char *choices, const char *value)
 		at++;
 	}
 	return false;
+}
+
+/* False for what is left to Python. */
+static bool take_value(struct command *command, enum use use, const char *value)
+{
+	switch (use) {
+	case ROOT:
+		command->root = value;
+		return true;
+	case LOG: /* a scheme, or a path that looks like one; standard error under another name */
+		command->log = value;
+		return !strchr(value, ':') && strncmp(value, "/dev/", 5) != 0 && strncmp(value, "/proc/", 6) != 0;
+	case DEBUG:
+		command->debug = !value || strcmp(value, "true") == 0;
+		return true;
+	case KEPT:
+		command->kept = value;
+		return true;
+	case PLANS:
+		command->plain = false;
+		return true;
+	default:
+		return true;
+	}
 }
 
 /* One global option: how many arguments it takes up, 0 where it is not of the table. Go's "-root" is "--root". */
@@ -85,20 +112,7 @@ static int take_option(char **argv, struct command *command)
 		}
 		if (value && !is_choice(options[i].choices, value))
 			return 0;
-		if (i == 0)
-			command->root = value;
-		if (strcmp(options[i].name, "kept") == 0)
-			command->kept = strcmp(value, "on") == 0;
-		else if (strcmp(options[i].name, "root") != 0 && strncmp(options[i].name, "log", 3) != 0)
-			command->plain = false;
-		if (strcmp(options[i].name, "debug") == 0)
-			command->debug = !value || strcmp(value, "true") == 0;
-		if (strcmp(options[i].name, "log") == 0) {
-			if (strchr(value, ':') || strncmp(value, "/dev/", 5) == 0 || strncmp(value, "/proc/", 6) == 0)
-				return 0; /* a scheme, or a path that looks like one; standard error under another name */
-			command->log = value;
-		}
-		return taken;
+		return take_value(command, options[i].use, value) ? taken : 0;
 	}
 	return 0;
 }
@@ -169,16 +183,6 @@ static int delete(const char *root, char **arguments)
 	return count(arguments) == 1 ? quick_delete(root, arguments[0], force) : QUICK_PYTHON;
 }
 
-static int create(const char *root, char **arguments)
-{
-	return run_launch(root, "create", arguments);
-}
-
-static int run(const char *root, char **arguments)
-{
-	return run_launch(root, "run", arguments);
-}
-
 static int exec(const char *root, char **arguments)
 {
 	int code = run_again(root, arguments);
@@ -196,24 +200,41 @@ static bool open_log(const char *path)
 	return fd >= 0 && close(fd) == 0;
 }
 
+/* create and run: only where launches are kept, and nothing is said that plans depend on. */
+static int try_launch(const struct command *command, const char *root)
+{
+	enum keeping kept = KEPT_DEFAULT;
+
+	if (command->kept)
+		(void)kept_of(command->kept, &kept);
+	else
+		kept = kept_setting();
+	if (kept == KEPT_OFF || !command->plain)
+		return QUICK_PYTHON;
+	return run_launch(root, command->verb, command->arguments, kept == KEPT_VERIFY || command->debug);
+}
+
 static int run_quick(const struct command *command)
 {
 	static const struct {
 		const char *name;
 		int (*run)(const char *root, char **arguments);
-		bool launches; /* only where these are kept, and nothing is said that plans depend on */
 	} verbs[] = {
-		{ "state", state, false }, { "start", start, false }, { "kill", kill_, false }, { "delete", delete, false },
-		{ "exec", exec, false }, { "create", create, true }, { "run", run, true },
+		{ "state", state }, { "start", start }, { "kill", kill_ }, { "delete", delete }, { "exec", exec },
 	};
-	char root[4096];
+	const char *root = command->root;
+	char standard[4096];
 
-	if (!command->root && default_root(root, sizeof(root)) < 0)
+	if (!root && default_root(standard, sizeof(standard)) < 0)
 		return QUICK_PYTHON;
-	for (size_t i = 0; i < sizeof(verbs) / sizeof(*verbs); i++)
-		if (strcmp(command->verb, verbs[i].name) == 0 && (!verbs[i].launches || (command->kept && command->plain)) &&
-		    (!command->log || open_log(command->log)))
-			return verbs[i].run(command->root ? command->root : root, command->arguments);
+	if (command->log && !open_log(command->log))
+		return QUICK_PYTHON;
+	root = root ? root : standard;
+	if (strcmp(command->verb, "create") == 0 || strcmp(command->verb, "run") == 0)
+		return try_launch(command, root);
+	for (size_t i = 0; !command->debug && i < sizeof(verbs) / sizeof(*verbs); i++)
+		if (strcmp(command->verb, verbs[i].name) == 0)
+			return verbs[i].run(root, command->arguments);
 	return QUICK_PYTHON;
 }
 
@@ -256,7 +277,7 @@ int main(int argc, char *argv[])
 	(void)signal(SIGCHLD, SIG_DFL); /* a caller that ignores it would have the kernel reap what we wait for */
 	(void)signal(SIGXFSZ, SIG_IGN); /* as CPython has it: EFBIG can be undone */
 	if (argc > 1 && parse(argv + 1, &command)) {
-		if (!command.debug && run_quick(&command) == QUICK_DONE)
+		if (run_quick(&command) == QUICK_DONE)
 			return EXIT_SUCCESS;
 		if (makes(command.verb)) {
 			lean = command.verb;

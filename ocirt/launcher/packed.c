@@ -132,16 +132,23 @@ static PyObject *bytes_of(const char *bytes, size_t size)
 	return py.PyBytes_FromStringAndSize(bytes, (Py_ssize_t)size);
 }
 
-/* The name of the file that the plans of this command are to be kept in, and its key; both empty where they are not. */
-static PyObject *kept_name_and_key(void)
+static PyObject *text_bytes(const struct text *text)
 {
-	const char *file = "";
-	const struct key *exec = key_to_keep();
-	const struct text *launch = launch_to_keep(&file);
-	PyObject *name = exec ? bytes_of(exec->name, strlen(exec->name)) : bytes_of(file, launch ? strlen(file) : 0);
-	PyObject *bytes = exec ? bytes_of(exec->bytes, exec->size) : bytes_of(launch ? launch->bytes : "", launch ? launch->size : 0);
+	return bytes_of(text ? text->bytes : "", text ? text->size : 0);
+}
 
-	return name && bytes ? py.Py_BuildValue("(NN)", name, bytes) : NULL;
+/* boot.Kept: the file that the plans of this command are to be kept in, its key; the plans that are, and why there are none. */
+static PyObject *kept(void)
+{
+	const struct key *exec = key_to_keep();
+	const struct launch_outcome *l = launch_outcome();
+	const struct text *plans = l->plans;
+
+	if (exec)
+		return py.Py_BuildValue("(yN()y)", exec->name, bytes_of(exec->bytes, exec->size), "");
+	return py.Py_BuildValue("(yN(NNNN)y)", l->name ? l->name : "", text_bytes(l->key), text_bytes(plans),
+				text_bytes(plans ? plans + 1 : NULL), text_bytes(plans ? plans + 2 : NULL),
+				text_bytes(plans ? plans + 3 : NULL), l->words ? l->words : "");
 }
 
 PyObject *boot(const char *pack, size_t size)
@@ -175,7 +182,7 @@ bool start_modules(PyObject *boot, const char *verb, const char *parent, const c
 {
 	PyObject *start = py.PyDict_GetItemString(boot, "start");
 	PyObject *done = py.PyObject_CallFunction(start, "NNNN", text(verb ? verb : ""), text(parent), search_list(directories),
-						  kept_name_and_key());
+						  kept());
 
 	if (!done)
 		fail_with_exception("the packed modules do not load");

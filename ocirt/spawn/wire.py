@@ -9,7 +9,7 @@ from ocirt.linux._kernel import ffi, lib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
     from ocirt.plan.ops import Op
@@ -152,15 +152,23 @@ def archive(encoded: bytes, ops: Sequence[Op], begun: int = 0) -> bytes:
 
 def decode(archived: bytes) -> list[Op]:
     """The operations of an archived plan, empty ones for those that it lacks (cold: for an error at start)."""
-    _, size, count = HEADER.unpack_from(archived)
+    _, size, _ = HEADER.unpack_from(archived)
     begun, *pointers = archived[size:].decode().split("\n")
-    names = list(KINDS.items())
+    found = zip(pointers, operations(archived), strict=False)
+    ops: list[Op] = [("", "", 0, ())] * int(begun)
+    return ops + [(name, pointer, guard, arguments) for pointer, (name, guard, arguments) in found]
+
+
+def operations(encoded: bytes, kinds: Kinds = KINDS) -> Iterator[tuple[str, int, tuple[Any, ...]]]:
+    """Name, guard and arguments of each operation of an encoded plan (cold)."""
+    _, _, count = HEADER.unpack_from(encoded)
+    names = list(kinds.items())
 
     def text(word: int) -> bytes:
-        return archived[word & 0xFFFFFFFF : (word & 0xFFFFFFFF) + (word >> 32)]
+        return encoded[word & 0xFFFFFFFF : (word & 0xFFFFFFFF) + (word >> 32)]
 
     def vector(word: int) -> list[str]:
-        words = Struct(f"<{word >> 32}Q").unpack_from(archived, word & 0xFFFFFFFF)
+        words = Struct(f"<{word >> 32}Q").unpack_from(encoded, word & 0xFFFFFFFF)
         return [text(item).decode("utf-8", "surrogateescape") for item in words]
 
     readers: dict[str, Callable[[int], Any]] = {
@@ -170,13 +178,11 @@ def decode(archived: bytes) -> list[Op]:
         "b": text,
         "v": vector,
     }
-    ops: list[Op] = [("", "", 0, ())] * int(begun)
     offset = HEADER.size
-    for pointer in pointers[:count]:
-        code, ignore1, ignore2, skip = HEAD.unpack_from(archived, offset)
+    for _ in range(count):
+        code, ignore1, ignore2, skip = HEAD.unpack_from(encoded, offset)
         name, (_, kind) = names[code]
-        words = Struct(f"<{len(kind)}Q").unpack_from(archived, offset + 8)
+        words = Struct(f"<{len(kind)}Q").unpack_from(encoded, offset + 8)
         arguments = tuple(readers[letter](word) for letter, word in zip(kind, words, strict=True))
-        ops.append((name, pointer, ignore1 | ignore2 << 16 | skip << 32, arguments))
+        yield name, ignore1 | ignore2 << 16 | skip << 32, arguments
         offset += 8 + 8 * len(kind)
-    return ops
