@@ -40,6 +40,10 @@ def run(globals_: Global, options: Options, arguments: list[str]) -> int:
             creation.host.console_socket or "SOCKET"
         )  # where there is a terminal, one is given
         runtime = creation.first() + creation.rest()
+    if options.get("kept_launch"):
+        from ocirt.cli import explain_kept
+
+        return explain_kept.run(creation, bool(options.get("json")))
     steps = in_time(runtime, creation.plan.ops)
     if options.get("json"):
         say_json({"steps": [step_of(step) for step in steps], "warnings": list(creation.plan.warnings)})

@@ -223,7 +223,15 @@ VERBS: dict[str, Verb] = {
     "explain": (
         "ocirt.cli.explain",
         "print every step that create would take",
-        (_BUNDLE, _CONFIG, _NO_PIVOT, _KEYRING, _FDS, ("json", "", False, "json", "print JSON", "")),
+        (
+            _BUNDLE,
+            _CONFIG,
+            _NO_PIVOT,
+            _KEYRING,
+            _FDS,
+            ("json", "", False, "json", "print JSON", ""),
+            ("kept", "", False, "kept_launch", "whether a launch of it can be kept, and what is left open", ""),
+        ),
         ("[BUNDLE]",),
     ),
     "features": ("ocirt.cli.features", "print what this runtime supports, as JSON", (), ()),

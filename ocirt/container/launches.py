@@ -80,25 +80,18 @@ def remember(creation: Creation, name: bytes, key: bytes) -> None:
         data = launch(creation, key)
         if len(data) <= SIZE_MAX:
             write(creation.root, name.decode(), data)
-    except (holes.Unkeepable, OcirtError, OSError, ValueError):  # ValueError: a hole in a plain string
-        pass
+    except (holes.Unkeepable, OcirtError, OSError, ValueError) as error:  # ValueError: a hole in a plain string
+        notes.step(f"the launch is not kept: {error}")
     except Exception as error:
         notes.warn(f"the launch is not kept: {error!r}")
 
 
 def launch(creation: Creation, key: bytes) -> bytes:
     """The file. Raises Unkeepable, and what compiling raises."""
-    if creation.config.get("hooks") or is_looked_at(creation.config) or not is_of(key, creation.host.raw):
-        raise holes.Unkeepable
-    h = opened(creation)
-    first = host.first(h)
-    h.filter_file = creation.host.filter_file
-    h.plan = h.compilation.finish(*creation.filter)
-    rest = host.rest(h)
-    if h.compilation.context.warnings or any(map(is_pythons, first + rest)):
-        raise holes.Unkeepable
+    if not is_of(key, creation.host.raw):
+        raise holes.Unkeepable("config.json, or the runtime's own cgroup, has changed in between")
     blobs, patches, pool = [], b"", b""
-    for number, (_, ops, kinds, size_max) in enumerate(halves(h, first, rest)):
+    for number, (_, ops, kinds, size_max) in enumerate(compiled(creation)):
         blob, found = template(ops, kinds, size_max) if ops else (b"", [])
         blobs.append(blob)
         for offset, pieces in found:
@@ -110,6 +103,25 @@ def launch(creation: Creation, key: bytes) -> bytes:
     seen = witnesses(creation)
     sizes = [len(part) for part in (key, *blobs, patches, pool, seen)]
     return HEAD.pack(lib.ocirt_plan_magic, *sizes, 0) + b"".join([key, *blobs, patches, pool, seen])
+
+
+def compiled(creation: Creation) -> list[Half]:
+    """What is kept, with its holes open. Raises Unkeepable, and what compiling raises."""
+    if creation.config.get("hooks"):
+        raise holes.Unkeepable("it has hooks")
+    if is_looked_at(creation.config):
+        raise holes.Unkeepable("it has sysctls, beside a domain name or namespaces of others")
+    h = opened(creation)
+    first = host.first(h)
+    h.filter_file = creation.host.filter_file
+    h.plan = h.compilation.finish(*creation.filter)
+    rest = host.rest(h)
+    if h.compilation.context.warnings:
+        raise holes.Unkeepable("there are warnings to say")
+    for op in first + rest:
+        if is_pythons(op):
+            raise holes.Unkeepable(f"{op[1] or 'the host plan'} asks for {op[0]}, which needs Python")
+    return halves(h, first, rest)
 
 
 Half = tuple[str, "Sequence[Op]", wire.Kinds, int]
@@ -159,12 +171,12 @@ def opened(creation: Creation) -> host.Host:
     old = creation.host
     context = old.compilation.context
     paths = cgroup.paths_for(
-        (config.get("linux") or {}).get("cgroupsPath"), holes.Hole(ID, holes.WORD), creation.hierarchies
+        (config.get("linux") or {}).get("cgroupsPath"), holes.Hole(ID, holes.WORD, place="the id"), creation.hierarchies
     )
     entering = [path for path, h in zip(paths, creation.hierarchies, strict=True) if h.version == 1]
     launch = Launch(
-        container_id=holes.Hole(ID, holes.WORD),
-        bundle=holes.Hole(BUNDLE, holes.ABSOLUTE),
+        container_id=holes.Hole(ID, holes.WORD, place="the id"),
+        bundle=holes.Hole(BUNDLE, holes.ABSOLUTE, place="the bundle"),
         start=context.launch.start,
         no_pivot=context.launch.no_pivot,
         new_keyring=context.launch.new_keyring,
@@ -179,7 +191,7 @@ def opened(creation: Creation) -> host.Host:
     made.raw = raw = holes.Raw(b"\0")
     raw.number = RAW
     made.foreground, made.late_devices = old.foreground, mounts_a_device(config)
-    made.pid_file = holes.Hole(PID_FILE, holes.ABSOLUTE) if old.pid_file else ""
+    made.pid_file = holes.Hole(PID_FILE, holes.ABSOLUTE, place="the pid file") if old.pid_file else ""
     made.pidfd_socket = old.pidfd_socket
     made.rootfs = absolute_below(launch.bundle, config["root"]["path"])
     made.owner, made.words = old.owner, old.words
@@ -198,10 +210,10 @@ def with_holes(raw: bytes) -> Any:
             key: Any = int(last) if isinstance(found, list) else last
             value = found[key]
         except (KeyError, IndexError, TypeError):
-            raise holes.Unkeepable from None
+            value = None
         if type(value) is not str:
-            raise holes.Unkeepable
-        found[key] = holes.Hole(index, letter, value.partition("=")[0] if letter == "e" else "")
+            raise holes.Unkeepable(f"{pointer} can be read in more than one way")
+        found[key] = holes.Hole(index, letter, value.partition("=")[0] if letter == "e" else "", pointer)
     return config
 
 
@@ -210,7 +222,7 @@ def shape_of(raw: bytes) -> tuple[bytes, list[tuple[str, str]]]:
     shape, found = bytearray(2 * len(raw) + 64), bytearray(8 * len(raw) + 64)
     size = lib.config_shape(raw, len(raw), ffi.from_buffer(shape), len(shape), ffi.from_buffer(found), len(found))
     if size < 0:
-        raise holes.Unkeepable
+        raise holes.Unkeepable("it is too large, or can be read in more than one way")
     records = bytes(found).partition(b"\0\0")[0].decode()
     return bytes(shape[:size]), [(record[1], record[3:]) for record in records.split("\0") if record]
 
@@ -239,8 +251,8 @@ def template(ops: Sequence[Op], kinds: wire.Kinds, size_max: int) -> tuple[bytes
     for number, pieces in enumerate(heaps[0].marked, 1):
         word = (MARKED | number).to_bytes(8, "little")
         places = [at for at in range(0, len(data), 8) if data[at : at + 8] == word]
-        if len(places) != 1:  # a string of the config that looks like one
-            raise holes.Unkeepable
+        if len(places) != 1:
+            raise holes.Unkeepable("a string looks like a mark of ours")
         found.append((places[0], pieces))
     return data, found
 
@@ -258,7 +270,7 @@ def witnesses(creation: Creation) -> bytes:
 
     path = profiles.library(creation.root, creation.config["linux"]["seccomp"])
     if not path:
-        raise holes.Unkeepable
+        raise holes.Unkeepable("no compiled filter is kept")
     return found + witness(path, posix.stat(path)[:3], posix.stat(path).st_mtime_ns)
 
 

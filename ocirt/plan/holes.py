@@ -20,8 +20,9 @@ class Unkeepable(Exception):
     """What a plan depends on is more than the class of a string."""
 
 
-def _refuse(*_: Any, **__: Any) -> NoReturn:
-    raise Unkeepable("a string is looked into")
+def _refuse(text: Opaque, *_: Any, **__: Any) -> NoReturn:
+    places = [piece.place for piece in text.pieces if isinstance(piece, Hole)]
+    raise Unkeepable(f"something depends on {' and '.join(places)}")
 
 
 class Opaque(str):
@@ -56,18 +57,20 @@ class Hole(Opaque):
     number  which
     letter  its class, of those that holes.def names
     name    of an environment variable, which is known
+    place   its JSON pointer, or what it is, for people
     """
 
-    __slots__ = ("name", "number")
+    __slots__ = ("name", "number", "place")
 
-    def __new__(cls, number: int, letter: str, name: str = "") -> Hole:
+    def __new__(cls, number: int, letter: str, name: str = "", place: str = "") -> Hole:
         made = str.__new__(cls, f"\0{number}\0")
-        made.number, made.letter, made.name = number, letter, name
+        made.number, made.letter, made.name, made.place = number, letter, name, place
         made.pieces = (made,)
         return made
 
     number: int
     name: str
+    place: str
 
 
 def concat(*pieces: str) -> str:
@@ -88,7 +91,7 @@ def is_absolute(path: str) -> bool:
     """Whether it begins with a slash."""
     if isinstance(path, Opaque):
         if path.letter not in {ABSOLUTE, RELATIVE}:
-            _refuse()
+            _refuse(path)
         return path.letter == ABSOLUTE
     return path[:1] == "/"
 
@@ -105,7 +108,7 @@ def has_slash(name: str) -> bool:
     """Of args[0]."""
     if isinstance(name, Opaque):
         if name.letter not in {SLASH, WORD}:
-            _refuse()
+            _refuse(name)
         return name.letter == SLASH
     return "/" in name
 
@@ -114,7 +117,7 @@ def is_given(text: str | None) -> bool:
     """Whether it is there, and not empty."""
     if isinstance(text, Opaque):
         if text.letter in MAYBE_EMPTY:
-            _refuse()
+            _refuse(text)
         return True
     return bool(text)
 

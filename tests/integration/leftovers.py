@@ -94,15 +94,9 @@ def _removed(path: str) -> bool:
     return True
 
 
-def states(runtime: Runtime) -> list[str]:
-    """What is in the state root but compiled profiles, which are for the next container."""
-    names = os.listdir(runtime.root) if runtime.root.exists() else []
-    return [name for name in names if name not in {"@seccomp", "@launches"}]
-
-
 def leave_nothing(runtime: Runtime, children_before: list[int]) -> list[str]:
     """What the test left, after force has removed it."""
-    left = [f"state: {name}" for name in states(runtime)]
+    left = [f"state: {name}" for name in runtime.entries()]
     left += end_processes(children_before)
     left += undo_mounts(runtime.scratch)
     left += remove_cgroups(runtime.prefix)
@@ -114,7 +108,7 @@ def leave_nothing(runtime: Runtime, children_before: list[int]) -> list[str]:
 
 def remains(runtime: Runtime, before: list[int]) -> list[str]:
     """What is left of the containers, seen without a change: state, cgroups, processes that started since `before`."""
-    found = [f"state {name}" for name in states(runtime)]
+    found = [f"state {name}" for name in runtime.entries()]
     found += [f"cgroup {path}" for path in cgroups_named(runtime.prefix)]
     return found + [f"process {pid}" for pid in children() if pid not in before and not reap(pid)]
 
@@ -128,7 +122,7 @@ def assert_nothing_is_left(runtime: Runtime, mounts_before: int) -> None:
     """No mount, no cgroup, no state."""
     assert count_mounts() == mounts_before
     assert cgroups_named(runtime.prefix) == []
-    assert states(runtime) == []
+    assert runtime.entries() == []
 
 
 def open_fds() -> dict[str, str]:

@@ -21,7 +21,8 @@ import pytest
 Json = dict[str, Any]
 # What every command that starts an interpreter opens, and no other does.
 INTERPRETER = "/_json."
-KEPT = bool(os.environ.get("OCIRT_TEST_KEPT"))  # every create is one of a launch that is kept, where that can be
+# "on" or "verify": every create is one of a launch that is kept, where that can be.
+KEPT = os.environ.get("OCIRT_TEST_KEPT", "")
 TIMEOUT = 30.0
 
 NAMESPACES = ("pid", "mount", "ipc", "uts", "network")
@@ -198,15 +199,20 @@ class Runtime:
         """An id that no other test uses; the oracle of left-overs knows it by its prefix."""
         return f"{self.prefix}-{next(self._numbers)}"
 
+    def entries(self) -> list[str]:
+        """What is in the state root, but for the runtime's own (what it keeps across containers)."""
+        names = os.listdir(self.root) if self.root.exists() else []
+        return [name for name in names if not name.startswith("@")]
+
     def popen(self, *argv: str, stem: Path | None = None, **popen: Any) -> subprocess.Popen[bytes]:
         """Start `ocirt --root … ARGV`. With a stem, output goes to files STEM.out and STEM.err: a pipe would stay
         open for as long as a container lives.
         """
         command = [self.program, "--root", str(self.root), *argv]
         popen.setdefault("stdin", subprocess.DEVNULL)
-        if KEPT and argv[0] == "create":
-            command[3:3] = ["--kept", "on"]
-            if can_be_made_twice(argv):
+        if KEPT and argv[0] in {"create", "run"}:
+            command[3:3] = ["--kept", KEPT]
+            if argv[0] == "create" and can_be_made_twice(argv):
                 self._keep(command, **popen)
         if stem is None:
             return subprocess.Popen(command, **popen)
@@ -219,7 +225,7 @@ class Runtime:
         """Make one like it, and delete it again: so that the next is carried out again."""
         other = self.new_id()
         quiet = {**popen, "stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        subprocess.run([*command[:-1], other], check=False, timeout=60, **quiet)
+        subprocess.run([*command[:4], "on", *command[5:-1], other], check=False, timeout=60, **quiet)
         said = subprocess.run([*command[:3], "state", other], capture_output=True, check=False).stdout
         subprocess.run([*command[:3], "delete", "--force", other], check=False, **quiet)
         with contextlib.suppress(ChildProcessError, ValueError):  # a zombie that is ours would keep its pid namespace

@@ -251,7 +251,7 @@ def test_an_unknown_container_does_not_exist_for_any_verb(runtime: Runtime) -> N
     for verb in ("state", "start", "kill", "delete"):
         refused(runtime.run(verb, "nosuch"), 'container "nosuch": container does not exist')
     assert runtime.run("delete", "--force", "nosuch").code == 0
-    assert not runtime.root.exists() or list(runtime.root.iterdir()) == []
+    assert runtime.entries() == []
 
 
 def test_each_verb_tells_what_the_state_forbids_and_changes_nothing(runtime: Runtime, make_bundle: MakeBundle) -> None:

@@ -185,7 +185,7 @@ def test_a_failure_is_undone_and_told_as_ever(runtime: Runtime, make_bundle: Mak
     assert failed.code == 1
     assert failed.stderr == runtime.run_container(other, check=False).stderr
     assert "no such file or directory" in failed.stderr
-    assert [path.name for path in runtime.root.iterdir()] == [launches.DIRECTORY]
+    assert runtime.entries() == []
     assert cgroups_of(failed.argv[-1]) == []
 
 
@@ -402,7 +402,7 @@ def test_with_verify_what_is_kept_is_compiled_too(runtime: Runtime, make_bundle:
     file.write_bytes(data[:place] + b"PATX" + data[place + 4 :])
     said = runtime.run("--kept", "verify", "run", "--bundle", str(bundle.path), runtime.new_id(), check=False)
     assert re.search(r"^ocirt: the kept launch \w+\.launch differs from what is compiled: init's plan", said.stderr)
-    assert [path.name for path in runtime.root.iterdir()] == [launches.DIRECTORY]
+    assert runtime.entries() == []
 
 
 def test_debug_says_hit_or_why_not(runtime: Runtime, make_bundle: MakeBundle) -> None:
@@ -470,4 +470,38 @@ def test_a_setting_that_is_not_understood_is_an_error(
     settings.write_text(text)
     failed = runtime.run_container(make_bundle(args=["true"]), check=False)
     assert re.match(r"ocirt: /etc/ocirt\.conf: (line [12]: not understood|it is too long)", failed.stderr)
-    assert not runtime.root.exists() or list(runtime.root.iterdir()) == []
+    assert runtime.entries() == []
+
+
+# ---- explain ---------------------------------------------------------------------------------------------------------
+
+
+def test_explain_says_what_is_left_open_and_what_was_kept(runtime: Runtime, make_bundle: MakeBundle) -> None:
+    bundle = make_bundle(args=["true", "x"])
+    kept_twice(runtime, "run", bundle, bundle, bundle)
+    said = runtime.run("explain", "--kept", "--json", str(bundle.path), check=True).json()
+    open_ = {hole["pointer"]: hole["class"] for hole in said.pop("holes")}
+    assert open_["/process/args/0"] == "a program, by name"
+    assert open_["/root/path"] == "a relative path"
+    assert said == {"keepable": True, "reason": "", "launches": 1, "uses": 2, "misses": 1}
+    text = runtime.run("explain", "--kept", str(bundle.path), check=True).stdout
+    assert text.startswith("Can be kept. Left open:\n    /process/args/0: a program, by name\n")
+    assert text.endswith("/@launches: 1, used 2 times; 1 compiled.\n")
+
+
+NOT_KEPT = {
+    "hooks": ({"hooks": {"poststop": [{"path": "/bin/true"}]}}, "it has hooks"),
+    "terminal": ({"process": {"terminal": True}}, "/process/terminal asks for connect_console, which needs Python"),
+    "domainname": (
+        {"domainname": "x", "linux": {"sysctl": {"kernel.domainname": "x"}}},
+        "it has sysctls, beside a domain name or namespaces of others",
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "why"), NOT_KEPT.values(), ids=NOT_KEPT)
+def test_explain_says_why_it_is_compiled_each_time(
+    runtime: Runtime, make_bundle: MakeBundle, changes: dict[str, Any], why: str
+) -> None:
+    text = runtime.run("explain", "--kept", str(make_bundle(**changes).path), check=True).stdout
+    assert text.startswith(f"Compiled each time: {why}.\n")

@@ -231,5 +231,5 @@ def test_few_descriptors_are_an_error_of_their_own_and_leave_nothing(runtime: Ru
         failed += done.code != 0
         assert done.code == 0 or "too many open files" in done.stderr, (count, done.stderr)
         assert "ocirt: remove" not in done.stderr, count
-        assert not runtime.root.exists() or list(runtime.root.iterdir()) == [], (count, done.stderr)
+        assert runtime.entries() == [], (count, done.stderr)
     assert 0 < failed < 18

@@ -127,7 +127,7 @@ def test_id_validation(verb: str, name: str, runtime: Runtime, make_bundle: Make
     result = runtime.run(verb, *flags, "--", name, check=False)
     assert "Traceback" not in result.stderr
     assert (runtime.scratch / "x").is_dir()
-    assert not runtime.root.exists() or list(runtime.root.iterdir()) == []
+    assert runtime.entries() == []
 
 
 def test_state_perms(runtime: Runtime, make_bundle: MakeBundle) -> None:
@@ -257,7 +257,7 @@ def test_hook_timeout(runtime: Runtime, make_bundle: MakeBundle) -> None:
         assert f"/hooks/{kind}/0" in words or kind == "poststop", words
         assert (code != 0) is (kind != "poststop"), kind
     assert time.monotonic() - began < 8
-    assert list(runtime.root.iterdir()) == []
+    assert runtime.entries() == []
     assert cgroups_named(runtime.prefix) == []
 
 
@@ -275,7 +275,7 @@ def test_delete_leaves_nothing(runtime: Runtime, make_bundle: MakeBundle) -> Non
     assert (result.stdout, result.stderr) == ("", "")
     os.waitpid(pid, 0)
     assert not [child for child in children if Path(f"/proc/{child}").exists()]
-    assert list(runtime.root.iterdir()) == []
+    assert runtime.entries() == []
     assert cgroups_named(runtime.prefix) == []
     assert Path("/proc/self/mountinfo").read_text() == mounts
     assert json.loads(runtime.run("list", "--format", "json", check=True).stdout) in ([], None)

@@ -309,7 +309,7 @@ def test_interrupted_at_random(runtime: Runtime, make_bundle: MakeBundle) -> Non
         if number % 2:
             process.send_signal(signal.SIGTERM)
         code, said = process.wait(20), stem.with_suffix(".err").read_text()
-        left = list(runtime.root.iterdir()) if runtime.root.exists() else []
+        left = runtime.entries()
         if code == 0:
             runtime.run("delete", "--force", name, check=True)
             continue

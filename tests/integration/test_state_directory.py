@@ -110,7 +110,7 @@ def test_a_container_of_an_earlier_version_is_taken_through_its_life(
     wait_for(lambda: json.loads(run("state", recorded))["status"] == "stopped", "stopped")
     run("delete", recorded)
     assert json.loads((scratch / "told").read_text())["id"] == recorded
-    assert os.listdir(runtime.root) == []
+    assert runtime.entries() == []
 
 
 @pytest.mark.parametrize("paused", [False, True], ids=["running", "paused"])
@@ -120,7 +120,7 @@ def test_delete_by_force_of_a_container_of_an_earlier_version_leaves_nothing(
     if paused:
         runtime.run("pause", recorded, check=True)
     runtime.run("delete", "--force", recorded, check=True)
-    assert os.listdir(runtime.root) == []
+    assert runtime.entries() == []
 
 
 # ---- damaged ones ----
