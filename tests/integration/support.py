@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import array
-import contextlib
 import copy
 import itertools
 import json
@@ -18,11 +17,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from tests.integration.kept_mode import KEPT, can_be_made_twice, keep_one_like
+
 Json = dict[str, Any]
 # What every command that starts an interpreter opens, and no other does.
 INTERPRETER = "/_json."
-# "on" or "verify": every create is one of a launch that is kept, where that can be.
-KEPT = os.environ.get("OCIRT_TEST_KEPT", "")
 TIMEOUT = 30.0
 
 NAMESPACES = ("pid", "mount", "ipc", "uts", "network")
@@ -174,16 +173,6 @@ class Result(NamedTuple):
         return json.loads(self.stdout)
 
 
-def can_be_made_twice(argv: Sequence[str]) -> bool:
-    """Whether another container of that command is to be seen by nobody."""
-    try:
-        text = Path(argv[argv.index("--bundle") + 1], "config.json").read_text(errors="replace")
-    except (OSError, ValueError, IndexError):
-        return False
-    once = ("hooks", "netDevices", "listenerPath")
-    return not any(word in text for word in once) and not any("-socket" in word for word in argv)
-
-
 class Runtime:
     """The program under test with a state root of its own."""
 
@@ -213,23 +202,13 @@ class Runtime:
         if KEPT and argv[0] in {"create", "run"}:
             command[3:3] = ["--kept", KEPT]
             if argv[0] == "create" and can_be_made_twice(argv):
-                self._keep(command, **popen)
+                keep_one_like(command, self.new_id(), **popen)
         if stem is None:
             return subprocess.Popen(command, **popen)
         with stem.with_suffix(".out").open("wb") as out, stem.with_suffix(".err").open("wb") as err:
             popen.setdefault("stdout", out)
             popen.setdefault("stderr", err)
             return subprocess.Popen(command, **popen)
-
-    def _keep(self, command: list[str], **popen: Any) -> None:
-        """Make one like it, and delete it again: so that the next is carried out again."""
-        other = self.new_id()
-        quiet = {**popen, "stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        subprocess.run([*command[:4], "on", *command[5:-1], other], check=False, timeout=60, **quiet)
-        said = subprocess.run([*command[:3], "state", other], capture_output=True, check=False).stdout
-        subprocess.run([*command[:3], "delete", "--force", other], check=False, **quiet)
-        with contextlib.suppress(ChildProcessError, ValueError):  # a zombie that is ours would keep its pid namespace
-            os.waitpid(json.loads(said)["pid"], 0)
 
     def run(
         self, *argv: str, check: bool | None = None, stdin: bytes = b"", timeout: float = TIMEOUT, **popen: Any

@@ -2,103 +2,28 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import re
 import signal
 import socket
 import struct
-import subprocess
 import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from ocirt.container import launches
 from ocirt.spawn import wire
-from tests.integration.support import INTERPRETER, Bundle, Container, Result, Runtime, wait_for
+from tests.integration import support
+from tests.integration.launching import KEPT, OWN, cgroups_of, files, is_attended, kept_twice, look, traced
+from tests.integration.support import Container, Runtime, wait_for
 from tests.integration.views import HostView, MakeBundle
 
-KEPT = ("--kept", "on")
-LOOK = """id; pwd; env | sort; hostname; echo "$@"; grep '^Cap\\|^No\\|^Sec' /proc/self/status
-cut -d' ' -f3,5,6 /proc/mounts"""
-OWN = re.compile(r'"(pid|startTime|created)": [^,\n]+')
 
-
-def cgroups_of(container_id: str) -> list[Path]:
-    return list(Path("/sys/fs/cgroup").glob(f"*/ocirt/{container_id}"))
-
-
-def is_attended(container: Container) -> bool:
-    """Whether it runs, and `run` has let go of its lock."""
-    if container.runtime.run("state", container.id).code or container.state()["status"] != "running":
-        return False
-    fd = os.open(container.runtime.root / container.id, os.O_RDONLY)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    finally:
-        os.close(fd)
-    return True
-
-
-def files(runtime: Runtime) -> list[Path]:
-    return sorted((runtime.root / launches.DIRECTORY).glob("*.launch"))
-
-
-def traced(
-    runtime: Runtime, verb: str, bundle: Bundle, *flags: str, container_id: str = "", prefix: Sequence[str] = ()
-) -> tuple[bool, Container, Result]:
-    """Whether an interpreter was started for it; the container; what it said."""
-    container = Container(runtime, container_id or runtime.new_id(), bundle)
-    runtime.containers.append(container)
-    log = runtime.scratch / f"{container.id}.trace"
-    argv = (verb, "--bundle", str(bundle.path), *flags, container.id)
-    command = [
-        "strace",
-        "-e",
-        "trace=openat,access",
-        "-o",
-        str(log),
-        runtime.program,
-        "--root",
-        str(runtime.root),
-    ]
-    stem = runtime.scratch / f"{container.id}.said"
-    with stem.with_suffix(".out").open("wb") as out, stem.with_suffix(".err").open("wb") as err:
-        process = subprocess.Popen([*prefix, *command, *KEPT, *argv], stdin=subprocess.DEVNULL, stdout=out, stderr=err)
-    process.wait(60)
-    result = Result(
-        argv, process.returncode, stem.with_suffix(".out").read_text(), stem.with_suffix(".err").read_text()
-    )
-    return INTERPRETER in log.read_text(), container, result
-
-
-def kept_twice(
-    runtime: Runtime, verb: str, *bundles: Bundle, flags: Callable[[int], list[str]] = lambda _: []
-) -> list[Result]:
-    """The results; the first is compiled, each other is not."""
-    results = []
-    for number, bundle in enumerate(bundles):
-        compiled, container, result = traced(runtime, verb, bundle, *flags(number))
-        assert compiled is (number == 0), result
-        results.append(result)
-        if verb == "run":
-            assert not (runtime.root / container.id).exists()
-    return results
-
-
-def look(make_bundle: MakeBundle, number: int, **more: Any) -> Bundle:
-    """A bundle that differs from the others of the test in all its holes."""
-    process = {
-        "env": ["PATH=/bin", f"NUMBER={number}", "TERM=x"],
-        "args": ["sh", "-c", LOOK, "sh", f"argument {number}"],
-    }
-    return make_bundle(process=process, hostname=f"host-{number}", annotations={"a": f"{number}\n"}, **more)
+@pytest.fixture(autouse=True)
+def as_each_test_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the suite is run over kept launches."""
+    monkeypatch.setattr(support, "KEPT", "")
 
 
 def test_on_cgroup_v2_alone_the_process_is_born_in_its_cgroup(
@@ -384,124 +309,3 @@ def test_without_the_option_nothing_is_kept(runtime: Runtime, make_bundle: MakeB
     runtime.run("--kept", "off", "run", "--bundle", str(bundle.path), runtime.new_id(), check=True)
     assert not (runtime.root / launches.DIRECTORY).exists()
     assert 'flag --kept: "maybe"' in runtime.run("--kept", "maybe", "list", check=False).stderr
-
-
-# ---- verify, --debug, settings ---------------------------------------------------------------------------------------
-
-
-def test_with_verify_what_is_kept_is_compiled_too(runtime: Runtime, make_bundle: MakeBundle) -> None:
-    bundle = look(make_bundle, 1)
-    kept_twice(runtime, "run", bundle)
-    said = runtime.run("--kept", "verify", "run", "--bundle", str(bundle.path), runtime.new_id(), check=True)
-    assert said.stdout == runtime.run_container(bundle, check=True).stdout
-    (file,) = files(runtime)
-    data = file.read_bytes()
-    sizes = launches.HEAD.unpack_from(data)
-    blob = launches.HEAD.size + sizes[1]
-    place = data.index(b"PATH=/bin", blob)
-    file.write_bytes(data[:place] + b"PATX" + data[place + 4 :])
-    said = runtime.run("--kept", "verify", "run", "--bundle", str(bundle.path), runtime.new_id(), check=False)
-    assert re.search(r"^ocirt: the kept launch \w+\.launch differs from what is compiled: init's plan", said.stderr)
-    assert runtime.entries() == []
-
-
-def test_debug_says_hit_or_why_not(runtime: Runtime, make_bundle: MakeBundle) -> None:
-    def said(bundle: Bundle, *flags: str, verb: str = "run") -> str:
-        argv = (verb, *flags, "--bundle", str(bundle.path), runtime.new_id())
-        text = runtime.run("--debug", *KEPT, *argv, check=None).stderr
-        (found,) = re.findall(r'msg="((?:no )?kept launch.*)"', text)
-        return str(found)
-
-    first = make_bundle(args=["true"])
-    assert said(first) == "no kept launch: none is kept for such a container"
-    assert re.fullmatch(r"kept launch \w+\.launch: the plans are the same", said(first))
-    other = make_bundle(args=["true"], process={"noNewPrivileges": False})
-    assert said(other) == "no kept launch: the nearest differs in /process/noNewPrivileges"
-    mounts = [*first.config["mounts"]]
-    mounts[1] = {**mounts[1], "options": ["nosuid"]}
-    changed = make_bundle(args=["true"])
-    changed.config["mounts"] = mounts
-    changed.write()
-    assert said(changed) == "no kept launch: the nearest differs in /mounts/1/options"
-    assert said(first, "--no-pivot") == "no kept launch: the nearest differs in the flags"
-    assert said(first, "--preserve-fds", "0").endswith("are compiled each time")
-
-
-def test_uses_and_misses_are_counted(runtime: Runtime, make_bundle: MakeBundle) -> None:
-    bundle = make_bundle(args=["true"])
-    kept_twice(runtime, "run", bundle, bundle, bundle)
-    (file,) = files(runtime)
-    assert launches.HEAD.unpack_from(file.read_bytes())[-1] == 2
-    traced(runtime, "run", make_bundle(args=["true"], hooks={"poststop": [{"path": "/bin/true"}]}))
-    assert int.from_bytes((file.parent / launches.MISSES).read_bytes(), "little") == 2
-
-
-SETTINGS = {
-    "on": ("kept = on\n", True),
-    "verify": ("# of this host\n\n kept=verify # for now\n", True),
-    "off": ("kept = off", False),
-    "none": ("", False),
-}
-
-
-@pytest.fixture
-def settings(host_view: HostView, tmp_path: Path) -> Path:
-    """The host's file of settings, of which only the runtime under test knows."""
-    host_view.run("sh", "-c", f"cp -a /etc {tmp_path}/etc && mount --bind {tmp_path}/etc /etc")
-    return tmp_path / "etc" / "ocirt.conf"
-
-
-@pytest.mark.parametrize(("text", "kept"), SETTINGS.values(), ids=SETTINGS)
-def test_the_host_says_whether_launches_are_kept(
-    runtime: Runtime, make_bundle: MakeBundle, settings: Path, text: str, kept: bool
-) -> None:
-    settings.write_text(text)
-    bundle = make_bundle(args=["true"])
-    for _ in range(2):
-        runtime.run_container(bundle, check=True)
-    assert bool(files(runtime)) is kept
-    runtime.run("--kept", "off", "run", "--bundle", str(bundle.path), runtime.new_id(), check=True)
-
-
-@pytest.mark.parametrize("text", ["kept = maybe", "kept", "other = on", "kept = on\nx", "#\n" * 3000])
-def test_a_setting_that_is_not_understood_is_an_error(
-    runtime: Runtime, make_bundle: MakeBundle, settings: Path, text: str
-) -> None:
-    settings.write_text(text)
-    failed = runtime.run_container(make_bundle(args=["true"]), check=False)
-    assert re.match(r"ocirt: /etc/ocirt\.conf: (line [12]: not understood|it is too long)", failed.stderr)
-    assert runtime.entries() == []
-
-
-# ---- explain ---------------------------------------------------------------------------------------------------------
-
-
-def test_explain_says_what_is_left_open_and_what_was_kept(runtime: Runtime, make_bundle: MakeBundle) -> None:
-    bundle = make_bundle(args=["true", "x"])
-    kept_twice(runtime, "run", bundle, bundle, bundle)
-    said = runtime.run("explain", "--kept", "--json", str(bundle.path), check=True).json()
-    open_ = {hole["pointer"]: hole["class"] for hole in said.pop("holes")}
-    assert open_["/process/args/0"] == "a program, by name"
-    assert open_["/root/path"] == "a relative path"
-    assert said == {"keepable": True, "reason": "", "launches": 1, "uses": 2, "misses": 1}
-    text = runtime.run("explain", "--kept", str(bundle.path), check=True).stdout
-    assert text.startswith("Can be kept. Left open:\n    /process/args/0: a program, by name\n")
-    assert text.endswith("/@launches: 1, used 2 times; 1 compiled.\n")
-
-
-NOT_KEPT = {
-    "hooks": ({"hooks": {"poststop": [{"path": "/bin/true"}]}}, "it has hooks"),
-    "terminal": ({"process": {"terminal": True}}, "/process/terminal asks for connect_console, which needs Python"),
-    "domainname": (
-        {"domainname": "x", "linux": {"sysctl": {"kernel.domainname": "x"}}},
-        "it has sysctls, beside a domain name or namespaces of others",
-    ),
-}
-
-
-@pytest.mark.parametrize(("changes", "why"), NOT_KEPT.values(), ids=NOT_KEPT)
-def test_explain_says_why_it_is_compiled_each_time(
-    runtime: Runtime, make_bundle: MakeBundle, changes: dict[str, Any], why: str
-) -> None:
-    text = runtime.run("explain", "--kept", str(make_bundle(**changes).path), check=True).stdout
-    assert text.startswith(f"Compiled each time: {why}.\n")
