@@ -16,7 +16,7 @@ from tests.fuzz.bundles import executable
 from tests.fuzz.view import View
 from tests.fuzz.weaker import weaker
 from tests.integration.injection import BY_EITHER_THREAD, Attempts, Fault, Outcome, Traced, calls_of, guarded_bundle
-from tests.integration.leftovers import children, end_processes, reap, remains, remove_cgroups, states
+from tests.integration.leftovers import children, end_processes, reap, remains, remove_cgroups
 from tests.integration.support import Bundle, Json, Runtime, texts, wait_for
 from tests.integration.views import MakeBundle
 
@@ -147,7 +147,7 @@ class Matrix:
             except (AssertionError, OSError, subprocess.SubprocessError) as error:
                 found.append(f"{fault}: {error}")
                 end_processes(self.before)
-                for name in states(self.runtime):
+                for name in self.runtime.entries():
                     self.runtime.run("delete", "--force", name)
                 remove_cgroups(self.runtime.prefix)
         return found

@@ -188,7 +188,7 @@ class Life:
         """What is left: state, processes, cgroups, mounts, files beside the bundle."""
         found: list[str] = []
         for _ in range(200):
-            found = [f"state {name}" for name in leftovers.states(self.runtime)]
+            found = [f"state {name}" for name in self.runtime.entries()]
             found += [f"cgroup {path}" for path in set(leftovers.cgroups_named("")) - cgroups]
             left = [pid for pid in leftovers.children() if pid not in processes and not leftovers.reap(pid)]
             found += [f"process {pid}: {leftovers.command_of(pid)}" for pid in left]
