@@ -72,6 +72,17 @@ class Command:
         self.no_new_privileges = no_new_privileges
         self.terminal = terminal
 
+    def of(self, made: Process) -> Command:
+        """The same, of a process in which what is asked for stands in another way."""
+        other = Command()
+        for name in Command.__slots__:
+            setattr(other, name, getattr(self, name))
+        if self.process is not None:
+            other.process = made
+        else:
+            other.args, other.env = made["args"], made.get("env") or []
+        return other
+
     def is_meant(self, message: str) -> bool:
         """Whether an error about the process is about what is said here, not about the container's config."""
         return self.process is not None or not any(f": /process/{field}" in message for field in CONTAINERS)

@@ -29,13 +29,14 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ocirt.cgroup.systemd import Scope
+    from ocirt.container.launches import Kept
     from ocirt.container.prepare import Options
     from ocirt.plan.compile import Plan
     from ocirt.plan.ops import Op
 
 # Set by the launcher (boot.py): name and key of the file that the launch is to be kept in, empty where it is not; the
 # plans that were kept there, which are to be verified; why there are none.
-kept: tuple[bytes, bytes, tuple[bytes, ...], bytes] = (b"", b"", (), b"")
+kept: Kept = (b"", b"", (), b"", b"")
 
 
 class Creation:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import posix
-from _struct import Struct
 from errno import ESRCH
 
-from ocirt import cgroup
+from ocirt import cgroup, notes
 from ocirt.config import check
 from ocirt.container import announce, command, state
 from ocirt.container.ids import check_id
@@ -14,10 +13,8 @@ from ocirt.container.performer import Performer
 from ocirt.container.prepare import absolute, check_console, inherited, kept_program, listen_fds
 from ocirt.errors import ContainerError, ContainerNotRunning, InitKilled, OcirtError, PlanError
 from ocirt.linux import facts
-from ocirt.linux._kernel import lib
 from ocirt.plan import exec as plan
 from ocirt.plan.context import Launch
-from ocirt.spawn import wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,14 +22,11 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ocirt.container.command import Command
+    from ocirt.container.launches import Kept
 
 
-# Set by the launcher (boot.py): name and key of the file that the plan is to be kept in, empty where it is not.
-kept: tuple[bytes, bytes, tuple[bytes, ...], bytes] = (b"", b"", (), b"")
-
-NO_SECRETS = ("HOME", "PATH", "TERM")  # what engines add by themselves
-
-HEAD = Struct("<QIIII")  # struct kept_head of launcher/again.c
+# Set by the launcher (boot.py): as container/creation.py has it, and what is asked for (launcher/launch_exec.h).
+kept: Kept = (b"", b"", (), b"", b"")
 
 
 class ExecOptions:
@@ -91,11 +85,6 @@ def detach(root: str, container_id: str, wanted: Command, options: ExecOptions) 
     return entry.performer.pid
 
 
-def brings_variables(env: Sequence[str], own: Sequence[str]) -> bool:
-    """Whether a process gets variables that its container has not in its configuration: people put passwords there."""
-    return any(entry not in own and entry.partition("=")[0] not in NO_SECRETS for entry in env)
-
-
 def refuses_clone(process: dict[str, Any], program: bytes | None) -> bool:
     """Whether the init could not make a process once the filter is in force, which is loaded early for some."""
     if program is None or process.get("noNewPrivileges"):
@@ -103,6 +92,24 @@ def refuses_clone(process: dict[str, Any], program: bytes | None) -> bool:
     from ocirt.linux import verdict
 
     return not verdict.allows(program, verdict.TO_CLONE)
+
+
+def host_of(
+    config: dict[str, Any],
+    launch: Launch,
+    paths: Sequence[str],
+    tasks: Sequence[str],
+    program: tuple[bytes | None, int],
+) -> plan.Host:
+    """What the host plan is made from: `paths` of cgroups to join, `tasks` of those that the process enters by itself.
+
+    Raises UnsupportedError.
+    """
+    around = facts.Facts([], "none", paths)
+    made = plan.compile(config, launch, around, *program, refuses_clone(config["process"], program[0]))
+    host = plan.Host(config, made, paths, tasks)
+    host.home = paths[0] if paths and not config["process"].get("execCPUAffinity") else ""
+    return host
 
 
 class Entry:
@@ -115,12 +122,12 @@ class Entry:
     config    its config, with the process to run in place of its own
     host      what the host plan is made from
     performer carries it out
-    setgroups as of facts.Facts
-    own_env   the environment of the container's own process
+    launch    what the init's plan is made from besides
+    program   the filter, and its flags
     """
 
     __slots__ = (
-        "command", "config", "container_id", "host", "options", "own_env", "performer", "record", "root", "setgroups",
+        "command", "config", "container_id", "host", "launch", "options", "performer", "program", "record", "root",
     )  # fmt: skip
 
     def __init__(self, root: str, container_id: str, wanted: Command, options: ExecOptions) -> None:
@@ -141,7 +148,6 @@ class Entry:
         self.config: dict[str, Any]
         self.config = state.config(self.root, self.container_id)
         own = self.config.get("process") or {}
-        self.own_env = own.get("env") or ()
         made = command.process(self.command, own)
         check.check_process(made, self.command.name)
         self.config["process"] = made
@@ -176,13 +182,10 @@ class Entry:
             console=bool(own.get("terminal")),
             tasks=len(tasks),
         )
-        around = facts.Facts([], "none", paths)
-        self.setgroups = around.setgroups
-        program, flags = kept_program(self.config, self.root, self.container_id)
-        made = plan.compile(self.config, launch, around, program, flags, refuses_clone(own, program))
-        host = plan.Host(self.config, made, paths, tasks)
+        self.launch, self.program = launch, kept_program(self.config, self.root, self.container_id)
+        host = host_of(self.config, launch, paths, tasks, self.program)
         host.beside = not self.options.cgroups
-        host.home = self.record.cgroups[0] if self.record.cgroups and not own.get("execCPUAffinity") else ""
+        host.home = self.record.cgroups[0] if self.record.cgroups and host.home else ""
         host.preserve = preserve
         host.unlimited = self.options.ignore_paused  # in a frozen cgroup it waits for whoever thaws that
         host.console_socket = self.options.console_socket or ""
@@ -209,6 +212,11 @@ class Entry:
     def perform(self) -> None:
         """Put the process into the container and let it execute."""
         with self:
+            verified = bool(kept[2] and kept[2][0])
+            if verified or (notes.steps and kept[3]):
+                from ocirt.container import verify
+
+                verify.errand(self, kept)
             try:
                 self.performer.perform(plan.enter(self.host))
             except PlanError as error:
@@ -216,25 +224,7 @@ class Entry:
                     raise ContainerNotRunning(self.container_id) from None
                 raise
             self.performer.perform(plan.finish(self.host))
-            if kept[0]:
-                self.remember()
+            if kept[0] and not verified:
+                from ocirt.container import launches_exec
 
-    def remember(self) -> None:
-        """Keep both plans for the launcher, which runs it again where key.c says that all else is equal.
-
-        Not one that needs more of the runtime than to attach it, nor one that leaves this caller's groups; not one that
-        was made of another process file than the key, which the engine has changed in between; none with an environment
-        that may be a secret. It is a help: where it cannot be kept, there is none.
-        """
-        p, host, own = self.performer, self.host, self.config["process"]
-        if brings_variables(own.get("env") or (), self.own_env):
-            return
-        more = host.plan.errands or own.get("execCPUAffinity") or host.paths != self.record.cgroups or p.elsewhere
-        plain = self.setgroups and not (own.get("terminal") or more or plan.chroots(self.config))
-        if not plain or self.command.raw not in kept[1]:
-            return
-        if all(posix.access(f"{path}/cgroup.procs", posix.W_OK) for path in host.paths):
-            host.foreground, host.pid_file = False, ""  # the launcher's: each command may have its own
-            runtime = wire.encode(plan.enter(host) + plan.finish(host), wire.host_kinds())
-            head = HEAD.pack(lib.ocirt_plan_magic, len(kept[1]), len(runtime), len(p.encoded), 0)
-            state.keep(self.root, self.container_id, kept[0].decode(), head + kept[1] + runtime + p.encoded)
+                launches_exec.remember(self, *kept[:2], kept[4])

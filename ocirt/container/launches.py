@@ -2,7 +2,8 @@
 
 The launcher gives the key, all that the plans depend on (launcher/launch.c), and carries the launch out for the next
 command that has an equal one. Here it is compiled once more, from a config whose holes nobody can look into
-(plan/holes.py), and written. It is a help, no more: what cannot be kept is compiled each time, docs/why.md says what.
+(plan/holes.py), and written; launches_exec.py does that for `exec`. It is a help, no more: what cannot be kept is
+compiled each time, docs/why.md says what.
 """
 
 from __future__ import annotations
@@ -28,11 +29,14 @@ from ocirt.spawn import wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from ocirt.container.creation import Creation
     from ocirt.plan.ops import Op
+
+    # What the launcher gives: creation.py, `kept`
+    Kept = tuple[bytes, bytes, tuple[bytes, ...], bytes, bytes]
 
 DIRECTORY = "@launches"  # of the state root; no id may have that name
 MISSES = "misses"  # there: how many were compiled, while others were kept
@@ -41,11 +45,11 @@ HEAD = Struct("<Q8IQ")  # struct launch_head there
 PATCH = Struct("<III")
 WITNESS = Struct("<QQQ")  # device, inode, time of change in ns or 0
 # Holes that are not of the config; HOLE_… there
-ID, BUNDLE, RAW, PID_FILE = range(4)
-FIRST = 16  # of those of the config
+ID, BUNDLE, RAW, PID_FILE, CGROUP = range(5)  # a cgroup is the first of several
+FIRST = 64  # of those of the config
 MARKED = 0xFFFF << 48  # no word of a plan is as large: offsets end before 2 ** 32, lengths before 2 ** 31
-# What launcher/launch.c does besides what perform.c does
-LAUNCHERS = {"commit", "spawn_init"}
+# What launcher/launch.c and launch_exec.c do besides what perform.c does
+LAUNCHERS = {"commit", "spawn_init", "open_process"}
 
 
 class Template(wire.Heap):
@@ -75,11 +79,16 @@ class Template(wire.Heap):
 
 def remember(creation: Creation, name: bytes, key: bytes) -> None:
     """Keep the launch of a container that is made in a file of that name, where that can be done."""
+    keep(creation.root, name.decode(), lambda: launch(creation, key))
+
+
+def keep(root: str, name: str, make: Callable[[], bytes]) -> None:
+    """Write what `make` gives, unless it says that this cannot be kept."""
     try:
-        count_miss(creation.root)
-        data = launch(creation, key)
+        count_miss(root)
+        data = make()
         if len(data) <= SIZE_MAX:
-            write(creation.root, name.decode(), data)
+            write(root, name, data)
     except (holes.Unkeepable, OcirtError, OSError, ValueError) as error:  # ValueError: a hole in a plain string
         notes.step(f"the launch is not kept: {error}")
     except Exception as error:
@@ -90,8 +99,13 @@ def launch(creation: Creation, key: bytes) -> bytes:
     """The file. Raises Unkeepable, and what compiling raises."""
     if not is_of(key, creation.host.raw):
         raise holes.Unkeepable("config.json, or the runtime's own cgroup, has changed in between")
+    return file(key, compiled(creation), witnesses(creation))
+
+
+def file(key: bytes, parts: Sequence[Half], seen: bytes) -> bytes:
+    """The bytes of a launch. Raises Unkeepable, and what encoding raises."""
     blobs, patches, pool = [], b"", b""
-    for number, (_, ops, kinds, size_max) in enumerate(compiled(creation)):
+    for number, (_, ops, kinds, size_max) in enumerate(parts):
         blob, found = template(ops, kinds, size_max) if ops else (b"", [])
         blobs.append(blob)
         for offset, pieces in found:
@@ -100,7 +114,6 @@ def launch(creation: Creation, key: bytes) -> bytes:
                 packed, text = packed_piece(piece, len(pool))
                 patches += packed
                 pool += text
-    seen = witnesses(creation)
     sizes = [len(part) for part in (key, *blobs, patches, pool, seen)]
     return HEAD.pack(lib.ocirt_plan_magic, *sizes, 0) + b"".join([key, *blobs, patches, pool, seen])
 
@@ -139,8 +152,12 @@ def halves(h: host.Host, first: Sequence[Op], rest: Sequence[Op]) -> list[Half]:
 
 def is_of(key: bytes, raw: bytes) -> bool:
     """Whether the key is of this config, which the launcher has read before us, and of the cgroup that we are in."""
-    shape, _ = shape_of(raw)
-    return key.endswith(len(shape).to_bytes(4, "little") + shape) and facts.read("/proc/self/cgroup").encode() in key
+    return key.endswith(part(shape_of(raw)[0])) and facts.read("/proc/self/cgroup").encode() in key
+
+
+def part(data: bytes) -> bytes:
+    """One part of a key."""
+    return len(data).to_bytes(4, "little") + data
 
 
 def packed_piece(piece: str | holes.Hole, offset: int) -> tuple[bytes, bytes]:
@@ -198,10 +215,10 @@ def opened(creation: Creation) -> host.Host:
     return made
 
 
-def with_holes(raw: bytes) -> Any:
-    """The config, whose holes are such. Raises Unkeepable."""
+def with_holes(raw: bytes, first: int = FIRST) -> Any:
+    """The config, whose holes are such, and have numbers from `first` on. Raises Unkeepable."""
     config: Any = load.settled(raw, "config.json")
-    for index, (letter, pointer) in enumerate(shape_of(raw)[1], FIRST):
+    for index, (letter, pointer) in enumerate(shape_of(raw)[1], first):
         *way, last = [word.replace("~1", "/").replace("~0", "~") for word in pointer.split("/")[1:]]
         found: Any = config
         try:

@@ -37,13 +37,12 @@ if TYPE_CHECKING:
     from typing import Any
 
 __all__ = [
-    "State", "claim_left", "config", "document", "is_leftover", "keep", "kept_file", "living", "lock",
+    "State", "claim_left", "config", "document", "is_leftover", "kept_file", "living", "lock",
     "public", "read", "read_at", "remove", "sweep", "unclaimed",
 ]  # fmt: skip
 
 STATE = "state.json"
 CONFIG = "config.json"
-KEPT = 64  # plans of exec in one directory
 LIMIT = 65 << 20  # bytes of state.json: a config.json's 64 MiB may be annotations; STATE_MAX of launcher/record.h
 UNFINISHED = 0o1700
 PLAIN = 0o700
@@ -144,28 +143,6 @@ def config(root: str, container_id: str, locked: bool = False) -> dict[str, Any]
     if not locked:
         posix.close(lock(root, container_id))  # it may be in the midst of a delete
     raise StateDamaged(container_id, f"{root}/{container_id}", reason)
-
-
-def keep(root: str, container_id: str, name: str, data: bytes) -> None:
-    """Write a file of `exec` to the container's directory, unless somebody is at work there: it is a help, no more.
-
-    By way of a temporary name; when there are too many of them, they are removed first.
-    """
-    try:
-        fd = place.open_directory(root, container_id)
-    except OcirtError:
-        return
-    try:
-        flock(fd, LOCK_EX | LOCK_NB)
-        found = [other for other in posix.listdir(fd) if other.startswith("exec-")]
-        if len(found) >= KEPT:
-            place.empty(fd, found)
-        if posix.fstat(fd).st_nlink:
-            place.replace_file(fd, name, data)
-    except OSError:
-        pass
-    finally:
-        posix.close(fd)
 
 
 def lock(root: str, container_id: str) -> int:

@@ -19,31 +19,59 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from ocirt.container.creation import Creation
+    from ocirt.container.exec import Entry
+    from ocirt.container.launches import Kept
     from ocirt.plan.ops import Op
 
 NONE = b"none is kept for such a container"  # of launcher/launch.c
 # The parts of a key, in the order of launcher/launch_key.c; those of proc_pid_status(5) name themselves.
 PARTS = (
     "the version of ocirt", "the program", "ocirt-init", "hot.bin", *[""] * 8, "the boot", "the user namespace",
-    "the mount namespace", "the cgroup namespace", "the pid namespace", "SELinux", "/proc/self/setgroups",
-    "/proc/self/cgroup", "the verb", "--root", "the flags", "config.json",
+    "the mount namespace", "the cgroup namespace", "the pid namespace", "SELinux", "/proc/self/setgroups", "the verb",
+)  # fmt: skip
+CREATES = (*PARTS, "/proc/self/cgroup", "--root", "the flags", "config.json")
+EXECS = (
+    *PARTS, "the flags", "how the cgroups are entered", "--no-new-keyring", "the seccomp filter", "config.json",
+    "what is asked for",
 )  # fmt: skip
 TOKENS = "{}[],:"
 
 
-def launch(
-    creation: Creation, kept: tuple[bytes, bytes, tuple[bytes, ...], bytes], first: Sequence[Op], rest: Sequence[Op]
-) -> None:
+def launch(creation: Creation, kept: Kept, first: Sequence[Op], rest: Sequence[Op]) -> None:
     """Say whether the launch is kept, or why it is not. Raises LaunchDiffers."""
-    name, key, plans, words = kept
-    if not (plans and plans[0]):
-        found = nearest(creation.root, key) if words == NONE else ""
-        notes.step(f"no kept launch: {found or words.decode('utf-8', 'replace')}")
+    if is_kept(creation.root, kept):
+        held_against(kept, launches.halves(creation.host, first, rest), creation.compilation.context.warnings)
+
+
+def errand(entry: Entry, kept: Kept) -> None:
+    """The same of `exec`. Raises LaunchDiffers."""
+    if not is_kept(entry.root, kept):
         return
-    compare(name.decode(), plans, launches.halves(creation.host, first, rest))
-    if creation.compilation.context.warnings:
-        raise LaunchDiffers(name.decode(), "it has no warnings")
-    notes.step(f"kept launch {name.decode()}: the plans are the same")
+    from ocirt.container import launches_exec
+
+    host, more = entry.host, (entry.host.foreground, entry.host.pid_file)
+    host.foreground, host.pid_file = False, ""  # the launcher's: each command may have its own
+    held_against(kept, launches_exec.halves(host), host.plan.warnings)
+    host.foreground, host.pid_file = more
+
+
+def is_kept(root: str, kept: Kept) -> bool:
+    """Whether there is a launch; why not is said."""
+    _, key, plans, words, _ = kept
+    if plans and plans[0]:
+        return True
+    found = nearest(root, key) if words == NONE else ""
+    notes.step(f"no kept launch: {found or words.decode('utf-8', 'replace')}")
+    return False
+
+
+def held_against(kept: Kept, fresh: Sequence[launches.Half], warnings: Sequence[str]) -> None:
+    """Raises LaunchDiffers."""
+    name = kept[0].decode()
+    compare(name, kept[2], fresh)
+    if warnings:
+        raise LaunchDiffers(name, "it has no warnings")
+    notes.step(f"kept launch {name}: the plans are the same")
 
 
 def compare(name: str, plans: Sequence[bytes], fresh: Sequence[launches.Half]) -> None:
@@ -66,16 +94,19 @@ def nearest(root: str, key: bytes) -> str:
         theirs = list(parts(other))
         index = next((i for i, pair in enumerate(zip(ours, theirs, strict=False)) if pair[0] != pair[1]), None)
         if index is not None:
-            found.append((index, *difference(index, ours[index], theirs[index])))
+            names = EXECS if ours[len(PARTS) - 1] == b"exec" else CREATES
+            found.append((index, *difference(names[index], ours[index], theirs[index])))
     return max(found)[2] if found else ""
 
 
-def difference(index: int, ours: bytes, theirs: bytes) -> tuple[int, str]:
+def difference(name: str, ours: bytes, theirs: bytes) -> tuple[int, str]:
     """How far the two are the same; what differs, in words."""
     same = next((i for i, pair in enumerate(zip(ours, theirs, strict=False)) if pair[0] != pair[1]), len(ours))
-    if index == len(PARTS) - 1:
-        return same, f"the nearest differs in {pointer(ours, same) or 'config.json'}"
-    return same, f"the nearest differs in {PARTS[index] or ours.partition(b':')[0].decode('utf-8', 'replace')}"
+    if name == CREATES[-1]:
+        return same, f"the nearest differs in {pointer(ours, same) or name}"
+    if name == EXECS[-1]:
+        return same, f"the nearest differs in {pointer(ours, same) or name}, which is asked for"
+    return same, f"the nearest differs in {name or ours.partition(b':')[0].decode('utf-8', 'replace')}"
 
 
 def parts(key: bytes) -> Iterator[bytes]:

@@ -263,7 +263,7 @@ def thaw() -> None:
 
 
 def start(
-    verb: str, directory: str, directories: Sequence[str], kept: tuple[bytes, bytes, tuple[bytes, ...], bytes]
+    verb: str, directory: str, directories: Sequence[str], kept: tuple[bytes, bytes, tuple[bytes, ...], bytes, bytes]
 ) -> bool:
     """Make ready for a verb. False where that fails: then another interpreter has to be started, whole.
 

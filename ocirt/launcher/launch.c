@@ -1,7 +1,7 @@
 /* See launch.h: a launch is carried out, and undone where that fails. */
 #define _GNU_SOURCE
 #include "launch.h"
-#include "again.h"
+#include "attend.h"
 #include "launcher.h"
 #include "quick.h"
 #include "record.h"
@@ -63,7 +63,7 @@ bool launch_was_interrupted(void)
 	return interrupted != 0;
 }
 
-static int perform_half(struct performance *p, struct text *host, const struct text *init)
+int perform_half(struct performance *p, struct text *host, const struct text *init, const volatile sig_atomic_t *ended)
 {
 	int r = performance_plan(p, host->bytes, host->size);
 
@@ -72,7 +72,7 @@ static int perform_half(struct performance *p, struct text *host, const struct t
 	(void)performance_init_plan(p, init->bytes, init->size);
 	do
 		r = perform(p);
-	while ((r == PERFORM_AGAIN || r == PERFORM_LOCKED) && !interrupted);
+	while ((r == PERFORM_AGAIN || r == PERFORM_LOCKED) && !(ended && *ended));
 	return r > 0 ? -ECANCELED : r;
 }
 
@@ -137,9 +137,9 @@ static int attend_to_the_end(const struct wish *wish, pid_t pid, int directory, 
 
 static int perform_both(struct performance *p, struct text plans[BLOBS])
 {
-	int r = perform_half(p, &plans[0], &plans[1]);
+	int r = perform_half(p, &plans[0], &plans[1], &interrupted);
 
-	return r < 0 ? r : perform_half(p, &plans[2], &plans[3]);
+	return r < 0 ? r : perform_half(p, &plans[2], &plans[3], &interrupted);
 }
 
 static int carry_out(const struct wish *wish, const char *program, struct text plans[BLOBS], int *ret_code)
@@ -170,20 +170,18 @@ static int carry_out(const struct wish *wish, const char *program, struct text p
 	return 0;
 }
 
-/* The plans of the launch that was kept for this key, filled in; nothing has been done with them. */
-static int fill_plans(const struct wish *wish, const struct shape *shape, const struct text *config)
+static int fill_plans(const char *root, const struct filling *filling)
 {
-	const struct filling filling = { .wish = wish, .shape = shape, .config = config };
 	struct kept_launch l = { .bytes = NULL };
 	const char *changed = NULL;
-	int r = launch_read(wish->root, name, &key, &l);
+	int r = launch_read(root, name, &key, &l);
 
 	if (r == 0 && (changed = launch_changed(&l))) {
 		(void)snprintf(words, sizeof(words), "the host has changed: %s", changed);
 		r = -ESTALE;
 	}
 	for (uint32_t i = 0; r == 0 && i < BLOBS; i++)
-		if (!launch_plan(&l, &filling, i, &plans[i]))
+		if (!launch_plan(&l, filling, i, &plans[i]))
 			r = -EBADMSG;
 	free(l.bytes);
 	return r;
@@ -201,58 +199,89 @@ static const char *words_of(int r)
 	}
 }
 
-/* Read once: what is matched is what is written to the state. */
-static int read_config(const char *bundle, struct text *ret)
+void find_init(char ret_program[PATH_MAX + 32])
 {
-	_cleanup_fd_ int fd = -1;
-	char path[PATH_MAX], *bytes;
-	struct stat st;
+	char parent[PATH_MAX];
 
-	if (snprintf(path, sizeof(path), "%s/config.json", bundle) >= (int)sizeof(path))
-		return -ENAMETOOLONG;
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return -errno;
-	if (!S_ISREG(st.st_mode) || st.st_size > CONFIG_MAX)
-		return -EFBIG;
-	bytes = malloc((size_t)st.st_size + 1);
-	if (!bytes)
-		return -ENOMEM;
-	*ret = (struct text){ .bytes = bytes, .size = (size_t)st.st_size, .room = (size_t)st.st_size + 1 };
-	bytes[st.st_size] = 0;
-	return read(fd, bytes, (size_t)st.st_size) == st.st_size ? 0 : -EIO;
+	find_package(parent);
+	(void)snprintf(ret_program, PATH_MAX + 32, "%s/ocirt/_bin/ocirt-init", parent);
 }
 
-static int compile(const char *why)
+int launch_none(const char *why)
 {
 	outcome.words = why;
-	return QUICK_PYTHON;
+	return -1;
+}
+
+int launch_failed(void)
+{
+	outcome.plans = NULL;
+	return launch_none("the launch has failed, and is undone");
+}
+
+struct text *launch_begin(const char *verb, const char *program)
+{
+	return key_begin(&key, verb, program) ? &key : NULL;
+}
+
+struct text *launch_fill(const char *root, const struct filling *filling, const struct text *document)
+{
+	int r;
+
+	if (key.error)
+		return NULL;
+	key_name(&key, name);
+	r = fill_plans(root, filling);
+	outcome = (struct launch_outcome){
+		.name = name, .key = &key, .plans = r == 0 ? plans : NULL, .document = document, .words = words_of(r),
+	};
+	return r == 0 ? plans : NULL;
+}
+
+static struct filling filling_of(const struct wish *wish, const struct shape *shape, const struct text *config)
+{
+	struct filling f = { .shapes = { shape } };
+
+	f.own[HOLE_ID] = slice_of(wish->id);
+	f.own[HOLE_BUNDLE] = slice_of(wish->bundle);
+	f.own[HOLE_RAW] = (struct slice){ config->bytes, config->size };
+	f.own[HOLE_PID_FILE] = slice_of(wish->pid_file);
+	return f;
+}
+
+static int run_wish(const struct wish *wish, const struct text *config, bool told)
+{
+	_cleanup_shape_ struct shape shape = { .bytes = NULL };
+	char program[PATH_MAX + 32];
+	struct text *filled;
+	int code;
+
+	if (shape_of(config->bytes, config->size, &shape) < 0)
+		return launch_none("config.json can be read in more than one way");
+	find_init(program);
+	if (!launch_begin(wish->verb, program) || !add_wish(&key, wish, &shape))
+		return launch_none("what it depends on cannot be read");
+	const struct filling filling = filling_of(wish, &shape, config);
+	filled = launch_fill(wish->root, &filling, NULL);
+	if (!filled || told)
+		return -1;
+	if (carry_out(wish, program, filled, &code) == 0)
+		return code;
+	return launch_failed();
 }
 
 int run_launch(const char *root, const char *verb, char **arguments, bool told)
 {
 	_cleanup_text_ struct text config = { .bytes = NULL };
-	_cleanup_shape_ struct shape shape = { .bytes = NULL };
-	char parent[PATH_MAX], program[PATH_MAX + 32];
+	char path[2 * PATH_MAX];
 	struct wish wish;
-	int code, r;
 
 	if (getenv("LISTEN_FDS") || getenv("NOTIFY_SOCKET"))
-		return compile("the caller hands on a socket");
+		return launch_none("the caller hands on a socket");
 	if (!wish_of(root, verb, arguments, &wish))
-		return compile("such flags, or such paths, are compiled each time");
-	if (read_config(wish.bundle, &config) < 0 || shape_of(config.bytes, config.size, &shape) < 0)
-		return compile("config.json cannot be read, is too large, or can be read in more than one way");
-	find_package(parent);
-	(void)snprintf(program, sizeof(program), "%s/ocirt/_bin/ocirt-init", parent);
-	if (!launch_key(&wish, program, &shape, &key, name))
-		return compile("what it depends on cannot be read");
-	r = fill_plans(&wish, &shape, &config);
-	outcome = (struct launch_outcome){ .name = name, .key = &key, .plans = r == 0 ? plans : NULL, .words = words_of(r) };
-	if (r < 0 || told)
-		return QUICK_PYTHON;
-	if (carry_out(&wish, program, plans, &code) == 0)
-		exit(code);
-	outcome.plans = NULL;
-	return compile("the launch has failed, and is undone");
+		return launch_none("such flags, or such paths, are compiled each time");
+	(void)snprintf(path, sizeof(path), "%s/config.json", wish.bundle);
+	if (read_config(open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY), &config) < 0)
+		return launch_none("config.json cannot be read, or is too large");
+	return run_wish(&wish, &config, told);
 }

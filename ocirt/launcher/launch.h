@@ -1,4 +1,4 @@
-/* A launch that is kept: `create` and `run` from plans that were compiled for a config of the same shape. */
+/* A launch that is kept: `create`, `run` and `exec` from plans that were compiled for a config of the same shape. */
 #ifndef OCIRT_LAUNCH_H
 #define OCIRT_LAUNCH_H
 
@@ -6,6 +6,7 @@
 #include "perform/shape.h"
 #include "perform/text.h"
 
+#include <signal.h>
 #include <stdbool.h>
 
 #define CONFIG_MAX (256 * 1024)
@@ -13,7 +14,9 @@
 #define LAUNCHES "@launches" /* DIRECTORY there; no container can have that id */
 
 /* Holes that are not of the config, as there; those of the config come behind. */
-enum { HOLE_ID, HOLE_BUNDLE, HOLE_RAW, HOLE_PID_FILE, HOLE_FIRST = 16 };
+enum { HOLE_ID, HOLE_BUNDLE, HOLE_RAW, HOLE_PID_FILE, HOLE_CGROUP, HOLE_FIRST = 64 };
+
+#define HOLES_OF_CGROUPS (HOLE_FIRST - HOLE_CGROUP)
 
 /* What `create` or `run` were asked for, in a form that can be kept. */
 struct wish {
@@ -25,11 +28,32 @@ struct wish {
 	bool detach, keep, no_pivot, no_new_keyring, no_subreaper;
 };
 
+/* ---- launch_key.c ---- */
+
+struct flag {
+	const char *name;
+	const char *letter; /* "" for none */
+	bool takes_value;
+	int use;
+};
+
+/* "--name", "--name=value" or "-n" → its flag; NULL for any other word. */
+const struct flag *find_flag(const struct flag *flags, size_t count, const char *word, const char **ret_value);
+
+/* One part of a key. */
+void key_add(struct text *key, const void *data, size_t size);
+
+/* What plans of any verb depend on. False where that cannot be known. */
+bool key_begin(struct text *key, const char *verb, const char *program);
+
+/* The name of the key's file. */
+void key_name(const struct text *key, char ret_name[32]);
+
 /* False for what is compiled each time. */
 bool wish_of(const char *root, const char *verb, char **arguments, struct wish *ret);
 
-/* All that the plans depend on, as bytes, and a name made of them. False where that cannot be known. */
-bool launch_key(const struct wish *wish, const char *program, const struct shape *shape, struct text *ret_key, char ret_name[32]);
+/* What `create` and `run` depend on besides. */
+bool add_wish(struct text *key, const struct wish *wish, const struct shape *shape);
 
 #define BLOBS 4 /* host plan and init's plan, up to the process and from there on */
 
@@ -53,12 +77,19 @@ struct kept_launch {
 
 /* The strings that fill the holes. */
 struct filling {
-	const struct wish *wish;
-	const struct shape *shape;
-	const struct text *config;
+	struct slice own[HOLE_FIRST];
+	const struct shape *shapes[2]; /* the holes of the second come behind those of the first; NULL for none */
 };
 
+static inline struct slice slice_of(const char *text)
+{
+	return (struct slice){ text, text ? strlen(text) : 0 };
+}
+
 /* ---- launch_file.c ---- */
+
+/* A file up to CONFIG_MAX, read once: what is matched is what is written to the state. Takes the fd, or is given the errno. */
+int read_config(int fd, struct text *ret);
 
 /* The launch that was kept for this key, whose bytes the caller frees in any case; -ENOENT where it is another's. */
 int launch_read(const char *root, const char *file, const struct text *wanted, struct kept_launch *ret);
@@ -69,9 +100,29 @@ const char *launch_changed(const struct kept_launch *launch);
 /* One of its plans, filled in; decoded where it lies, with zeros behind it. Empty where it has none. False: it is damaged. */
 bool launch_plan(const struct kept_launch *launch, const struct filling *filling, uint32_t blob, struct text *ret_plan);
 
+/* ---- launch.c ---- */
+
+/* The path of ocirt-init. */
+void find_init(char ret_program[PATH_MAX + 32]);
+
+/* The key that is to be added to; NULL where what plans depend on cannot be read. */
+struct text *launch_begin(const char *verb, const char *program);
+
+/* The plans of the launch that was kept for the key, filled in, BLOBS of them; NULL where there is none. */
+struct text *launch_fill(const char *root, const struct filling *filling, const struct text *document);
+
+/* That there is none, and why: -1. */
+int launch_none(const char *why);
+
+/* The same of one that was carried out, and has not come to its end. */
+int launch_failed(void);
+
+/* Half of a launch: the host plan, and what it sends of the init's. 0, or a negative errno. */
+int perform_half(struct performance *p, struct text *host, const struct text *init, const volatile sig_atomic_t *interrupted);
+
 /*
- * As the quick verbs: exits where a launch was carried out, else QUICK_PYTHON; `told`: Python is to say what is done, and
- * whether the plans are those that it would make. A launch that has failed is undone, and Python does it anew.
+ * The exit code of `create` or `run`; or -1, and it is Python's: what was done by then is undone. `told`: Python is to say
+ * what is done, and whether the plans are those that it would make.
  */
 int run_launch(const char *root, const char *verb, char **arguments, bool told);
 
@@ -83,6 +134,7 @@ struct launch_outcome {
 	const char *name;         /* of the file to keep the launch in, NULL where it is not to be kept */
 	const struct text *key;
 	const struct text *plans; /* of the launch that is kept, BLOBS of them; NULL for none */
+	const struct text *document; /* of `exec`, what is asked for; NULL for none */
 	const char *words;        /* why it was none; NULL where nobody asked for one */
 };
 

@@ -14,7 +14,27 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* ---- the file ---- */
+/* ---- the files ---- */
+
+int read_config(int fd, struct text *ret)
+{
+	_cleanup_fd_ int file = fd;
+	struct stat st;
+	char *bytes;
+
+	if (file < 0)
+		return file == -1 ? -errno : file;
+	if (fstat(file, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode) || st.st_size > CONFIG_MAX)
+		return -EFBIG;
+	bytes = malloc((size_t)st.st_size + 1);
+	if (!bytes)
+		return -ENOMEM;
+	*ret = (struct text){ .bytes = bytes, .size = (size_t)st.st_size, .room = (size_t)st.st_size + 1 };
+	bytes[st.st_size] = 0;
+	return read(file, bytes, (size_t)st.st_size) == st.st_size ? 0 : -EIO;
+}
 
 static bool lay_out(struct kept_launch *l, size_t size, const struct text *wanted)
 {
@@ -106,21 +126,18 @@ const char *launch_changed(const struct kept_launch *l)
 
 /* ---- filling in ---- */
 
-static const char *value_of(const struct filling *f, uint32_t index, size_t *ret_size)
+/* Of a hole; nowhere for one that there is none of. */
+static struct slice value_of(const struct filling *f, uint32_t index)
 {
-	const char *value = NULL;
-
-	switch (index) {
-	case HOLE_RAW:      *ret_size = f->config->size; return f->config->bytes;
-	case HOLE_ID:       value = f->wish->id; break;
-	case HOLE_BUNDLE:   value = f->wish->bundle; break;
-	case HOLE_PID_FILE: value = f->wish->pid_file; break;
-	default:
-		if (index >= HOLE_FIRST && index - HOLE_FIRST < f->shape->count)
-			value = f->shape->holes[index - HOLE_FIRST].value;
+	if (index < HOLE_FIRST)
+		return f->own[index];
+	index -= HOLE_FIRST;
+	for (size_t i = 0; i < sizeof(f->shapes) / sizeof(*f->shapes) && f->shapes[i]; i++) {
+		if (index < f->shapes[i]->count)
+			return slice_of(f->shapes[i]->holes[index].value);
+		index -= (uint32_t)f->shapes[i]->count;
 	}
-	*ret_size = value ? strlen(value) : 0;
-	return value;
+	return (struct slice){ NULL, 0 };
 }
 
 static uint32_t take_number(const char **at, const char *end)
@@ -138,8 +155,7 @@ static uint32_t take_number(const char **at, const char *end)
 static bool add_piece(const struct kept_launch *l, const struct filling *f, const char **at, const char *end, struct text *plan)
 {
 	uint32_t literal = take_number(at, end), index = take_number(at, end), length = take_number(at, end);
-	const char *value;
-	size_t size;
+	struct slice value = { NULL, 0 };
 
 	if (literal == 1) {
 		if ((uint64_t)index + length > l->head.pool || length > HOST_PLAN_MAX - plan->size)
@@ -147,10 +163,11 @@ static bool add_piece(const struct kept_launch *l, const struct filling *f, cons
 		text_add(plan, l->pool + index, length);
 		return true;
 	}
-	value = literal == 0 ? value_of(f, index, &size) : NULL;
-	if (!value || size > HOST_PLAN_MAX - plan->size)
+	if (literal == 0)
+		value = value_of(f, index);
+	if (!value.start || value.size > HOST_PLAN_MAX - plan->size)
 		return false;
-	text_add(plan, value, size);
+	text_add(plan, value.start, value.size);
 	return true;
 }
 

@@ -11,22 +11,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum use { BUNDLE, PID_FILE, DETACH, KEEP, NO_PIVOT, NO_NEW_KEYRING, NO_SUBREAPER };
+enum use { BUNDLE, PID_FILE, NO_PIVOT, NO_NEW_KEYRING, DETACH, KEEP, NO_SUBREAPER };
 
-static const struct flag {
-	const char *name;
-	const char *letter;
-	bool takes_value;
-	bool of_run;
-	enum use use;
-} flags[] = {
-	{ "bundle", "b", true, false, BUNDLE },
-	{ "pid-file", "", true, false, PID_FILE },
-	{ "detach", "d", false, true, DETACH },
-	{ "keep", "", false, true, KEEP },
-	{ "no-pivot", "", false, false, NO_PIVOT },
-	{ "no-new-keyring", "", false, false, NO_NEW_KEYRING },
-	{ "no-subreaper", "", false, true, NO_SUBREAPER },
+static const struct flag flags[] = {
+	{ "bundle", "b", true, BUNDLE },
+	{ "pid-file", "", true, PID_FILE },
+	{ "no-pivot", "", false, NO_PIVOT },
+	{ "no-new-keyring", "", false, NO_NEW_KEYRING },
+	{ "detach", "d", false, DETACH }, /* from here on, of `run` */
+	{ "keep", "", false, KEEP },
+	{ "no-subreaper", "", false, NO_SUBREAPER },
 };
 
 /* Absolute, without empty, "." and ".." components: Python makes others so. */
@@ -43,11 +37,11 @@ static bool is_normal(const char *path)
 	return true;
 }
 
-static const struct flag *find(const char *word, const char **ret_value)
+const struct flag *find_flag(const struct flag *flags, size_t count, const char *word, const char **ret_value)
 {
 	const char *equals = strchrnul(word, '=');
 
-	for (size_t i = 0; i < sizeof(flags) / sizeof(*flags); i++) {
+	for (size_t i = 0; i < count; i++) {
 		const struct flag *flag = &flags[i];
 		size_t length = strlen(flag->name);
 
@@ -62,7 +56,7 @@ static const struct flag *find(const char *word, const char **ret_value)
 
 static bool take(struct wish *wish, const struct flag *flag, const char *value)
 {
-	if (flag->of_run && strcmp(wish->verb, "run") != 0)
+	if (flag->use >= DETACH && strcmp(wish->verb, "run") != 0)
 		return false;
 	switch (flag->use) {
 	case BUNDLE:         return snprintf(wish->bundle, sizeof(wish->bundle), "%s", value) < (int)sizeof(wish->bundle);
@@ -80,7 +74,7 @@ bool wish_of(const char *root, const char *verb, char **arguments, struct wish *
 	*ret = (struct wish){ .root = root, .verb = verb };
 	while (*arguments && (*arguments)[0] == '-') {
 		const char *value;
-		const struct flag *flag = find(*arguments++, &value);
+		const struct flag *flag = find_flag(flags, sizeof(flags) / sizeof(*flags), *arguments++, &value);
 
 		if (!flag || (flag->takes_value && !value && !(value = *arguments++)) || !take(ret, flag, value))
 			return false;
@@ -91,7 +85,7 @@ bool wish_of(const char *root, const char *verb, char **arguments, struct wish *
 	return (*ret->bundle || getcwd(ret->bundle, sizeof(ret->bundle))) && is_normal(ret->bundle);
 }
 
-static void add(struct text *key, const void *data, size_t size)
+void key_add(struct text *key, const void *data, size_t size)
 {
 	uint32_t length = (uint32_t)size;
 
@@ -105,7 +99,7 @@ static bool add_file(struct text *key, const char *path)
 	char content[4096];
 	ssize_t n = fd < 0 ? 0 : read(fd, content, sizeof(content));
 
-	add(key, content, n > 0 ? (size_t)n : 0);
+	key_add(key, content, n > 0 ? (size_t)n : 0);
 	return n >= 0 && n < (ssize_t)sizeof(content);
 }
 
@@ -124,7 +118,7 @@ static bool add_credentials(struct text *key)
 	for (const char *line = strtok_r(status, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
 		for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
 			if (strncmp(line, names[i], strlen(names[i])) == 0) {
-				add(key, line, strlen(line));
+				key_add(key, line, strlen(line));
 				found++;
 			}
 	return found == sizeof(names) / sizeof(*names);
@@ -140,7 +134,7 @@ static bool add_inode(struct text *key, const char *path, bool whole)
 		st.st_dev, st.st_ino, whole ? (uint64_t)st.st_size : 0, whole ? (uint64_t)st.st_mtim.tv_sec : 0,
 		whole ? (uint64_t)st.st_mtim.tv_nsec : 0,
 	};
-	add(key, about, sizeof(about));
+	key_add(key, about, sizeof(about));
 	return true;
 }
 
@@ -151,40 +145,47 @@ static bool add_host(struct text *key)
 
 	if (boot_id(boot, sizeof(boot)) < 0)
 		return false;
-	add(key, boot, strlen(boot));
+	key_add(key, boot, strlen(boot));
 	for (size_t i = 0; i < sizeof(namespaces) / sizeof(*namespaces); i++)
 		if (!add_inode(key, namespaces[i], false))
 			return false;
-	add(key, "selinux", access("/sys/fs/selinux/enforce", F_OK) == 0 ? 7 : 0);
-	return add_file(key, "/proc/self/setgroups") && add_file(key, "/proc/self/cgroup");
+	key_add(key, "selinux", access("/sys/fs/selinux/enforce", F_OK) == 0 ? 7 : 0);
+	return add_file(key, "/proc/self/setgroups");
 }
 
-static void add_wish(struct text *key, const struct wish *wish)
-{
-	const uint8_t said[] = {
-		wish->pid_file != NULL, wish->detach, wish->no_pivot, wish->no_new_keyring,
-	};
-
-	add(key, wish->verb, strlen(wish->verb));
-	add(key, wish->root, strlen(wish->root));
-	add(key, said, sizeof(said));
-}
-
-bool launch_key(const struct wish *wish, const char *program, const struct shape *shape, struct text *key, char name[32])
+bool key_begin(struct text *key, const char *verb, const char *program)
 {
 	char pack[PATH_MAX + 32];
-	uint64_t hash = 0xcbf29ce484222325U; /* FNV-1a: names the file, whose own bytes decide */
 
-	add(key, OCIRT_VERSION, strlen(OCIRT_VERSION));
+	key_add(key, OCIRT_VERSION, strlen(OCIRT_VERSION));
 	(void)snprintf(pack, sizeof(pack), "%.*s/hot.bin", (int)(strrchr(program, '/') - program), program);
 	if (!add_inode(key, "/proc/self/exe", true) || !add_inode(key, program, true) || !add_inode(key, pack, true))
 		return false;
 	if (!add_credentials(key) || !add_host(key))
 		return false;
-	add_wish(key, wish);
-	add(key, shape->bytes, shape->size);
+	key_add(key, verb, strlen(verb));
+	return key->error == 0;
+}
+
+bool add_wish(struct text *key, const struct wish *wish, const struct shape *shape)
+{
+	const uint8_t said[] = {
+		wish->pid_file != NULL, wish->detach, wish->no_pivot, wish->no_new_keyring,
+	};
+
+	if (!add_file(key, "/proc/self/cgroup"))
+		return false;
+	key_add(key, wish->root, strlen(wish->root));
+	key_add(key, said, sizeof(said));
+	key_add(key, shape->bytes, shape->size);
+	return key->error == 0;
+}
+
+void key_name(const struct text *key, char ret_name[32])
+{
+	uint64_t hash = 0xcbf29ce484222325U; /* FNV-1a: names the file, whose own bytes decide */
+
 	for (size_t i = 0; i < key->size; i++)
 		hash = (hash ^ (unsigned char)key->bytes[i]) * 0x100000001b3U;
-	(void)snprintf(name, 32, "%016llx.launch", (unsigned long long)hash);
-	return key->error == 0;
+	(void)snprintf(ret_name, 32, "%016llx.launch", (unsigned long long)hash);
 }

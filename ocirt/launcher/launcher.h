@@ -9,7 +9,7 @@
 /* Whether launches are kept, and carried out again; with `verify`, the plans are also compiled, and have to be the same. */
 enum keeping { KEPT_OFF, KEPT_ON, KEPT_VERIFY };
 
-#define KEPT_DEFAULT KEPT_OFF
+#define KEPT_DEFAULT KEPT_ON
 
 /* False where the word says none of these. */
 bool kept_of(const char *value, enum keeping *ret);

@@ -5,9 +5,9 @@
  * Arguments are read only as far as needed to be sure of the plain form: whatever is unknown here is left to Python.
  */
 #define _GNU_SOURCE
-#include "again.h"
 #include "freeze.h"
 #include "launch.h"
+#include "launch_exec.h"
 #include "launcher.h"
 #include "quick.h"
 
@@ -183,15 +183,6 @@ static int delete(const char *root, char **arguments)
 	return count(arguments) == 1 ? quick_delete(root, arguments[0], force) : QUICK_PYTHON;
 }
 
-static int exec(const char *root, char **arguments)
-{
-	int code = run_again(root, arguments);
-
-	if (code >= 0)
-		exit(code);
-	return QUICK_PYTHON;
-}
-
 /* Makes the log, as Python does in cli/main.py: where that fails nothing is done, and Python says why. */
 static bool open_log(const char *path)
 {
@@ -200,18 +191,34 @@ static bool open_log(const char *path)
 	return fd >= 0 && close(fd) == 0;
 }
 
-/* create and run: only where launches are kept, and nothing is said that plans depend on. */
+/*
+ * create, run and exec: only where launches are kept, and of the first two, where nothing is said that plans depend on. Exits
+ * where one was carried out.
+ */
 static int try_launch(const struct command *command, const char *root)
 {
 	enum keeping kept = KEPT_DEFAULT;
+	bool told, exec = strcmp(command->verb, "exec") == 0;
+	int code = -1;
 
 	if (command->kept)
 		(void)kept_of(command->kept, &kept);
 	else
 		kept = kept_setting();
-	if (kept == KEPT_OFF || !command->plain)
-		return QUICK_PYTHON;
-	return run_launch(root, command->verb, command->arguments, kept == KEPT_VERIFY || command->debug);
+	told = kept == KEPT_VERIFY || command->debug;
+	if (exec)
+		code = run_exec(root, command->arguments, kept != KEPT_OFF, told);
+	else if (kept != KEPT_OFF && command->plain)
+		code = run_launch(root, command->verb, command->arguments, told);
+	if (code >= 0)
+		exit(code);
+	return QUICK_PYTHON;
+}
+
+/* Whether the verb makes a process: it attaches to cgroups, and its modules are packed. */
+static bool makes(const char *verb)
+{
+	return strcmp(verb, "create") == 0 || strcmp(verb, "run") == 0 || strcmp(verb, "exec") == 0;
 }
 
 static int run_quick(const struct command *command)
@@ -220,7 +227,7 @@ static int run_quick(const struct command *command)
 		const char *name;
 		int (*run)(const char *root, char **arguments);
 	} verbs[] = {
-		{ "state", state }, { "start", start }, { "kill", kill_ }, { "delete", delete }, { "exec", exec },
+		{ "state", state }, { "start", start }, { "kill", kill_ }, { "delete", delete },
 	};
 	const char *root = command->root;
 	char standard[4096];
@@ -230,7 +237,7 @@ static int run_quick(const struct command *command)
 	if (command->log && !open_log(command->log))
 		return QUICK_PYTHON;
 	root = root ? root : standard;
-	if (strcmp(command->verb, "create") == 0 || strcmp(command->verb, "run") == 0)
+	if (makes(command->verb))
 		return try_launch(command, root);
 	for (size_t i = 0; !command->debug && i < sizeof(verbs) / sizeof(*verbs); i++)
 		if (strcmp(command->verb, verbs[i].name) == 0)
@@ -248,12 +255,6 @@ static void set_up_descriptors(void)
 	for (int fd = 0; fd <= 2; fd++)
 		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
 			_exit(EXIT_FAILURE);
-}
-
-/* Whether the verb makes a process: it attaches to cgroups, and its modules are packed. */
-static bool makes(const char *verb)
-{
-	return strcmp(verb, "create") == 0 || strcmp(verb, "run") == 0 || strcmp(verb, "exec") == 0;
 }
 
 bool keeps_fds(char *const *arguments)

@@ -40,10 +40,11 @@ else:  # not the package's: that is PARENT's, which has no launcher/
     import trees
 
 CREATE = ("ocirt.cli.main", "ocirt.cli.create", "ocirt.container.create", "ocirt.container.launches")
+EXEC = ("ocirt.cli.main", "ocirt.cli.exec", "ocirt.container.exec")
 VERBS = {
     "create": CREATE,
     "run": (*CREATE, "ocirt.cli.run", "ocirt.container.run", "ocirt.spawn.console"),
-    "exec": ("ocirt.cli.main", "ocirt.cli.exec", "ocirt.container.exec", "ocirt.spawn.console"),
+    "exec": (*EXEC, "ocirt.container.launches_exec", "ocirt.spawn.console"),
 }
 ON_DEMAND = (
     "ocirt.cgroup.mounts", "ocirt.cgroup.resources", "ocirt.container.host_actions", "ocirt.container.profiles",

@@ -1,6 +1,5 @@
 /* The packed modules and the half-started interpreter that executes them: what boot.py is given, and how it begins. */
 #define _GNU_SOURCE 1
-#include "again.h"
 #include "launch.h"
 #include "launcher.h"
 #include "libpython.h"
@@ -137,18 +136,18 @@ static PyObject *text_bytes(const struct text *text)
 	return bytes_of(text ? text->bytes : "", text ? text->size : 0);
 }
 
-/* boot.Kept: the file that the plans of this command are to be kept in, its key; the plans that are, and why there are none. */
+/*
+ * boot.Kept: the file that the plans of this command are to be kept in, its key; the plans that are, and why there are none;
+ * of `exec`, what was asked for.
+ */
 static PyObject *kept(void)
 {
-	const struct key *exec = key_to_keep();
 	const struct launch_outcome *l = launch_outcome();
 	const struct text *plans = l->plans;
 
-	if (exec)
-		return py.Py_BuildValue("(yN()y)", exec->name, bytes_of(exec->bytes, exec->size), "");
-	return py.Py_BuildValue("(yN(NNNN)y)", l->name ? l->name : "", text_bytes(l->key), text_bytes(plans),
+	return py.Py_BuildValue("(yN(NNNN)yN)", l->name ? l->name : "", text_bytes(l->key), text_bytes(plans),
 				text_bytes(plans ? plans + 1 : NULL), text_bytes(plans ? plans + 2 : NULL),
-				text_bytes(plans ? plans + 3 : NULL), l->words ? l->words : "");
+				text_bytes(plans ? plans + 3 : NULL), l->words ? l->words : "", text_bytes(l->document));
 }
 
 PyObject *boot(const char *pack, size_t size)

@@ -6,7 +6,7 @@
  * path is given, so that none is searched for.
  */
 #define _GNU_SOURCE 1
-#include "again.h"
+#include "launch_exec.h"
 #include "freeze.h"
 #include "launcher.h"
 #include "libpython.h"

@@ -283,7 +283,7 @@ def enter(h: Host) -> list[Op]:
     found += host.report_file(h.plan.ops) + host.send(h.plan.ops, unlimited=h.unlimited)
     found += cpus(h, "initial")
     for path in h.paths:
-        if path not in h.tasks:  # ESRCH: the init has ended, and says why
+        if not any(path is own for own in h.tasks):  # ESRCH: the init has ended, and says why
             found.append(ops.ignoring(host_ops.attach("", path, int(h.beside)), ESRCH))
     return [*found, *cpus(h, "final"), host_ops.wait("", SYNC_CGROUP)]
 

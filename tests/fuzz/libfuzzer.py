@@ -6,6 +6,7 @@ python -m tests.fuzz.libfuzzer [--seconds N] [--seed N] [--jobs N] [--keep DIREC
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import struct
 import subprocess
@@ -15,11 +16,12 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
-from ocirt.container.exec import HEAD
+from ocirt.container import launches
 from ocirt.linux._kernel import lib
+from ocirt.plan import holes, host_ops
 from ocirt.spawn import wire
 from tests.fuzz import documents
-from tests.unit.plan.support import GOLDEN, golden
+from tests.unit.plan.support import GOLDEN, Both, golden
 
 HERE = Path(__file__).parent
 PROJECT = HERE.parents[1]
@@ -27,15 +29,15 @@ BUILD = PROJECT / "build/fuzz"
 FLAGS = ["-std=gnu11", "-g", "-O1", "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all", "-Iocirt"]
 FLAGS += ["-Iocirt/launcher", "-Iocirt/spawn/init", '-DOCIRT_VERSION="0"']
 BELOW = ["launcher/names.c", *(f"linux/{path.name}" for path in sorted((PROJECT / "ocirt/linux").glob("*.c")))]
+PERFORM = [f"perform/{path.name}" for path in sorted((PROJECT / "ocirt/perform").glob("*.c"))]
 # Target → what is linked to it besides the file that it includes
 TARGETS = {
     "record": ["launcher/lines.c", "launcher/trust.c", *BELOW],
-    "key": ["launcher/record.c", "launcher/lines.c", "launcher/trust.c", *BELOW],
-    "again": [
-        *(f"launcher/{name}.c" for name in ("record", "lines", "trust", "key")),
-        *(f"perform/{path.name}" for path in sorted((PROJECT / "ocirt/perform").glob("*.c"))),
-        *BELOW,
+    "words": [
+        *(f"launcher/{name}.c" for name in ("record", "lines", "trust", "launch_key", "launch_file")),
+        *("spawn/init/plan.c", *PERFORM, *BELOW),
     ],
+    "launch": [*(f"launcher/{name}.c" for name in ("record", "lines", "trust")), *PERFORM, *BELOW],
     "plan": [],
     "shape": ["perform/json.c", "perform/strings.c", "perform/text.c", "launcher/lines.c"],
 }
@@ -51,14 +53,15 @@ def build(name: str) -> Path:
     return program
 
 
-def both() -> list[tuple[bytes, bytes]]:
-    """The init's plan and the host plan of each golden config."""
-    made = [golden(path.name) for path in sorted(GOLDEN.iterdir()) if (path / "config.json").exists()]
-    return [(wire.encode(one.plan.ops), wire.encode(one.runtime, wire.host_kinds())) for one in made]
+def goldens() -> list[Both]:
+    return [golden(path.name) for path in sorted(GOLDEN.iterdir()) if (path / "config.json").exists()]
 
 
 def plans() -> list[bytes]:
-    return [plan for pair in both() for plan in pair]
+    """The init's plan and the host plan of each golden config."""
+    return [
+        plan for one in goldens() for plan in (wire.encode(one.plan.ops), wire.encode(one.runtime, wire.host_kinds()))
+    ]
 
 
 def commands() -> list[bytes]:
@@ -71,12 +74,15 @@ def commands() -> list[bytes]:
 
 
 def kept() -> list[bytes]:
-    """The key's length, the key, and the file: a head, the key again, both plans."""
+    """The key's length, the key, and the file, whose plans have one string that is filled in."""
     found = []
-    for number, (init, host) in enumerate(both()):
-        key = bytes(range(number))
-        head = HEAD.pack(lib.ocirt_plan_magic, len(key), len(host), len(init), 0)
-        found.append(struct.pack("<H", len(key)) + key + head + key + host + init)
+    seen = launches.witness("/", os.stat("/")[:3])
+    for number, one in enumerate(goldens()):
+        key = bytes(range(number + 1))
+        path = holes.concat("/", holes.Hole(launches.FIRST + number % 5, "x"), "/end")
+        runtime = [*one.runtime, host_ops.attach("", path, 0)]
+        halves = [("", runtime, wire.host_kinds(), lib.HOST_PLAN_MAX), ("", one.plan.ops, wire.KINDS, lib.PLAN_MAX)]
+        found.append(struct.pack("<H", len(key)) + key + launches.file(key, [*halves, *halves], seen))
     return found
 
 
@@ -84,7 +90,7 @@ def configs() -> list[bytes]:
     return [path.read_bytes() for path in (*documents.CORPUS.glob("*.json"), *GOLDEN.glob("*/config.json"))]
 
 
-SEEDS = {"record": documents.states, "key": commands, "again": kept, "plan": plans, "shape": configs}
+SEEDS = {"record": documents.states, "words": commands, "launch": kept, "plan": plans, "shape": configs}
 
 
 def run(name: str, limits: list[str], seed: int = 1, keep: Path = BUILD) -> tuple[int, str]:

@@ -16,7 +16,10 @@ KEPT = os.environ.get("OCIRT_TEST_KEPT", "")
 def can_be_made_twice(argv: Sequence[str]) -> bool:
     """Whether another container of that command is to be seen by nobody."""
     try:
-        text = Path(argv[argv.index("--bundle") + 1], "config.json").read_text(errors="replace")
+        file = Path(argv[argv.index("--bundle") + 1], "config.json")
+        if not file.is_file():
+            return False
+        text = file.read_text(errors="replace")
     except (OSError, ValueError, IndexError):
         return False
     once = ("hooks", "netDevices", "listenerPath")

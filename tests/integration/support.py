@@ -199,7 +199,7 @@ class Runtime:
         """
         command = [self.program, "--root", str(self.root), *argv]
         popen.setdefault("stdin", subprocess.DEVNULL)
-        if KEPT and argv[0] in {"create", "run"}:
+        if KEPT and argv[:1] in {("create",), ("run",)}:
             command[3:3] = ["--kept", KEPT]
             if argv[0] == "create" and can_be_made_twice(argv):
                 keep_one_like(command, self.new_id(), **popen)

@@ -1,4 +1,4 @@
-"""exec of a command that was executed before: its plan is kept, and run again without an interpreter."""
+"""exec of what is like something that was executed before: its launch is kept, and carried out without Python."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from typing import Any
 
 import pytest
 
-from ocirt.container.exec import HEAD
-from tests.integration.support import INTERPRETER, Container, Runtime, wait_for
+from ocirt.container.launches import DIRECTORY, HEAD, KEPT
+from tests.integration.support import INTERPRETER, Bundle, Container, Runtime, wait_for
 from tests.integration.views import MakeBundle, user_namespace
 
 PR_CAPBSET_DROP, CAP_KILL = 24, 5
 
 
-def directory(container: Container) -> Path:
-    return container.runtime.root / container.id
+VERB = struct.pack("<I", 4) + b"exec"  # a part of the key
 
 
 def plans(container: Container) -> list[Path]:
-    return sorted(directory(container).glob("exec-*"))
+    files = (container.runtime.root / DIRECTORY).glob("*.launch")
+    return sorted(path for path in files if VERB in path.read_bytes())
 
 
 def needs_python(container: Container, *words: str, flags: tuple[str, ...] = ()) -> bool:
@@ -78,7 +78,7 @@ def test_detached_or_not_it_is_the_same_plan(sleeper: Container, detached: Calla
     assert len(plans(sleeper)) == 1
     process = sleeper.runtime.popen("exec", sleeper.id, "sleep", "600")
     wait_for(lambda: len(sleeper.exec("pidof", "sleep").stdout.split()) == 3, "the second sleeper")
-    assert len(plans(sleeper)) == 2, "one of sleep, one of pidof"
+    assert len(plans(sleeper)) == 1, "pidof has one argument too"
     os.kill(pid, 0)
     process.terminate()
     assert process.wait(10) == 143
@@ -133,7 +133,7 @@ def test_another_caller_has_another_plan(sleeper: Container) -> None:
     less = [int(sleeper.exec("sh", "-c", script, preexec_fn=drop).stdout, 16) for _ in range(2)]
     assert whole[0] == whole[1]
     assert less == [whole[0] & ~(1 << CAP_KILL)] * 2
-    assert len(plans(sleeper)) == 2
+    assert len(plans(sleeper)) == 1, "one that has warnings is compiled each time"
 
 
 def test_words_of_the_command_are_not_taken_for_flags(sleeper: Container) -> None:
@@ -164,22 +164,85 @@ def test_variables_of_the_command_are_not_written_down(sleeper: Container, form:
         assert holding(sleeper.runtime, secret.encode()) == []
 
 
-def test_the_containers_own_variables_are_kept_with_the_plan(runtime: Runtime, make_bundle: MakeBundle) -> None:
-    """They are in its config.json anyway; health checks have no others, and start no interpreter."""
+def test_no_variable_is_kept_with_the_plan(runtime: Runtime, make_bundle: MakeBundle) -> None:
+    """Their names are; health checks start no interpreter."""
     env = ["PATH=/bin", "TOKEN=of-the-container"]
     container = runtime.start(make_bundle(args=["sleep", "600"], process={"env": env}))
     path = process_file(container, "probe", env=[*env, "HOME=/root", "TERM=xterm"])
     assert needs_python(container, flags=("--process", path))
     assert not needs_python(container, flags=("--process", path))
     names = {path.name for path in holding(runtime, b"of-the-container")}
-    assert names == {"config.json", "plan.bin", plans(container)[0].name}
+    assert names == {"config.json", "plan.bin"}
 
 
-def test_another_value_of_a_variable_is_not_the_containers(sleeper: Container) -> None:
-    sleeper.exec("true", flags=["-e", "PATHS=/bin"])
-    assert plans(sleeper) == []
-    sleeper.exec("true", flags=["-e", "PATH=/bin:/sbin"])
+def test_another_value_is_another_value(sleeper: Container) -> None:
+    for value in ("one", "two words", "", "tr\u00e9s"):
+        assert sleeper.exec("sh", "-c", "echo $NAME", flags=["-e", f"NAME={value}"]).stdout == f"{value}\n"
     assert len(plans(sleeper)) == 1
+    sleeper.exec("sh", "-c", "echo $NAME", flags=["-e", "OTHER=1"])
+    assert len(plans(sleeper)) == 2, "names are looked into"
+    sleeper.exec("true", flags=["-e", "PATH=/bin:/sbin"])
+    sleeper.exec("true", flags=["-e", "PATH=/bin:/nosuch"])
+    assert len(plans(sleeper)) == 4, "the program is searched in it"
+
+
+def test_what_is_no_text_is_refused_each_time(sleeper: Container) -> None:
+    for _ in range(2):
+        assert "half of a surrogate pair" in sleeper.exec("printf", "%s", os.fsdecode(b"a\xffb"), check=False).stderr
+    assert plans(sleeper) == []
+
+
+def test_the_first_in_another_container_starts_no_interpreter(runtime: Runtime, make_bundle: MakeBundle) -> None:
+    def one(n: int) -> Bundle:
+        return make_bundle(args=["sleep", "600"], hostname=f"host-{n}", process={"env": ["PATH=/bin", f"N={n}"]})
+
+    bundles = [one(n) for n in (0, 1)]
+    containers = [runtime.start(bundle) for bundle in bundles]
+    words = ("sh", "-c", "hostname; echo $N $$; cat /proc/self/cgroup")
+    assert needs_python(containers[0], *words)
+    assert not needs_python(containers[1], *words)
+    for number, container in enumerate(containers):
+        said = container.exec(*words).stdout
+        assert said.startswith(f"host-{number}\n{number} ")
+        assert f"/{container.id}\n" in said
+        assert all(line.endswith(f"/{container.id}") for line in said.splitlines()[2:] if "ocirt" in line)
+
+
+def test_a_container_of_another_config_has_plans_of_its_own(runtime: Runtime, make_bundle: MakeBundle) -> None:
+    """Nothing of what the first may do is the second's."""
+    kinds = ("bounding", "effective", "permitted")
+    some, none = (dict.fromkeys(kinds, names) for names in (["CAP_KILL"], []))
+    script = "sed -n 's/^CapEff:.//p' /proc/self/status"
+    found = []
+    for capabilities in (some, none):
+        container = runtime.start(make_bundle(args=["sleep", "600"], process={"capabilities": capabilities}))
+        found += [int(container.exec("sh", "-c", script).stdout, 16) for _ in range(2)]
+    assert found == [1 << CAP_KILL] * 2 + [0] * 2
+
+
+def test_with_verify_both_are_the_same(sleeper: Container) -> None:
+    for flags in ([], ["-e", "A=b", "--cwd", "/tmp"], ["--user", "1000"]):
+        for number in range(2):
+            argv = ("--kept", "verify", "--debug", "exec", *flags, sleeper.id, "sh", "-c", f"exit {number}")
+            done = sleeper.runtime.run(*argv, check=None)
+            assert done.code == number
+            assert ("the plans are the same" in done.stderr) is (number == 1)
+    sleeper.exec("sh", "-c", "exit 0")
+    data = bytearray(plans(sleeper)[-1].read_bytes())
+    for file in plans(sleeper):
+        data = bytearray(file.read_bytes())
+        place = data.index(b"/bin/", HEAD.size + HEAD.unpack_from(data)[1])
+        data[place + 1] = ord("x")
+        file.write_bytes(data)
+    done = sleeper.runtime.run("--kept", "verify", "exec", sleeper.id, "sh", "-c", "exit 0", check=None)
+    assert done.code == 255
+    assert "differs from what is compiled: init's plan" in done.stderr
+
+
+def test_with_off_none_is_kept_or_used(sleeper: Container) -> None:
+    for _ in range(2):
+        sleeper.runtime.run("--kept", "off", "exec", sleeper.id, "true", check=True)
+    assert plans(sleeper) == []
 
 
 @pytest.mark.parametrize("flags", [["--ignore-paused"], ["--cgroup", "/"], ["--preserve-fds", "0"]])
@@ -228,7 +291,7 @@ def test_a_host_plan_that_executes_nothing_is_no_success(sleeper: Container) -> 
     sleeper.exec("true")
     (file,) = plans(sleeper)
     data = bytearray(file.read_bytes())
-    _, key_size, host_size, _, _ = HEAD.unpack_from(data)
+    _, key_size, host_size, *_ = HEAD.unpack_from(data)
     host = HEAD.size + key_size
     magic, size, count = struct.unpack_from("<QII", data, host)
     assert size == host_size
@@ -240,10 +303,12 @@ def test_a_host_plan_that_executes_nothing_is_no_success(sleeper: Container) -> 
 
 
 def test_plans_do_not_pile_up(sleeper: Container) -> None:
-    for number in range(64):
-        (directory(sleeper) / f"exec-{number:016x}.plan").touch(0o600)
     sleeper.exec("true")
-    assert len(plans(sleeper)) == 1
+    kept = sleeper.runtime.root / DIRECTORY
+    for number in range(KEPT):
+        (kept / f"{number:016x}.launch").touch(0o600)
+    sleeper.exec("true", flags=["-e", "A=b"])
+    assert len(list(kept.glob("*.launch"))) == KEPT
 
 
 def test_signals_reach_the_process_again(sleeper: Container) -> None:
@@ -284,12 +349,3 @@ def test_a_container_that_is_paused_or_gone_is_not_entered(sleeper: Container) -
     sleeper.kill("KILL")
     sleeper.wait_stopped()
     assert "container not running" in sleeper.exec("true", check=False).stderr
-
-
-def test_a_container_of_the_same_name_has_plans_of_its_own(sleeper: Container) -> None:
-    sleeper.exec("true")
-    sleeper.stop()
-    again = sleeper.runtime.create(sleeper.bundle, container_id=sleeper.id)
-    again.start()
-    assert plans(again) == []
-    assert again.exec("true").code == 0

@@ -303,9 +303,8 @@ def test_run_removes_its_own_container_alone(runtime: Runtime, make_bundle: Make
         second.delete("--force")
 
 
-def test_without_the_option_nothing_is_kept(runtime: Runtime, make_bundle: MakeBundle) -> None:
+def test_with_off_nothing_is_kept(runtime: Runtime, make_bundle: MakeBundle) -> None:
     bundle = make_bundle(args=["true"])
-    runtime.run_container(bundle, check=True)
     runtime.run("--kept", "off", "run", "--bundle", str(bundle.path), runtime.new_id(), check=True)
     assert not (runtime.root / launches.DIRECTORY).exists()
     assert 'flag --kept: "maybe"' in runtime.run("--kept", "maybe", "list", check=False).stderr

@@ -74,7 +74,7 @@ SETTINGS = {
     "on": ("kept = on\n", True),
     "verify": ("# of this host\n\n kept=verify # for now\n", True),
     "off": ("kept = off", False),
-    "none": ("", False),
+    "none": ("", True),
 }
 
 

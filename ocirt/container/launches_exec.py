@@ -1,0 +1,114 @@
+"""A launch of `exec` is kept, as launches.py keeps those of create.
+
+The holes are strings of the container's config, of what is asked for, and the container's cgroups. The launcher's side
+is launcher/launch_exec.c.
+"""
+
+from __future__ import annotations
+
+from ocirt.config import load
+from ocirt.container import command, launches, state
+from ocirt.container.exec import host_of
+from ocirt.container.prepare import SECCOMP_FILE, SECCOMP_LIMIT
+from ocirt.linux._kernel import lib
+from ocirt.plan import exec as plan
+from ocirt.plan import holes
+from ocirt.plan.context import Launch
+from ocirt.spawn import wire
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ocirt.container.exec import Entry
+
+
+def remember(entry: Entry, name: bytes, key: bytes, document: bytes) -> None:
+    """Keep the launch of the process that was executed in a file of that name, where that can be done."""
+    launches.keep(entry.root, name.decode(), lambda: launch(entry, key, document))
+
+
+def launch(entry: Entry, key: bytes, document: bytes) -> bytes:
+    """The file. Raises Unkeepable, and what compiling raises."""
+    refuse(entry)
+    raw = state.kept_file(entry.root, entry.container_id, state.CONFIG, load.LIMIT)
+    if not is_asked(entry.command, document) or not key.endswith(tail(entry, raw, document)):
+        raise holes.Unkeepable("what it depends on has changed in between")
+    return launches.file(key, halves(opened(entry, raw, document)), b"")
+
+
+def refuse(entry: Entry) -> None:
+    """Raise Unkeepable for one that needs more of the runtime than to attach it."""
+    host, own = entry.host, entry.config["process"]
+    reasons = {
+        "it has a terminal": own.get("terminal"),
+        "it needs Python for what is done to the process": host.plan.errands,
+        "execCPUAffinity is about the moment of its move": own.get("execCPUAffinity"),
+        "its cgroups are others than the container's": host.paths != entry.record.cgroups or entry.performer.elsewhere,
+        "it has no mount namespace of its own": plan.chroots(entry.config),
+        "there are warnings to say": host.plan.warnings,
+    }
+    for reason, holds in reasons.items():
+        if holds:
+            raise holes.Unkeepable(reason)
+
+
+def is_asked(wanted: command.Command, document: bytes) -> bool:
+    """Whether the launcher has read the same command, or the same file: an engine may have changed it in between."""
+    if wanted.process is not None:
+        return document == b'{"process":' + wanted.raw + b"}"
+    parsed: Any = load.settled(document, "exec")
+    asked = parsed["process"]
+    return (asked["args"], asked.get("env") or []) == (wanted.args, wanted.env)
+
+
+def tail(entry: Entry, raw: bytes, document: bytes) -> bytes:
+    """The end of the key: what the container has to do with it."""
+    letters = "".join(["t" if path in entry.host.tasks else "p" for path in entry.host.paths])
+    old = b"\0" if entry.launch.new_keyring else b"\1"
+    try:
+        kept = state.kept_file(entry.root, entry.container_id, SECCOMP_FILE, SECCOMP_LIMIT)
+    except FileNotFoundError:
+        kept = b""
+    if bool(kept) != (entry.program[0] is not None):
+        raise holes.Unkeepable("the container has no filter of its own")
+    shapes = [launches.shape_of(text)[0] for text in (raw, document)]
+    return b"".join([launches.part(data) for data in (letters.encode(), old, kept, *shapes)])
+
+
+def opened(entry: Entry, raw: bytes, document: bytes) -> plan.Host:
+    """What the host plan is made from, with holes."""
+    config = launches.with_holes(raw)
+    asked = launches.with_holes(document, launches.FIRST + len(launches.shape_of(raw)[1]))["process"]
+    config["process"] = command.process(entry.command.of(asked), config.get("process") or {})
+    old, count = entry.launch, len(entry.host.paths)
+    paths: list[str] = [holes.Hole(launches.CGROUP + i, holes.ABSOLUTE, place="a cgroup") for i in range(count)]
+    if launches.CGROUP + count > launches.FIRST:
+        raise holes.Unkeepable("it has too many cgroups")
+    tasks = [ours for ours, path in zip(paths, entry.host.paths, strict=True) if path in entry.host.tasks]
+    made = Launch(
+        container_id=holes.Hole(launches.ID, holes.WORD, place="the id"),
+        bundle=holes.Hole(launches.BUNDLE, holes.ABSOLUTE, place="the bundle"),
+        start="exec",
+        new_keyring=old.new_keyring,
+        preserve_fds=0,
+        console=False,
+        tasks=len(tasks),
+    )
+    host = host_of(config, made, paths, tasks, entry.program)
+    host.beside = True
+    return host
+
+
+def halves(host: plan.Host) -> list[launches.Half]:
+    """What is performed, as launches.halves: there is but one of each side."""
+    runtime = plan.enter(host) + plan.finish(host)
+    for op in runtime:
+        if launches.is_pythons(op):
+            raise holes.Unkeepable(f"{op[1] or 'the host plan'} asks for {op[0]}, which needs Python")
+    return [
+        ("host plan", runtime, wire.host_kinds(), lib.HOST_PLAN_MAX),
+        ("init's plan", host.plan.ops, wire.KINDS, lib.PLAN_MAX),
+        ("", [], wire.KINDS, 0),
+        ("", [], wire.KINDS, 0),
+    ]

@@ -1,0 +1,30 @@
+/* A launch of `exec` that is kept: its plans depend on the container's config, and on what is asked for besides. */
+#ifndef OCIRT_LAUNCH_EXEC_H
+#define OCIRT_LAUNCH_EXEC_H
+
+#include "launch.h"
+#include "record.h"
+
+/* What `exec` was asked for. */
+struct errand {
+	const char *id;
+	const char *pid_file; /* NULL for none */
+	bool detach;
+	bool unkept;          /* it is compiled each time */
+	struct text flags;    /* those that plans depend on, as they are */
+	struct text document; /* {"process": …}: the process file, or the words and variables that are given */
+};
+
+/* False for what nobody can make sense of here. */
+bool errand_of(char **arguments, struct errand *ret);
+
+/*
+ * Runs `exec` from plans that were kept for an equal key. The exit code; or -1: nothing was executed, and Python does it.
+ * `kept`: whether any are looked for. `told`: as run_launch.
+ */
+int run_exec(const char *root, char **arguments, bool kept, bool told);
+
+/* The cgroup of v2 of the container that the command names: an fd, -1 for none. Its first process may have left it. */
+int cgroup_to_join(void);
+
+#endif
