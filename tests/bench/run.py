@@ -26,7 +26,7 @@ import time
 from pathlib import Path
 
 from tests.bench.bundles import Bundles
-from tests.bench.runtime import COMMANDS, KEPT, Cost, Runtime
+from tests.bench.runtime import COMMANDS, COMPILED, Cost, Runtime
 
 HERE = Path(__file__).parent
 TREE = HERE.parent.parent
@@ -76,7 +76,7 @@ def in_turns(runtimes: list[Runtime], rounds: int, gap: float) -> dict[str, dict
 
 
 def first_sight(runtimes: list[Runtime], rounds: int, empty: bool) -> dict[str, dict[str, float]]:
-    """Medians of create and run with a state root that is new each time."""
+    """Medians of create, run and exec with a state root that is new each time."""
     samples: dict[str, list[dict[str, Cost]]] = {one.name: [] for one in runtimes}
     for number in range(rounds):
         for one in runtimes:
@@ -88,7 +88,7 @@ def first_sight(runtimes: list[Runtime], rounds: int, empty: bool) -> dict[str, 
     rows: dict[str, dict[str, float]] = {}
     for name, costs in samples.items():
         median = {verb: Cost(*map(statistics.median, zip(*(cost[verb] for cost in costs), strict=True)))
-                  for verb in ("create", "run")}  # fmt: skip
+                  for verb in ("create", "run", "exec")}  # fmt: skip
         rows[name] = {verb: cost.wall for verb, cost in median.items()}
         if not empty:
             rows[name] |= {f"{verb}, CPU": cost.cpu for verb, cost in median.items()}
@@ -130,7 +130,7 @@ def measure(options: argparse.Namespace, view: str) -> tuple[Results, list[str],
     state = Path(tempfile.mkdtemp(prefix="ocirt-bench-", dir="/dev/shm"))  # a tmpfs, as /run is on users' machines
     try:
         bundles = Bundles(work, view == "v2")
-        programs = {"ocirt": options.ocirt, KEPT: options.ocirt, **peers()}
+        programs = {"ocirt": options.ocirt, COMPILED: options.ocirt, **peers()}
         wanted = options.only.split(",")
         chosen = {name: path for name, path in programs.items() if name.split()[0] in wanted}
         runtimes = [Runtime(name, path, bundles, state) for name, path in chosen.items()]

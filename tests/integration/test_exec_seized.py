@@ -69,7 +69,7 @@ def seize(container: Container, again: bool, *flags: str) -> list[Caught]:
     container.exec("true", flags=flags)
     before = len(caught(container))
     for number in range(TRIES):
-        change = [] if again else ["-e", f"N={number}"]
+        change = [] if again else ["-e", f"N{number}=1"]
         container.exec("true", flags=[*change, *flags], preexec_fn=lambda: os.nice(19))
         if len(caught(container)) >= before + WANTED:
             break
