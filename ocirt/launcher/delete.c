@@ -112,7 +112,15 @@ static int remove_cgroups(const struct container *c)
 	return r == -ENODATA ? 0 : r;
 }
 
-/* Remove the plans that exec has kept. Whether the directory then holds nothing but state.json. */
+/* What a writer that was stopped has left, and the plans that versions before this one have kept for exec. */
+static bool is_leftover(const char *name)
+{
+	size_t size = strlen(name);
+
+	return (name[0] == '.' && size > 4 && strcmp(name + size - 4, ".tmp") == 0) || strncmp(name, "exec-", 5) == 0;
+}
+
+/* Remove what is left over. Whether the directory then holds nothing but state.json. */
 static bool only_state_left(int dir_fd)
 {
 	int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -127,7 +135,7 @@ static bool only_state_left(int dir_fd)
 	while (only && (entry = readdir(dir)))
 		only = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
 		       strcmp(entry->d_name, "state.json") == 0 ||
-		       (strncmp(entry->d_name, "exec-", 5) == 0 && unlinkat(dir_fd, entry->d_name, 0) == 0);
+		       (is_leftover(entry->d_name) && unlinkat(dir_fd, entry->d_name, 0) == 0);
 	(void)closedir(dir);
 	return only;
 }
@@ -135,7 +143,7 @@ static bool only_state_left(int dir_fd)
 int remove_state(const char *root, const char *id, int directory)
 {
 	static const char *const files[] = {
-		"config.json", "start.sock", "plan.bin", "seccomp.bpf", "start.failure", MARK_FILE, ".state.json.tmp",
+		"config.json", "start.sock", "plan.bin", "seccomp.bpf", "start.failure", MARK_FILE,
 	};
 	char path[PATH_SIZE];
 

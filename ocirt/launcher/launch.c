@@ -103,18 +103,6 @@ static void remove_made(const struct performance *p)
 		(void)(strings_have(&p->usable, made.items[i]) ? remove_cgroup(made.items[i]) : rmdir(made.items[i]));
 }
 
-/* What there is of a container by then, none of whose own programs was executed. Its lock is held: the name is ours. */
-static void undo(struct performance *p, const struct wish *wish)
-{
-	(void)performance_end(p);
-	if (p->recorded)
-		remove_made(p);
-	if (p->pid_file)
-		(void)unlink(wish->pid_file);
-	if (p->directory >= 0)
-		(void)remove_state(wish->root, wish->id, p->directory);
-}
-
 /* Whether the id is still that of the container with this directory: another may have got it, once ours was deleted. */
 static bool is_ours(const struct wish *wish, int directory)
 {
@@ -123,6 +111,24 @@ static bool is_ours(const struct wish *wish, int directory)
 
 	return snprintf(path, sizeof(path), "%s/%s", wish->root, wish->id) < (int)sizeof(path) && fstat(directory, &ours) == 0 &&
 	       lstat(path, &there) == 0 && there.st_dev == ours.st_dev && there.st_ino == ours.st_ino;
+}
+
+/* What there is of a container by then, none of whose own programs was executed. Its lock is held: the name is ours. */
+static void undo(struct performance *p, const struct wish *wish)
+{
+	_cleanup_fd_ int directory = -1; /* holds the inode, not the lock */
+
+	(void)performance_end(p);
+	if (p->recorded)
+		remove_made(p);
+	if (p->pid_file)
+		(void)unlink(wish->pid_file);
+	if (p->directory < 0 || remove_state(wish->root, wish->id, p->directory) == 0)
+		return;
+	directory = openat(p->directory, ".", O_PATH | O_CLOEXEC);
+	(void)performance_close(p);
+	if (is_ours(wish, directory))
+		delete_container(wish);
 }
 
 /* In the foreground: hand signals on, reap what the container orphans, remove it. */

@@ -17,7 +17,7 @@ from tests.fuzz.view import View
 from tests.fuzz.weaker import weaker
 from tests.integration.injection import BY_EITHER_THREAD, Attempts, Fault, Outcome, Traced, calls_of, guarded_bundle
 from tests.integration.leftovers import children, end_processes, reap, remains, remove_cgroups
-from tests.integration.support import Bundle, Json, Runtime, texts, wait_for
+from tests.integration.support import INTERPRETER, Bundle, Json, Runtime, texts, wait_for
 from tests.integration.views import MakeBundle
 
 ERRORS = ("EPERM", "ENOMEM", "EMFILE", "EIO", "EINTR", "ENOSPC", "EACCES")
@@ -34,8 +34,8 @@ NOT_FAILING = {
 class Command(Traced):
     """One of VERBS under strace, on a container that is brought as far as it needs."""
 
-    def __init__(self, runtime: Runtime, verb: str, bundle: Bundle, host: View) -> None:
-        super().__init__(runtime, verb, bundle)
+    def __init__(self, runtime: Runtime, verb: str, bundle: Bundle, host: View, kept: bool) -> None:
+        super().__init__(runtime, verb, bundle, kept)
         self.host = host
         self.others = set(children())
         self.pid_file = self.stem.with_suffix(".pid")
@@ -100,23 +100,27 @@ class Command(Traced):
 
 
 class Matrix:
-    """All faults of a verb, and the way to make one."""
+    """All faults of a verb, and the way to make one. `kept`: of a launch that was kept."""
 
-    def __init__(self, runtime: Runtime, verb: str, make_bundle: MakeBundle) -> None:
+    def __init__(self, runtime: Runtime, verb: str, make_bundle: MakeBundle, kept: bool = False) -> None:
         self.runtime = runtime
         self.verb = verb
+        self.kept = kept
         self.bundle = guarded_bundle(make_bundle)
         self.bundle.config["linux"]["cgroupsPath"] = f"/{runtime.prefix}"
         self.bundle.write()
         self.host = View("self")
         self.before = children()
+        if kept:
+            self.once(None)
         normal = self.once(None)
+        assert kept is not (INTERPRETER in normal.trace) or verb in ("start", "delete")
         assert normal.seen == {"weaker": []}, normal
         self.attempt = Attempts(self.once, normal, BEGIN[verb])
 
     def once(self, fault: Fault | None) -> Outcome:
         """Prepare, run the command with the fault, end the container; then nothing is left."""
-        command = Command(self.runtime, self.verb, self.bundle, self.host)
+        command = Command(self.runtime, self.verb, self.bundle, self.host, self.kept)
         command.prepare()
         try:
             outcome = command.run([fault.call] if fault else ["all"], fault)

@@ -28,9 +28,11 @@ SLICE = int(os.environ.get("OCIRT_FAULTS") or 20)
 @pytest.mark.root
 @pytest.mark.cgroup
 @pytest.mark.slow
-@pytest.mark.parametrize("verb", VERBS)
-def test_a_call_that_fails_never_makes_a_weaker_container(verb: str, runtime: Runtime, make_bundle: MakeBundle) -> None:
-    matrix = Matrix(runtime, verb, make_bundle)
+@pytest.mark.parametrize(("verb", "kept"), [*((verb, False) for verb in VERBS), ("create", True), ("exec", True)])
+def test_a_call_that_fails_never_makes_a_weaker_container(
+    verb: str, kept: bool, runtime: Runtime, make_bundle: MakeBundle
+) -> None:
+    matrix = Matrix(runtime, verb, make_bundle, kept)
     faults = some(matrix.faults(), SLICE)
     assert len(faults) > 10
     wrong = matrix.wrong(faults)

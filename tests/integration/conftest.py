@@ -32,6 +32,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
+def as_each_test_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether launches are kept, also where the suite is run over such."""
+    monkeypatch.setattr(support, "KEPT", "")
+
+
+@pytest.fixture
 def scratch() -> Path:
     """A directory that other users may enter too, as an engine's are. The runtime fixture removes it."""
     path = Path(tempfile.mkdtemp(prefix="ocirt-test-"))

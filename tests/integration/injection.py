@@ -74,13 +74,17 @@ class Outcome(NamedTuple):
 
 
 class Traced:
-    """`create` or `run --detach` under strace. strace lives as long as the container: it is deleted, then it ends."""
+    """`create` or `run --detach` under strace. strace lives as long as the container: it is deleted, then it ends.
+
+    kept   a launch may be carried out that was kept
+    """
 
     numbers = itertools.count(1)
 
-    def __init__(self, runtime: Runtime, verb: str, bundle: Bundle) -> None:
+    def __init__(self, runtime: Runtime, verb: str, bundle: Bundle, kept: bool) -> None:
         self.runtime = runtime
         self.verb = verb
+        self.kept = kept
         self.bundle = bundle
         self.name = runtime.new_id()
         self.stem = runtime.scratch / f"traced-{next(self.numbers)}"
@@ -91,7 +95,8 @@ class Traced:
         inject = [f"--inject={fault.call}:error={fault.error}:when={fault.n}"] if fault else []
         watched = ",".join(["execve", *(f"?{call}" for call in calls)])  # the first line is the command's own execve
         argv = ["strace", "-f", "-o", str(self.log), f"--trace={watched}", *inject]
-        argv += [self.runtime.program, "--root", str(self.runtime.root), *self.command()]
+        argv += [self.runtime.program, "--root", str(self.runtime.root), "--kept", "on" if self.kept else "off"]
+        argv += self.command()
         with self.stem.with_suffix(".out").open("wb") as out, self.stem.with_suffix(".err").open("wb") as err:
             stdio: Json = {"stdin": subprocess.DEVNULL, "stdout": out, "stderr": err}
             strace = subprocess.Popen(argv, **stdio, preexec_fn=hold, close_fds=False)  # noqa: PLW1509 - no threads
@@ -145,8 +150,8 @@ class Traced:
 class TracedExec(Traced):
     """`exec --detach` under strace, in a container that is there."""
 
-    def __init__(self, container: Container) -> None:
-        super().__init__(container.runtime, "exec", container.bundle)
+    def __init__(self, container: Container, kept: bool) -> None:
+        super().__init__(container.runtime, "exec", container.bundle, kept)
         self.name = container.id
 
     def command(self) -> list[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ocirt.container import launches
 from tests.integration.support import Container, Runtime, static_program
 from tests.integration.views import MakeBundle
 
@@ -40,7 +41,7 @@ def test_no_process_of_the_host_is_taken_for_it(
 ) -> None:
     if again:
         forged.exec("true")
-        assert list(forged.runtime.root.glob(f"{forged.id}/exec-*.plan"))
+        assert list(forged.runtime.root.glob(f"{launches.DIRECTORY}/*.launch"))
     file = tmp_path / "pid"
     with subprocess.Popen(["sleep", "600"]) as victim:
         flag.write_text(f"{victim.pid} {fails}")

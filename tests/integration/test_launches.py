@@ -14,16 +14,11 @@ import pytest
 
 from ocirt.container import launches
 from ocirt.spawn import wire
-from tests.integration import support
 from tests.integration.launching import KEPT, OWN, cgroups_of, files, is_attended, kept_twice, look, traced
 from tests.integration.support import Container, Runtime, wait_for
 from tests.integration.views import HostView, MakeBundle
 
-
-@pytest.fixture(autouse=True)
-def as_each_test_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where the suite is run over kept launches."""
-    monkeypatch.setattr(support, "KEPT", "")
+pytestmark = pytest.mark.usefixtures("as_each_test_says")
 
 
 def test_on_cgroup_v2_alone_the_process_is_born_in_its_cgroup(

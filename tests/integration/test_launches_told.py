@@ -9,18 +9,13 @@ from typing import Any
 import pytest
 
 from ocirt.container import launches
-from tests.integration import support
 from tests.integration.launching import KEPT, files, kept_twice, look, traced
 from tests.integration.support import Bundle, Runtime
 from tests.integration.views import HostView, MakeBundle
 
+pytestmark = pytest.mark.usefixtures("as_each_test_says")
+
 # ---- verify, --debug, settings ---------------------------------------------------------------------------------------
-
-
-@pytest.fixture(autouse=True)
-def as_each_test_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where the suite is run over kept launches."""
-    monkeypatch.setattr(support, "KEPT", "")
 
 
 def test_with_verify_what_is_kept_is_compiled_too(runtime: Runtime, make_bundle: MakeBundle) -> None:

@@ -14,6 +14,8 @@ from tests.integration.support import Runtime
 from tests.integration.test_seccomp import ERRNO, MKDIR, TRY, profile, rule
 from tests.integration.views import MakeBundle
 
+pytestmark = pytest.mark.usefixtures("as_each_test_says")
+
 DENIES = profile(rule(MKDIR, ERRNO, errnoRet=39))
 DENIED, MADE = "1", "0"
 # One instruction: return SECCOMP_RET_ALLOW. Put in the place of what was kept, it shows whether that is used.

@@ -7,7 +7,7 @@ import pytest
 
 from tests.integration.injection import Attempts, Fault, Outcome, Traced, guarded_bundle, spread
 from tests.integration.leftovers import children, remains
-from tests.integration.support import Bundle, Runtime, wait_for
+from tests.integration.support import INTERPRETER, Bundle, Runtime, wait_for
 from tests.integration.views import MakeBundle
 
 # Of the runtime, of the launcher's helper threads, of both stages of the init
@@ -44,22 +44,28 @@ def bundle(make_bundle: MakeBundle) -> Bundle:
     return guarded_bundle(make_bundle)
 
 
-@pytest.fixture(params=["run", "create"])
+COMPILED, KEPT = ["run", "create"], ["run, kept", "create, kept"]
+
+
+@pytest.fixture(params=[*COMPILED, *KEPT])
 def attempt(request: pytest.FixtureRequest, runtime: Runtime, bundle: Bundle) -> Attempts:
     """attempt("mount", "EPERM", 2) runs the command with that fault and asserts what holds for each."""
-    verb = request.param
+    verb, kept = request.param.partition(",")[0], request.param in KEPT
 
     def once(fault: Fault | None = None) -> Outcome:
         before = children()
         watched = [fault.call] if fault else CALLS.split()
-        outcome = Traced(runtime, verb, bundle).run(watched, fault)
+        outcome = Traced(runtime, verb, bundle, kept).run(watched, fault)
         wait_for(lambda: not remains(runtime, before), f"{fault}: nothing left", 3)
         return outcome
 
-    if verb not in undisturbed:
-        undisturbed[verb] = once()
-        assert undisturbed[verb].seen, undisturbed[verb].words
-    return Attempts(once, undisturbed[verb], BEGIN)
+    if kept:
+        once()  # keeps it
+    if request.param not in undisturbed:
+        normal = undisturbed[request.param] = once()
+        assert normal.seen, normal.words
+        assert (INTERPRETER in normal.trace) is not kept
+    return Attempts(once, undisturbed[request.param], BEGIN)
 
 
 @pytest.mark.parametrize("call", CALLS.split())
@@ -75,6 +81,7 @@ def test_an_interrupted_call_is_made_again(error: str, attempt: Attempts) -> Non
             assert outcome.seen, f"{call}, call {n}: {outcome.words}"
 
 
+@pytest.mark.parametrize("attempt", COMPILED, indirect=True)
 @pytest.mark.parametrize("call", NEW)
 def test_a_system_call_that_is_not_there_is_said_so(call: str, attempt: Attempts) -> None:
     outcome = attempt(call, "ENOSYS", attempt.places(call)[0])

@@ -37,26 +37,23 @@ def members(container: Container) -> list[int]:
 @pytest.fixture(params=["compiled", "kept"])
 def attempt(request: pytest.FixtureRequest, guarded: Container) -> Attempts:
     """attempt("setns", "EPERM", 1) runs exec with that fault and asserts what holds for each."""
-    state = guarded.runtime.root / guarded.id
-    first = [guarded.pid]
+    first, kept = [guarded.pid], request.param == "kept"
 
     def once(fault: Fault | None = None) -> Outcome:
-        if request.param == "compiled":
-            for plan in state.glob("exec-*"):
-                plan.unlink()
         before = children()
-        outcome = TracedExec(guarded).run([fault.call] if fault else CALLS.split(), fault)
+        outcome = TracedExec(guarded, kept).run([fault.call] if fault else CALLS.split(), fault)
         for pid in set(children()) - set(before):
             reap(pid)  # where the fault was in the waiting for it
         wait_for(lambda: members(guarded) == first, f"{fault}: nothing left in the container", 3)
         assert not list(guarded.runtime.scratch.glob(".*.tmp")), fault
         return outcome
 
-    once()  # keeps the plan
+    if kept:
+        once()  # keeps it
     if request.param not in undisturbed:
         undisturbed[request.param] = once()
         assert undisturbed[request.param].seen, undisturbed[request.param].words
-        assert (INTERPRETER in undisturbed[request.param].trace) is (request.param == "compiled")
+        assert (INTERPRETER in undisturbed[request.param].trace) is not kept
     return Attempts(once, undisturbed[request.param], BEGIN)
 
 

@@ -15,6 +15,8 @@ from tests.integration.support import Bundle, Runtime, wait_for
 from tests.integration.systemd import Systemd, systemd
 from tests.integration.views import MakeBundle, host_cgroups
 
+pytestmark = pytest.mark.usefixtures("as_each_test_says")
+
 __all__ = ["systemd"]
 
 NOWHERE = ("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nowhere/bus")
