@@ -14,12 +14,13 @@ from tests.integration.support import Runtime
 from tests.integration.test_seccomp import ERRNO, MKDIR, TRY, profile, rule
 from tests.integration.views import MakeBundle
 
-pytestmark = pytest.mark.usefixtures("as_each_test_says")
-
 DENIES = profile(rule(MKDIR, ERRNO, errnoRet=39))
 DENIED, MADE = "1", "0"
 # One instruction: return SECCOMP_RET_ALLOW. Put in the place of what was kept, it shows whether that is used.
 ALLOW_ALL = struct.pack("<HBBI", 0x06, 0, 0, 0x7FFF0000)
+
+
+COMPILED = ("--kept", "off")  # a launch that is kept has its filter too
 
 
 @pytest.fixture
@@ -28,7 +29,8 @@ def outcome(runtime: Runtime, make_bundle: MakeBundle) -> Callable[..., str]:
 
     def run(linux: object = DENIES) -> str:
         bundle = make_bundle(args=TRY, linux=linux)
-        return runtime.run("run", "--bundle", str(bundle.path), runtime.new_id(), check=True).stdout.split()[-1]
+        command = [*COMPILED, "run", "--bundle", str(bundle.path), runtime.new_id()]
+        return runtime.run(*command, check=True).stdout.split()[-1]
 
     return run
 
@@ -57,7 +59,7 @@ def test_the_second_container_has_it_without_libseccomp(
     bundle, log = make_bundle(args=TRY, linux=DENIES), runtime.scratch / "strace"
     command = ["strace", "-f", "-e", "trace=openat", "-o", log, runtime.program, "--root", runtime.root]
     done = subprocess.run(
-        [*command, "run", "--bundle", bundle.path, runtime.new_id()],
+        [*command, *COMPILED, "run", "--bundle", bundle.path, runtime.new_id()],
         stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert done.stdout.split()[-1] == DENIED
