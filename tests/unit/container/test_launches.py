@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import random
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,10 @@ from ocirt.container import launches
 from ocirt.errors import OcirtError
 from ocirt.plan import holes
 from tests.unit.plan import support
+from tests.unit.plan.test_mutations import mutate
 
 NAMES = sorted(path.name for path in support.GOLDEN.iterdir() if (path / "config.json").exists())
+EXAMPLES = int(os.environ.get("OCIRT_PAIRS") or 30)  # of each config
 TEXT = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\0"), max_size=20)
 COMPONENT = TEXT.filter(lambda text: text not in {"", ".", ".."} and "/" not in text)
 PATH = st.lists(COMPONENT, min_size=1, max_size=3).map("/".join)
@@ -74,12 +78,10 @@ def put(config: Any, pointer: str, value: str) -> str:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_what_fills_the_holes_decides_nothing_else(name: str, data: st.DataObject) -> None:
     config, given_ = parts(name)
-    if given_.get("launch", {}).get("start") == "exec":
-        return
     raw = json.dumps(config).encode()
     found = launches.shape_of(raw)[1]
     other = json.loads(raw)
@@ -108,6 +110,45 @@ def test_what_fills_the_holes_decides_nothing_else(name: str, data: st.DataObjec
     assert filled(kept.plan.ops, values) == fresh.plan.ops
     assert filled(kept.runtime, values) == fresh.runtime
     assert kept.plan.warnings == fresh.plan.warnings
+
+
+def value_at(document: Any, pointer: str) -> str:
+    for word in pointer.split("/")[1:]:
+        key = word.replace("~1", "/").replace("~0", "~")
+        document = document[int(key) if isinstance(document, list) else key]
+    assert isinstance(document, str)
+    return document
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_of_one_token_apart_a_hit_is_what_a_fresh_compile_makes(name: str) -> None:
+    config, given_ = parts(name)
+    raw, hits = json.dumps(config).encode(), 0
+    try:
+        check.check(json.loads(raw), raw)
+        kept = support.both(launches.with_holes(raw), **holed(given_))
+    except (OcirtError, holes.Unkeepable):
+        return
+    for seed in range(EXAMPLES):
+        other = json.loads(raw)
+        mutate(other, random.Random(f"{name} {seed}"))
+        text = json.dumps(other).encode()
+        try:
+            same = launches.shape_of(text)[0] == shape(raw)
+        except holes.Unkeepable:
+            continue
+        if not same:
+            continue
+        hits += 1
+        check.check(json.loads(text), text)
+        found = enumerate(launches.shape_of(text)[1], launches.FIRST)
+        values = {number: value_at(other, pointer) for number, (_, pointer) in found}
+        values |= {launches.ID: "box", launches.BUNDLE: "/bundle"}
+        fresh = support.both(other, **given_)
+        assert filled(kept.plan.ops, values) == fresh.plan.ops, text
+        assert filled(kept.runtime, values) == fresh.runtime, text
+        assert kept.plan.warnings == fresh.plan.warnings
+    assert hits or EXAMPLES < 1000 or not launches.shape_of(raw)[1]
 
 
 def test_a_config_that_has_changed_since_the_launcher_has_read_it_is_not_kept_for_that() -> None:
