@@ -44,8 +44,8 @@ static const struct option {
 	{ "log", true, NULL, LOG },
 	{ "log-format", true, " text json ", NOTHING },
 	{ "cgroup-manager", true, " cgroupfs systemd disabled ", PLANS },
-	{ "criu", true, NULL, PLANS },
-	{ "rootless", true, " true false auto ", PLANS },
+	{ "criu", true, NULL, NOTHING },
+	{ "rootless", true, " true false auto ", NOTHING },
 	{ "systemd-cgroup", false, " true false ", PLANS },
 	{ "debug", false, " true false ", DEBUG },
 	{ "kept", true, " on off verify ", KEPT },
@@ -84,8 +84,8 @@ static bool take_value(struct command *command, enum use use, const char *value)
 	case KEPT:
 		command->kept = value;
 		return true;
-	case PLANS:
-		command->plain = false;
+	case PLANS: /* but what holds anyway */
+		command->plain &= value && (strcmp(value, "cgroupfs") == 0 || strcmp(value, "false") == 0);
 		return true;
 	default:
 		return true;

@@ -76,13 +76,17 @@ def test_the_state_and_its_files_are_those_of_a_compiled_one(runtime: Runtime, m
     pid_file = runtime.scratch / "pid"
     seen = []
     for number in range(3):
-        bundle = look(make_bundle, 5 if number else 4)
-        flags = ["--pid-file", str(pid_file)]
+        # Below /ocirt the parent may be there already: another's.
+        bundle = look(make_bundle, 5 if number else 4, linux={"cgroupsPath": f"/{runtime.prefix}/same"})
+        name, flags = f"{runtime.prefix}-same", ["--pid-file", str(pid_file)]
         if number < 2:
-            compiled, container, _ = traced(runtime, "create", bundle, *flags, container_id=f"{runtime.prefix}-same")
+            compiled, container, _ = traced(runtime, "create", bundle, *flags, container_id=name)
             assert compiled is (number == 0)
         else:
-            container = runtime.create(bundle, *flags, container_id=f"{runtime.prefix}-same")
+            container = Container(runtime, name, bundle)
+            command = ["create", "--bundle", str(bundle.path), *flags, name]
+            with (runtime.scratch / "said").open("wb") as said:  # no pipe: the container keeps it
+                runtime.popen("--kept", "off", *command, stdout=said).wait(30)
         directory = runtime.root / container.id
         state = (directory / "state.json").read_text()
         assert pid_file.read_text() == str(json.loads(state)["pid"])
@@ -303,3 +307,23 @@ def test_with_off_nothing_is_kept(runtime: Runtime, make_bundle: MakeBundle) -> 
     runtime.run("--kept", "off", "run", "--bundle", str(bundle.path), runtime.new_id(), check=True)
     assert not (runtime.root / launches.DIRECTORY).exists()
     assert 'flag --kept: "maybe"' in runtime.run("--kept", "maybe", "list", check=False).stderr
+
+
+FLAGS = {
+    "as it is anyway": (
+        ["--rootless", "false", "--criu=/criu", "--cgroup-manager", "cgroupfs", "--systemd-cgroup=false"],
+        True,
+    ),
+    "none": (["--cgroup-manager", "disabled"], False),
+}
+
+
+@pytest.mark.parametrize(("flags", "kept"), FLAGS.values(), ids=FLAGS)
+def test_flags_that_say_what_holds_anyway_change_nothing(
+    runtime: Runtime, make_bundle: MakeBundle, flags: list[str], kept: bool
+) -> None:
+    bundle = make_bundle(args=["true"])
+    for _ in range(2):
+        runtime.run(*flags, "run", "--bundle", str(bundle.path), runtime.new_id(), check=True)
+    uses = [launches.HEAD.unpack_from(file.read_bytes())[-1] for file in files(runtime)]
+    assert uses == ([1] if kept else [])
