@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 
 DIRECTORY = "@launches"  # of the state root; no id may have that name
 MISSES = "misses"  # there: how many were compiled, while others were kept
-KEPT, SIZE_MAX = 64, 1 << 20  # files, and bytes of one; launcher/launch.c
+KEPT, SIZE_MAX = 64, 1 << 20  # files, and bytes of one; launcher/launch.h
+TOTAL_MAX = 16 << 20  # bytes of all
 HEAD = Struct("<Q8IQ")  # struct launch_head there
 PATCH = Struct("<III")
 WITNESS = Struct("<QQQ")  # device, inode, time of change in ns or 0
@@ -300,15 +301,27 @@ def write(root: str, name: str, data: bytes) -> None:
     """Into the directory, where there is no room in place of the one longest unused. Raises OSError, OcirtError."""
     fd = open_directory(root, True)
     try:
-        found = [other for other in posix.listdir(fd) if other != MISSES]
-        if len(found) >= KEPT:
-            oldest = sorted(found, key=lambda other: posix.stat(other, dir_fd=fd, follow_symlinks=False).st_mtime_ns)
-            place.empty(fd, oldest[: len(found) - KEPT + 1])
+        make_room(fd, len(data))
         new = f".{name}.{posix.getpid()}"
         place.write_file(fd, new, data, posix.O_EXCL)
         posix.rename(new, name, src_dir_fd=fd, dst_dir_fd=fd)
     finally:
         posix.close(fd)
+
+
+def make_room(directory: int, size: int) -> None:
+    """Remove the longest unused until one more of that size is within the limits. Raises OSError."""
+    found = []
+    for name in posix.listdir(directory):
+        if name != MISSES:
+            status = posix.stat(name, dir_fd=directory, follow_symlinks=False)
+            found.append((status.st_mtime_ns, name, status.st_size))
+    found.sort()
+    total = size + sum([one[2] for one in found])
+    while found and (len(found) >= KEPT or total > TOTAL_MAX):
+        _, name, less = found.pop(0)
+        total -= less
+        place.empty(directory, [name])
 
 
 def count_miss(root: str) -> None:

@@ -302,13 +302,17 @@ def test_a_host_plan_that_executes_nothing_is_no_success(sleeper: Container) -> 
         assert sleeper.exec("true").code == 0
 
 
-def test_plans_do_not_pile_up(sleeper: Container) -> None:
+@pytest.mark.parametrize(("count", "size", "left"), [(KEPT, 0, KEPT), (20, 1 << 20, 16)], ids=["files", "bytes"])
+def test_plans_do_not_pile_up(sleeper: Container, count: int, size: int, left: int) -> None:
     sleeper.exec("true")
     kept = sleeper.runtime.root / DIRECTORY
-    for number in range(KEPT):
-        (kept / f"{number:016x}.launch").touch(0o600)
+    for number in range(count):
+        file = kept / f"{number:016x}.launch"
+        file.touch(0o600)
+        os.truncate(file, size)
     sleeper.exec("true", flags=["-e", "A=b"])
-    assert len(list(kept.glob("*.launch"))) == KEPT
+    assert len(list(kept.glob("*.launch"))) == left
+    assert (kept / f"{count - 1:016x}.launch").exists(), "the longest unused goes"
 
 
 def test_signals_reach_the_process_again(sleeper: Container) -> None:
