@@ -17,6 +17,8 @@ union attributes {
 	char room[512];
 };
 
+#define LOAD_TRIES 5 /* as libbpf */
+
 static int bpf(int command, union attributes *attributes)
 {
 	int r = (int)syscall(SYS_bpf, command, attributes, sizeof(attributes->bpf));
@@ -34,7 +36,12 @@ int shim_bpf_load_device(const void *code, size_t size)
 	a.bpf.insn_cnt = (uint32_t)(size / sizeof(struct bpf_insn));
 	a.bpf.license = (uint64_t)(uintptr_t)"Apache-2.0";
 	memcpy(a.bpf.prog_name, "ocirt_devices", sizeof("ocirt_devices"));
-	return bpf(BPF_PROG_LOAD, &a);
+	for (int tries = 1;; tries++) {
+		int r = bpf(BPF_PROG_LOAD, &a);
+
+		if (r != -EAGAIN || tries == LOAD_TRIES) /* a signal was pending while the program was verified */
+			return r;
+	}
 }
 
 /* The ids of the device programs of this very cgroup, at most `count`; how many there are. */

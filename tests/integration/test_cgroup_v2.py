@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -175,3 +176,18 @@ def test_otherwise_the_cgroup_stays_the_runtimes(
     linux = {**user_namespace(), "namespaces": namespaces(*kinds)}
     container = runtime.start(make_bundle(args=["sleep", "600"], mounts=base_mounts(mount), linux=linux))
     assert set(owners(home(v2, container)).values()) == {0}
+
+
+def test_a_signal_while_the_device_program_is_verified_makes_no_difference(
+    runtime: Runtime, make_bundle: MakeBundle, host_view: HostView, tmp_path: Path
+) -> None:
+    if not shutil.which("strace"):
+        pytest.skip("needs strace")
+    host_view.show_v2()
+    log, bundle, name = tmp_path / "strace", make_bundle(args=["true"]), runtime.new_id()
+    inject = ["-e", "trace=bpf", "-e", "inject=bpf:error=EAGAIN:when=1..3"]
+    strace = [*host_view.prefix, "strace", "-o", str(log), *inject, runtime.program, "--root", str(runtime.root)]
+    command = [*strace, "--kept", "off", "run", "--bundle", str(bundle.path), name]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert log.read_text().count("(INJECTED)") == 3
