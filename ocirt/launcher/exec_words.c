@@ -2,7 +2,6 @@
 #define _GNU_SOURCE
 #include "launch_exec.h"
 
-#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -44,14 +43,16 @@ static bool add_file(struct text *document, const char *path)
 	/* To open a fifo and leave it would end its writer by SIGPIPE. */
 	if (strcmp(path, "-") == 0 || stat(path, &st) < 0 || !S_ISREG(st.st_mode))
 		return false;
-	if (document->size || read_config(open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY), &content) < 0)
+	if (document->size || read_path(path, &content) < 0)
 		return false;
 	text_add(document, content.bytes, content.size);
 	return document->error == 0;
 }
 
-static bool take(struct errand *errand, struct text *variables, const struct flag *flag, const char *value)
+static bool take(void *wanted, const struct flag *flag, const char *value)
 {
+	struct errand *errand = wanted;
+
 	switch (flag->use) {
 	case DETACH:
 		errand->detach = true;
@@ -65,7 +66,7 @@ static bool take(struct errand *errand, struct text *variables, const struct fla
 	case FILE_CONTENT:
 		return add_file(&errand->document, value);
 	case VARIABLE:
-		add_entry(variables, value);
+		add_entry(&errand->variables, value);
 		return true;
 	default:
 		key_add(&errand->flags, flag->name, strlen(flag->name));
@@ -75,7 +76,7 @@ static bool take(struct errand *errand, struct text *variables, const struct fla
 }
 
 /* The members of the process that are given by words. */
-static void add_process(struct text *document, char **words, struct text *variables)
+static void add_process(struct text *document, char **words, const struct text *variables)
 {
 	struct text list = { .bytes = NULL };
 
@@ -91,17 +92,15 @@ static void add_process(struct text *document, char **words, struct text *variab
 	text_free(&list);
 }
 
-static bool complete(struct errand *errand, char **words, struct text *variables)
+static bool complete(struct errand *errand, char **words)
 {
-	struct text process = errand->document;
+	struct text process = errand->document, *variables = &errand->variables;
 
 	errand->document = (struct text){ .bytes = NULL };
-	if (process.size && (*words || variables->size || errand->flags.size))
-		errand->unkept = true; /* one of them does not count, and Python knows which */
-	if (!process.size && !*words)
-		errand->unkept = true;
 	if (!process.size && *words)
 		add_process(&process, words, variables);
+	else if (!process.size || *words || variables->size || errand->flags.size)
+		errand->unkept = true; /* nothing to execute; or some of it does not count, and Python knows what */
 	add_string(&errand->document, "{\"process\":");
 	text_add(&errand->document, process.bytes, process.size);
 	add_string(&errand->document, "}");
@@ -111,17 +110,8 @@ static bool complete(struct errand *errand, char **words, struct text *variables
 
 bool errand_of(char **arguments, struct errand *ret)
 {
-	_cleanup_text_ struct text variables = { .bytes = NULL };
-
-	while (*arguments && (*arguments)[0] == '-') {
-		const char *value;
-		const struct flag *flag = find_flag(flags, sizeof(flags) / sizeof(*flags), *arguments++, &value);
-
-		if (!flag || (flag->takes_value && !value && !(value = *arguments++)) || !take(ret, &variables, flag, value))
-			return false;
-	}
-	if (!*arguments)
+	if (!take_flags(flags, sizeof(flags) / sizeof(*flags), &arguments, take, ret) || !*arguments)
 		return false;
 	ret->id = *arguments++;
-	return complete(ret, arguments, &variables);
+	return complete(ret, arguments);
 }

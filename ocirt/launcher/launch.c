@@ -287,7 +287,7 @@ int run_launch(const char *root, const char *verb, char **arguments, bool told)
 	if (!wish_of(root, verb, arguments, &wish))
 		return launch_none("such flags, or such paths, are compiled each time");
 	(void)snprintf(path, sizeof(path), "%s/config.json", wish.bundle);
-	if (read_config(open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY), &config) < 0)
+	if (read_path(path, &config) < 0)
 		return launch_none("config.json cannot be read, or is too large");
 	return run_wish(&wish, &config, told);
 }

@@ -37,8 +37,12 @@ struct flag {
 	int use;
 };
 
-/* "--name", "--name=value" or "-n" → its flag; NULL for any other word. */
-const struct flag *find_flag(const struct flag *flags, size_t count, const char *word, const char **ret_value);
+/*
+ * Takes the flags off the front of the arguments: "--name", "--name=value" or "-n", each given to `take` with its value and
+ * `wanted`. False for one that is not of the table, lacks its value, or is not taken.
+ */
+bool take_flags(const struct flag *flags, size_t count, char ***arguments,
+		bool (*take)(void *wanted, const struct flag *flag, const char *value), void *wanted);
 
 /* One part of a key. */
 void key_add(struct text *key, const void *data, size_t size);
@@ -88,8 +92,11 @@ static inline struct slice slice_of(const char *text)
 
 /* ---- launch_file.c ---- */
 
-/* A file up to CONFIG_MAX, read once: what is matched is what is written to the state. Takes the fd, or is given the errno. */
+/* A file up to CONFIG_MAX, read once: what is matched is what is written to the state. Takes the fd, or a negative errno. */
 int read_config(int fd, struct text *ret);
+
+/* The same by its path. */
+int read_path(const char *path, struct text *ret);
 
 /* The launch that was kept for this key, whose bytes the caller frees in any case; -ENOENT where it is another's. */
 int launch_read(const char *root, const char *file, const struct text *wanted, struct kept_launch *ret);

@@ -12,7 +12,8 @@ struct errand {
 	bool detach;
 	bool unkept;          /* it is compiled each time */
 	struct text flags;    /* those that plans depend on, as they are */
-	struct text document; /* {"process": …}: the process file, or the words and variables that are given */
+	struct text variables; /* those that are given, a list of JSON without its end; empty for none */
+	struct text document;  /* {"process": …}: the process file, or the words and variables that are given */
 };
 
 /* False for what nobody can make sense of here. */

@@ -23,7 +23,7 @@ int read_config(int fd, struct text *ret)
 	char *bytes;
 
 	if (file < 0)
-		return file == -1 ? -errno : file;
+		return file;
 	if (fstat(file, &st) < 0)
 		return -errno;
 	if (!S_ISREG(st.st_mode) || st.st_size > CONFIG_MAX)
@@ -34,6 +34,13 @@ int read_config(int fd, struct text *ret)
 	*ret = (struct text){ .bytes = bytes, .size = (size_t)st.st_size, .room = (size_t)st.st_size + 1 };
 	bytes[st.st_size] = 0;
 	return read(file, bytes, (size_t)st.st_size) == st.st_size ? 0 : -EIO;
+}
+
+int read_path(const char *path, struct text *ret)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+
+	return read_config(fd < 0 ? -errno : fd, ret);
 }
 
 static bool lay_out(struct kept_launch *l, size_t size, const struct text *wanted)

@@ -23,21 +23,13 @@ static const struct flag flags[] = {
 	{ "no-subreaper", "", false, NO_SUBREAPER },
 };
 
-/* Absolute, without empty, "." and ".." components: Python makes others so. */
-static bool is_normal(const char *path)
+/* Python makes others so. */
+static bool is_plain(const char *path)
 {
-	if (path[0] != '/' || path[1] == 0)
-		return false;
-	for (const char *at = path; *at; at += strcspn(at, "/")) {
-		size_t length = strcspn(++at, "/");
-
-		if (length == 0 || (length == 1 && at[0] == '.') || (length == 2 && at[0] == '.' && at[1] == '.'))
-			return false;
-	}
-	return true;
+	return path[0] == '/' && path_is_normal(path + 1);
 }
 
-const struct flag *find_flag(const struct flag *flags, size_t count, const char *word, const char **ret_value)
+static const struct flag *find(const struct flag *flags, size_t count, const char *word, const char **ret_value)
 {
 	const char *equals = strchrnul(word, '=');
 
@@ -54,13 +46,28 @@ const struct flag *find_flag(const struct flag *flags, size_t count, const char 
 	return NULL;
 }
 
-static bool take(struct wish *wish, const struct flag *flag, const char *value)
+bool take_flags(const struct flag *table, size_t size, char ***arguments,
+		bool (*take)(void *wanted, const struct flag *flag, const char *value), void *wanted)
 {
+	while (**arguments && (**arguments)[0] == '-') {
+		const char *value;
+		const struct flag *flag = find(table, size, *(*arguments)++, &value);
+
+		if (!flag || (flag->takes_value && !value && !(value = *(*arguments)++)) || !take(wanted, flag, value))
+			return false;
+	}
+	return true;
+}
+
+static bool take(void *wanted, const struct flag *flag, const char *value)
+{
+	struct wish *wish = wanted;
+
 	if (flag->use >= DETACH && strcmp(wish->verb, "run") != 0)
 		return false;
 	switch (flag->use) {
 	case BUNDLE:         return snprintf(wish->bundle, sizeof(wish->bundle), "%s", value) < (int)sizeof(wish->bundle);
-	case PID_FILE:       wish->pid_file = value; return is_normal(value);
+	case PID_FILE:       wish->pid_file = value; return is_plain(value);
 	case DETACH:         wish->detach = true; return true;
 	case KEEP:           wish->keep = true; return true;
 	case NO_PIVOT:       wish->no_pivot = true; return true;
@@ -72,17 +79,12 @@ static bool take(struct wish *wish, const struct flag *flag, const char *value)
 bool wish_of(const char *root, const char *verb, char **arguments, struct wish *ret)
 {
 	*ret = (struct wish){ .root = root, .verb = verb };
-	while (*arguments && (*arguments)[0] == '-') {
-		const char *value;
-		const struct flag *flag = find_flag(flags, sizeof(flags) / sizeof(*flags), *arguments++, &value);
-
-		if (!flag || (flag->takes_value && !value && !(value = *arguments++)) || !take(ret, flag, value))
-			return false;
-	}
-	ret->id = *arguments;
-	if (!ret->id || arguments[1] || !container_id_is_valid(ret->id) || !is_normal(root))
+	if (!take_flags(flags, sizeof(flags) / sizeof(*flags), &arguments, take, ret))
 		return false;
-	return (*ret->bundle || getcwd(ret->bundle, sizeof(ret->bundle))) && is_normal(ret->bundle);
+	ret->id = *arguments;
+	if (!ret->id || arguments[1] || !container_id_is_valid(ret->id) || !is_plain(root))
+		return false;
+	return (*ret->bundle || getcwd(ret->bundle, sizeof(ret->bundle))) && is_plain(ret->bundle);
 }
 
 void key_add(struct text *key, const void *data, size_t size)

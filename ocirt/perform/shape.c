@@ -37,8 +37,7 @@ struct builder {
 
 /* ---- classes: 0 where the value is no hole ---- */
 
-/* What is behind the slash of an absolute path, or a relative one. */
-static bool is_normal(const char *path)
+bool path_is_normal(const char *path)
 {
 	do {
 		size_t size = strcspn(path, "/");
@@ -55,7 +54,7 @@ static char path_class(const struct place *place, const char *value)
 	bool absolute = *value == '/';
 
 	(void)place;
-	return !is_normal(value + absolute) ? 0 : absolute ? 'a' : 'r';
+	return !path_is_normal(value + absolute) ? 0 : absolute ? 'a' : 'r';
 }
 
 static char absolute_class(const struct place *place, const char *value)

@@ -15,6 +15,7 @@
 #ifndef OCIRT_SHAPE_H
 #define OCIRT_SHAPE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* cdef begins */
@@ -41,6 +42,9 @@ struct shape {
 /* 0, or a negative errno as config_shape. */
 int shape_of(const char *config, size_t size, struct shape *ret);
 void shape_free(struct shape *shape);
+
+/* Whether a relative path, or what is behind an absolute one's first slash, has no empty, "." and ".." component, and any. */
+bool path_is_normal(const char *path);
 
 #define _cleanup_shape_ __attribute__((cleanup(shape_free)))
 

@@ -4,6 +4,7 @@
 #include "perform/json.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -43,6 +44,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (errand_of(words, &errand))
 			check(&errand, memmem(text, at, "-p", 2) != NULL);
 		text_free(&errand.flags);
+		text_free(&errand.variables);
 		text_free(&errand.document);
 	}
 	free(text);
