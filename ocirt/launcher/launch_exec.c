@@ -223,7 +223,9 @@ int run_exec(const char *root, char **arguments, bool kept, bool told)
 		return -1;
 	find_init(program);
 	p.program = program;
-	if (!kept || errand.unkept)
+	if (!kept) /* and nobody asks why */
+		return -1;
+	if (errand.unkept)
 		return launch_none("such flags are compiled each time");
 	return run_kept(root, &p, &site, told);
 }
