@@ -31,7 +31,7 @@ def run(creation: Creation, as_json: bool) -> int:
     why, found = "", []
     try:
         found = launches.shape_of(creation.host.raw)[1]
-        launches.compiled(creation)
+        launches.compiled(creation, found)
     except (holes.Unkeepable, OcirtError, ValueError) as error:
         why = str(error)
     counts = counted(creation.root)

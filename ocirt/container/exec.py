@@ -185,7 +185,7 @@ class Entry:
         self.launch, self.program = launch, kept_program(self.config, self.root, self.container_id)
         host = host_of(self.config, launch, paths, tasks, self.program)
         host.beside = not self.options.cgroups
-        host.home = self.record.cgroups[0] if self.record.cgroups and host.home else ""
+        host.home = self.record.cgroups[0] if host.home else ""  # also where a cgroup below is to be joined
         host.preserve = preserve
         host.unlimited = self.options.ignore_paused  # in a frozen cgroup it waits for whoever thaws that
         host.console_socket = self.options.console_socket or ""

@@ -98,9 +98,10 @@ def keep(root: str, name: str, make: Callable[[], bytes]) -> None:
 
 def launch(creation: Creation, key: bytes) -> bytes:
     """The file. Raises Unkeepable, and what compiling raises."""
-    if not is_of(key, creation.host.raw):
+    shape, found = shape_of(creation.host.raw)
+    if not is_of(key, shape):
         raise holes.Unkeepable("config.json, or the runtime's own cgroup, has changed in between")
-    return file(key, compiled(creation), witnesses(creation))
+    return file(key, compiled(creation, found), witnesses(creation))
 
 
 def file(key: bytes, parts: Sequence[Half], seen: bytes) -> bytes:
@@ -119,13 +120,13 @@ def file(key: bytes, parts: Sequence[Half], seen: bytes) -> bytes:
     return HEAD.pack(lib.ocirt_plan_magic, *sizes, 0) + b"".join([key, *blobs, patches, pool, seen])
 
 
-def compiled(creation: Creation) -> list[Half]:
-    """What is kept, with its holes open. Raises Unkeepable, and what compiling raises."""
+def compiled(creation: Creation, found: Found) -> list[Half]:
+    """What is kept, with its holes open, which `shape_of` has found. Raises Unkeepable, and what compiling raises."""
     if creation.config.get("hooks"):
         raise holes.Unkeepable("it has hooks")
     if is_looked_at(creation.config):
         raise holes.Unkeepable("it has sysctls, beside a domain name or namespaces of others")
-    h = opened(creation)
+    h = opened(creation, found)
     first = host.first(h)
     h.filter_file = creation.host.filter_file
     h.plan = h.compilation.finish(*creation.filter)
@@ -139,6 +140,7 @@ def compiled(creation: Creation) -> list[Half]:
 
 
 Half = tuple[str, "Sequence[Op]", wire.Kinds, int]
+Found = list[tuple[str, str]]  # class and JSON pointer of each hole, in the order of the text
 
 
 def halves(h: host.Host, first: Sequence[Op], rest: Sequence[Op]) -> list[Half]:
@@ -151,9 +153,9 @@ def halves(h: host.Host, first: Sequence[Op], rest: Sequence[Op]) -> list[Half]:
     ]
 
 
-def is_of(key: bytes, raw: bytes) -> bool:
+def is_of(key: bytes, shape: bytes) -> bool:
     """Whether the key is of this config, which the launcher has read before us, and of the cgroup that we are in."""
-    return key.endswith(part(shape_of(raw)[0])) and facts.read("/proc/self/cgroup").encode() in key
+    return key.endswith(part(shape)) and facts.read("/proc/self/cgroup").encode() in key
 
 
 def part(data: bytes) -> bytes:
@@ -183,9 +185,9 @@ def is_looked_at(config: dict[str, Any]) -> bool:
     return bool(config.get("domainname")) or any(entry.get("path") for entry in linux.get("namespaces") or ())
 
 
-def opened(creation: Creation) -> host.Host:
+def opened(creation: Creation, found: Found) -> host.Host:
     """What the host plan is made from, of a config with holes."""
-    config = with_holes(creation.host.raw)
+    config = with_holes(creation.host.raw, found)
     old = creation.host
     context = old.compilation.context
     paths = cgroup.paths_for(
@@ -216,27 +218,27 @@ def opened(creation: Creation) -> host.Host:
     return made
 
 
-def with_holes(raw: bytes, first: int = FIRST) -> Any:
+def with_holes(raw: bytes, found: Found, first: int = FIRST) -> Any:
     """The config, whose holes are such, and have numbers from `first` on. Raises Unkeepable."""
     config: Any = load.settled(raw, "config.json")
-    for index, (letter, pointer) in enumerate(shape_of(raw)[1], first):
+    for index, (letter, pointer) in enumerate(found, first):
         *way, last = [word.replace("~1", "/").replace("~0", "~") for word in pointer.split("/")[1:]]
-        found: Any = config
+        holder: Any = config
         try:
             for word in way:
-                found = found[int(word) if isinstance(found, list) else word]
-            key: Any = int(last) if isinstance(found, list) else last
-            value = found[key]
+                holder = holder[int(word) if isinstance(holder, list) else word]
+            key: Any = int(last) if isinstance(holder, list) else last
+            value = holder[key]
         except (KeyError, IndexError, TypeError):
             value = None
         if type(value) is not str:
             raise holes.Unkeepable(f"{pointer} can be read in more than one way")
-        found[key] = holes.Hole(index, letter, value.partition("=")[0] if letter == "e" else "", pointer)
+        holder[key] = holes.Hole(index, letter, value.partition("=")[0] if letter == "e" else "", pointer)
     return config
 
 
-def shape_of(raw: bytes) -> tuple[bytes, list[tuple[str, str]]]:
-    """The shape; class and JSON pointer of each hole, in the order of the text. Raises Unkeepable where it has none."""
+def shape_of(raw: bytes) -> tuple[bytes, Found]:
+    """The shape, and its holes. Raises Unkeepable where it has none."""
     shape, found = bytearray(2 * len(raw) + 64), bytearray(8 * len(raw) + 64)
     size = lib.config_shape(raw, len(raw), ffi.from_buffer(shape), len(shape), ffi.from_buffer(found), len(found))
     if size < 0:

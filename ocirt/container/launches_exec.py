@@ -32,9 +32,13 @@ def launch(entry: Entry, key: bytes, document: bytes) -> bytes:
     """The file. Raises Unkeepable, and what compiling raises."""
     refuse(entry)
     raw = state.kept_file(entry.root, entry.container_id, state.CONFIG, load.LIMIT)
-    if not is_asked(entry.command, document) or not key.endswith(tail(entry, raw, document)):
+    (own, found), (asked, more) = launches.shape_of(raw), launches.shape_of(document)
+    if not is_asked(entry.command, document) or not key.endswith(tail(entry, own, asked)):
         raise holes.Unkeepable("what it depends on has changed in between")
-    return launches.file(key, halves(opened(entry, raw, document)), b"")
+    config = launches.with_holes(raw, found)
+    made = launches.with_holes(document, more, launches.FIRST + len(found))["process"]
+    config["process"] = command.process(entry.command.of(made), config.get("process") or {})
+    return launches.file(key, halves(opened(entry, config)), b"")
 
 
 def refuse(entry: Entry) -> None:
@@ -62,8 +66,8 @@ def is_asked(wanted: command.Command, document: bytes) -> bool:
     return (asked["args"], asked.get("env") or []) == (wanted.args, wanted.env)
 
 
-def tail(entry: Entry, raw: bytes, document: bytes) -> bytes:
-    """The end of the key: what the container has to do with it."""
+def tail(entry: Entry, *shapes: bytes) -> bytes:
+    """The end of the key: what the container has to do with it. `shapes`: of its config, and of what is asked for."""
     letters = "".join(["t" if path in entry.host.tasks else "p" for path in entry.host.paths])
     old = b"\0" if entry.launch.new_keyring else b"\1"
     try:
@@ -72,19 +76,13 @@ def tail(entry: Entry, raw: bytes, document: bytes) -> bytes:
         kept = b""
     if bool(kept) != (entry.program[0] is not None):
         raise holes.Unkeepable("the container has no filter of its own")
-    shapes = [launches.shape_of(text)[0] for text in (raw, document)]
     return b"".join([launches.part(data) for data in (letters.encode(), old, kept, *shapes)])
 
 
-def opened(entry: Entry, raw: bytes, document: bytes) -> plan.Host:
-    """What the host plan is made from, with holes."""
-    config = launches.with_holes(raw)
-    asked = launches.with_holes(document, launches.FIRST + len(launches.shape_of(raw)[1]))["process"]
-    config["process"] = command.process(entry.command.of(asked), config.get("process") or {})
+def opened(entry: Entry, config: dict[str, Any]) -> plan.Host:
+    """What the host plan is made from, of a config with holes."""
     old, count = entry.launch, len(entry.host.paths)
     paths: list[str] = [holes.Hole(launches.CGROUP + i, holes.ABSOLUTE, place="a cgroup") for i in range(count)]
-    if launches.CGROUP + count > launches.FIRST:
-        raise holes.Unkeepable("it has too many cgroups")
     tasks = [ours for ours, path in zip(paths, entry.host.paths, strict=True) if path in entry.host.tasks]
     made = Launch(
         container_id=holes.Hole(launches.ID, holes.WORD, place="the id"),
