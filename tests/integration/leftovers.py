@@ -13,10 +13,14 @@ from tests.integration.support import Runtime, mounts, wait_for
 
 def children() -> list[int]:
     """Our children, and their orphans, since the test process is a subreaper."""
-    found: list[int] = []
-    for task in Path("/proc/self/task").iterdir():
-        found += map(int, (task / "children").read_text().split())
-    return found
+    while True:
+        found: list[int] = []
+        try:
+            for task in Path("/proc/self/task").iterdir():
+                found += map(int, (task / "children").read_text().split())
+        except FileNotFoundError:  # a thread that has ended: its children are another's, which was read before
+            continue
+        return found
 
 
 def reap(pid: int) -> bool:

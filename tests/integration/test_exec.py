@@ -174,7 +174,7 @@ def test_the_filter_is_compiled_once_for_a_container(runtime: Runtime, make_bund
     kept = runtime.root / sleeper.id / "seccomp.bpf"
     whole = kept.read_bytes()
     assert whole[:8] == bytes(4) + (len(whole) - 8).to_bytes(4, "little"), "no flags; the size"
-    script = "mkdir /tmp/x 2>/dev/null || echo refused"  # said in three ways: the plan of a command is kept as well
+    script = "mkdir /tmp/x 2>/dev/null || echo refused"
     assert sleeper.exec("sh", "-c", script).stdout == "refused\n"
     for cut in (b"", whole[:8], whole[:-8]):
         kept.write_bytes(cut)

@@ -92,6 +92,8 @@ def test_what_fills_the_holes_decides_nothing_else(name: str, data: st.DataObjec
         strategy = TEXT.map(f"{name_}=".__add__) if letter == "e" else BY_CLASS[letter]
         if pointer == "/linux/cgroupsPath":  # of two components
             strategy = PATH.map("/above/".__add__)
+        if pointer.startswith("/mounts/"):  # no class has that name: test_shape.py
+            strategy = strategy.filter(lambda text: text != "cgroup")
         values[number] = data.draw(strategy)
         put(other, pointer, values[number])
     assert shape(json.dumps(other).encode()) == shape(raw)
