@@ -20,7 +20,7 @@ ENGINE_PACKAGES := podman conmon buildah netavark aardvark-dns iptables catatoni
 	containernetworking-plugins docker-registry docker-compose
 
 SOURCES := setup.py pyproject.toml ocirt/launcher/hot.txt $(wildcard spec/*.json) $(shell find ocirt -name '*.py' -not -name _schema.py -not -name _systemd.py) \
-	$(wildcard ocirt/linux/*.[ch] ocirt/perform/*.[ch] ocirt/launcher/*.[ch] ocirt/spawn/init/*.[ch] ocirt/launcher/*.def ocirt/perform/*.def ocirt/spawn/init/*.def ocirt/spawn/init/*.txt)
+	$(wildcard ocirt/linux/*.[ch] ocirt/perform/*.[ch] ocirt/launcher/*.[ch] ocirt/spawn/init/*.[ch] ocirt/launcher/*.def ocirt/perform/*.def ocirt/spawn/init/*.def)
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo check test test-unit test-root test-engines test-guest guest fuzz bench bench-engines conformance install uninstall clean distclean \

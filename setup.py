@@ -31,11 +31,14 @@ from setuptools.command.build_py import build_py
 from setuptools.command.sdist import sdist
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)  # a build frontend does not
+
+from ocirt.linux._flags import compile_flags, compiler, link_flags  # noqa: E402
+
 PROGRAM = "ocirt"
 INIT_SOURCES = "ocirt/spawn/init"
 LAUNCHER_SOURCES = "ocirt/launcher"
 SHARED_SOURCES = ("ocirt/linux", "ocirt/perform")  # in the launcher and in cffi's module
-WARNINGS = ["-Wall", "-Wextra", "-Werror"]
 # What the module _sha2 in CPython's static library wants since 3.13, and Debian does not install; freeze.c drops it.
 LACKING = "libHacl_Hash_SHA2.a"
 
@@ -53,11 +56,6 @@ def run(*command: str) -> None:
         raise SystemExit(f"{shlex.join(command[:3])} …: exit status {error.returncode}") from None
     except OSError as error:
         raise SystemExit(f"{command[0]}: {error}") from None
-
-
-def compiler() -> list[str]:
-    """`$CC`, else gcc, as arguments."""
-    return shlex.split(os.environ.get("CC") or "gcc")
 
 
 def newer(target: str, sources: list[str]) -> bool:
@@ -84,14 +82,14 @@ def c_files(directory: str) -> tuple[list[str], list[str]]:
     sources = sorted(glob(f"{directory}/*.c", root_dir=HERE))
     included = [*glob(f"{directory}/*.h", root_dir=HERE), *glob(f"{INIT_SOURCES}/*.h", root_dir=HERE)]
     tables = glob("ocirt/**/*.def", root_dir=HERE, recursive=True)
-    settings = [*tables, *glob(f"{INIT_SOURCES}/cflags.txt", root_dir=HERE)]
-    return sources, [*included, *settings]
+    return sources, [*included, *tables, "ocirt/linux/_flags.py"]
 
 
 def compile_program(target: str, directory: str, flags: list[str], libraries: list[str]) -> None:
     """Compile and link all C of a directory (and what `libraries` names) to `target`, unless it is up to date."""
     sources, included = c_files(directory)
     more = [*(name for name in libraries if name.endswith(".c")), *glob("ocirt/*/*.h", root_dir=HERE)]
+    forget_if_changed(target, [*compiler(), *flags, *libraries])
     if not sources or newer(target, [os.path.join(HERE, name) for name in [*sources, *included, *more]]):
         return
     os.makedirs(os.path.dirname(target), exist_ok=True)
@@ -101,10 +99,13 @@ def compile_program(target: str, directory: str, flags: list[str], libraries: li
 
 
 def build_init(directory: str) -> None:
-    """The static init, into `directory`. It has no libc: cflags.txt beside its sources says how it is built."""
-    with open(os.path.join(HERE, INIT_SOURCES, "cflags.txt"), encoding="ascii") as file:
-        flags = file.read().split()
-    compile_program(os.path.join(directory, "ocirt-init"), INIT_SOURCES, flags, [])
+    """The static init, into `directory`. It has no libc."""
+    compile_program(os.path.join(directory, "ocirt-init"), INIT_SOURCES, flags_of("init"), [])
+
+
+def flags_of(kind: str) -> list[str]:
+    """How a program is compiled and linked in one command."""
+    return [*compile_flags(kind, HERE), *link_flags(kind)]
 
 
 def python_macros(version: str) -> dict[str, str]:
@@ -138,12 +139,12 @@ def static_python() -> list[str]:
 
 
 def launcher_flags(version: str, site_packages: str) -> list[str]:
-    """How the launcher is compiled. site_packages: where the dependencies are, for one that runs in the tree."""
+    """What the launcher is compiled with. site_packages: where the dependencies are, for one that runs in the tree."""
     macros = python_macros(version)
     if site_packages:
         macros["OCIRT_SITE_PACKAGES"] = site_packages
     defines = [f'-D{name}="{value}"' for name, value in macros.items()]
-    return ["-std=gnu11", "-O2", *WARNINGS, "-pthread", "-Iocirt", f"-I{sysconfig.get_path('include')}", *defines]
+    return ["-Iocirt", f"-I{sysconfig.get_path('include')}", *defines]
 
 
 def build_launcher(target: str, package: str, version: str, site_packages: str = "") -> None:
@@ -157,15 +158,16 @@ def build_launcher(target: str, package: str, version: str, site_packages: str =
             log(f"the launcher opens libpython at each start, for none could be frozen into it: {error}")
     with suppress(FileNotFoundError):
         os.remove(target)  # it may be a newer one that is frozen
-    compile_program(target, LAUNCHER_SOURCES, flags, [*host_side(), "-ldl"])
+    compile_program(target, LAUNCHER_SOURCES, [*flags, *flags_of("launcher")], [*host_side(), "-ldl"])
 
 
-def forget_if_changed(target: str, command: list[str]) -> None:
+def forget_if_changed(target: str, command: list[str]) -> bool:
     """Remove what another command made, or the same of other libraries: an update's may be older than what is built."""
     archives = [word.removeprefix("-l:") for word in command if word.endswith(".a")]
     found = [subprocess.check_output([*compiler(), f"-print-file-name={name}"], text=True).strip() for name in archives]
     files = [f"{path} {os.stat(path).st_ino} {os.stat(path).st_size} {os.stat(path).st_mtime_ns}" for path in found]
-    stamp, text = target + ".made-by", "\n".join([*command, *files, ""])
+    text = "\n".join([*command, *files, ""])
+    stamp = os.path.join(HERE, "build/made-by", os.path.relpath(target, HERE).replace(os.sep, "-"))
     try:
         with open(stamp, encoding="utf-8") as file:
             same = file.read() == text
@@ -174,8 +176,10 @@ def forget_if_changed(target: str, command: list[str]) -> None:
     if not same:
         with suppress(FileNotFoundError):
             os.remove(target)
+        os.makedirs(os.path.dirname(stamp), exist_ok=True)
         with open(stamp, "w", encoding="utf-8") as file:
             file.write(text)
+    return not same
 
 
 def build_frozen_launcher(target: str, package: str, flags: list[str]) -> None:
@@ -185,10 +189,9 @@ def build_frozen_launcher(target: str, package: str, flags: list[str]) -> None:
         os.makedirs(os.path.dirname(path), exist_ok=True)
     table = raw + ".c"
     run(sys.executable, os.path.join(LAUNCHER_SOURCES, "bind.py"), table)
-    fixed = ["-DOCIRT_LINKED", "-fno-pie", "-no-pie", "-rdynamic"]
+    fixed = ["-DOCIRT_LINKED", *flags_of("frozen")]
     wraps = [f"-Wl,--wrap={name}" for name in ("malloc", "calloc", "realloc", "free")]
     libraries = [*host_side(), table, *wraps, *static_python()]
-    forget_if_changed(raw, [*compiler(), *flags, *fixed, *libraries])
     compile_program(raw, LAUNCHER_SOURCES, [*flags, *fixed], libraries)
     run(sys.executable, os.path.join(LAUNCHER_SOURCES, "freeze.py"), raw, os.path.dirname(package), target)
 
@@ -220,6 +223,15 @@ class BuildPy(build_py):
 
 class BuildExt(build_ext):
     """`build_ext --inplace` builds all that a checkout needs to run."""
+
+    def build_extensions(self) -> None:
+        flags, link = compile_flags("shim", HERE), link_flags("shim")
+        for extension in self.extensions:
+            extension.extra_compile_args += flags
+            extension.extra_link_args += [*flags, *link]
+        if forget_if_changed("shim", [*compiler(), *flags, *link]):
+            self.force = True
+        super().build_extensions()
 
     def run(self) -> None:
         super().run()

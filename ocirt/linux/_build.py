@@ -24,8 +24,6 @@ PERFORMER = sorted(path.name for path in PERFORM.glob("*.c"))
 # The quick verbs; the rest of launcher/ is the program around them.
 QUICK = ["quick.c", "delete.c", "record.c", "lines.c", "names.c", "trust.c"]
 
-FLAGS = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-fvisibility=hidden", "-Wno-unused-function"]
-
 
 def between_marks(header: Path) -> str:
     """The declarations that a header offers to cffi."""
@@ -93,7 +91,6 @@ def kernel() -> FFI:
         ],
         include_dirs=["ocirt"],
         depends=[str(path) for directory in (HERE, LAUNCHER, PERFORM, INIT) for path in directory.glob("*.[hd]*")],
-        extra_compile_args=FLAGS,
     )
     return ffi
 
@@ -120,7 +117,7 @@ def seccomp() -> FFI:
         const struct scmp_version *seccomp_version(void);
         """
     )
-    ffi.set_source("ocirt.linux._seccomp", "#include <seccomp.h>", libraries=["seccomp"], extra_compile_args=["-O2"])
+    ffi.set_source("ocirt.linux._seccomp", "#include <seccomp.h>", libraries=["seccomp"])
     return ffi
 
 

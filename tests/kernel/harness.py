@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ocirt.linux import _flags
+
 PROJECT = Path(__file__).parent.parent.parent
 SOURCES = PROJECT / "ocirt/spawn/init"
 BUILD = PROJECT / "build/test-init"
@@ -70,7 +72,7 @@ def detail(number: int) -> str:
 
 def init_program() -> Path:
     """The init, built when a source is newer. OCIRT_SANITIZE=1: undefined behaviour ends it by SIGILL."""
-    flags = (SOURCES / "cflags.txt").read_text().split()
+    flags = [*_flags.compile_flags("init", str(PROJECT)), *_flags.link_flags("init")]
     if os.environ.get("OCIRT_SANITIZE"):
         trap = ["-fsanitize=undefined", "-fsanitize-undefined-trap-on-error"]
         return build("ocirt-init-ubsan", [*flags, *trap], sorted(SOURCES.glob("*.c")))

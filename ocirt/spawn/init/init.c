@@ -103,7 +103,7 @@ _Noreturn void init_main(int argc, char **argv)
 	init.kept = kept;
 	init.channel = argc >= 2 ? number(argv[1]) : -1;
 	init.doorbell = argc >= 3 ? number(argv[2]) : -1;
-	if (r < 0 || init.channel < 3 || sys(SYS_fcntl, init.channel, F_SETFD, FD_CLOEXEC) < 0)
+	if (r < 0 || protect_relocated() < 0 || init.channel < 3 || sys(SYS_fcntl, init.channel, F_SETFD, FD_CLOEXEC) < 0)
 		leave(2);
 	(void)sys(SYS_prctl, PR_SET_PDEATHSIG, 0, 0, 0, 0);
 	reset_signals();

@@ -43,6 +43,14 @@ struct init {
 
 _Noreturn void init_main(int argc, char **argv);
 
+/* ---- relocate.c ---- */
+
+/* Before all else, and without a system call. */
+void relocate(void);
+
+/* From here on the tables cannot be written any more. */
+int protect_relocated(void);
+
 static inline const char *arg_string(const uint64_t *args, int i)
 {
 	return (const char *)(uintptr_t)args[i];

@@ -2,6 +2,7 @@
  * Entry point, system calls and the few functions that a compiler expects to exist. All that depends on the
  * architecture is here: x86-64 and arm64.
  */
+#include <elf.h>
 #include "init.h"
 
 #if defined(__x86_64__)
@@ -64,10 +65,26 @@ long system_call(long number, long a, long b, long c, long d, long e, long f)
 #error "the system calls of this architecture are not written yet"
 #endif
 
+/* Where compilers look for the value that guards the stack, and what they call when it was overwritten. */
+uintptr_t __stack_chk_guard;
+_Noreturn __attribute__((used)) void __stack_chk_fail(void);
+_Noreturn void __stack_chk_fail(void)
+{
+	__builtin_trap();
+}
+
 /* The kernel's stack at start: argc, the arguments, NULL, the environment, NULL, the auxiliary vector. */
 _Noreturn __attribute__((used)) void init_start(const long *stack);
 _Noreturn void init_start(const long *stack)
 {
+	const long *auxiliary = stack + 1 + stack[0] + 1;
+
+	relocate();
+	while (*auxiliary++)
+		;
+	for (; auxiliary[0]; auxiliary += 2)
+		if (auxiliary[0] == AT_RANDOM)
+			__stack_chk_guard = *(const uintptr_t *)auxiliary[1] & ~0xffUL; /* no string runs over a zero byte */
 	init_main((int)stack[0], (char **)(stack + 1));
 }
 
