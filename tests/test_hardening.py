@@ -96,7 +96,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         "OCIRT_FREEZE": "0",
         "CC": "gcc '-DOCIRT_CC=\"cc\"'",
         "CPPFLAGS": "-Wdate-time -D_FORTIFY_SOURCE=2 '-DOCIRT_CPP=\"cppflags\"'",
-        "CFLAGS": f"-g -O2 -fstack-protector-strong -Wformat -Werror=format-security -include {mark}",
+        "CFLAGS": f"-g -O2 -fexceptions -fstack-protector-strong -Wformat -Werror=format-security -include {mark}",
         "LDFLAGS": "-Wl,-z,relro -Wl,--build-id=0x0c1f7000",
         "SOURCE_DATE_EPOCH": "1600000000",
     }

@@ -48,8 +48,8 @@ KINDS = {
         link=(*LINK, "-s", "-Wl,--gc-sections", "-Wl,--build-id=none"),
         choices=(STACK, BRANCHES),
         after=(
-            *("-ffreestanding", "-fno-builtin", "-fno-tree-loop-distribute-patterns", "-fno-lto", "-fPIE"),
-            *("-fvisibility=hidden", "-static-pie", "-nostdlib"),
+            *("-ffreestanding", "-fno-builtin", "-fno-tree-loop-distribute-patterns", "-fno-lto", "-fno-exceptions"),
+            *("-fPIE", "-fvisibility=hidden", "-static-pie", "-nostdlib"),
         ),
         after_choices=(OWN_GUARD,),
     ),
