@@ -36,6 +36,7 @@ def run(globals_: Global, options: Options, arguments: list[str]) -> int:
     creation = Creation(globals_.root, EXAMPLE_ID, bundle_option(options), create_options(globals_, options))
     with Named(path_option(options, "config")):
         creation.read("create")
+        creation.compile()
         creation.host.console_socket = (
             creation.host.console_socket or "SOCKET"
         )  # where there is a terminal, one is given

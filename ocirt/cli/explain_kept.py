@@ -30,7 +30,7 @@ def run(creation: Creation, as_json: bool) -> int:
     """Print it; return 0. `creation` is compiled."""
     why, found = "", []
     try:
-        found = launches.shape_of(creation.host.raw)[1]
+        found = launches.shape_of(creation.given.raw)[1]
         launches.compiled(creation, found)
     except (holes.Unkeepable, OcirtError, ValueError) as error:
         why = str(error)

@@ -20,7 +20,7 @@ from ocirt.container.prepare import (
 )
 from ocirt.errors import InitKilled, UnsupportedError
 from ocirt.linux import facts
-from ocirt.plan import host
+from ocirt.plan import holes, host
 from ocirt.plan.compile import Compilation
 from ocirt.plan.context import Launch
 
@@ -39,21 +39,44 @@ if TYPE_CHECKING:
 kept: Kept = (b"", b"", (), b"", b"")
 
 
+class Given:
+    """What a container is made from; where its launch is to be kept, with holes.
+
+    config, raw     config.json as a document, and its bytes
+    container_id    and
+    bundle          an absolute path
+    paths           its cgroup in each hierarchy
+    pid_file        an absolute path, "" for none
+    """
+
+    __slots__ = ("bundle", "config", "container_id", "paths", "pid_file", "raw")
+
+    def __init__(
+        self, config: dict[str, Any], raw: bytes, container_id: str, bundle: str, paths: list[str], pid_file: str
+    ) -> None:
+        self.config = config
+        self.raw = raw
+        self.container_id = container_id
+        self.bundle = bundle
+        self.paths = paths
+        self.pid_file = pid_file
+
+
 class Creation:
     """Used as a context: an exception inside undoes everything that was done since.
 
     config          config.json as a document
+    given           what it is made from
     hierarchies     where cgroups are mounted
-    host            what the host plan is made from
-    compilation     the init's plan, half made by `read`, whole by `rest`
+    host            what the host plan is made from; from `compile` on
     scope           the unit to ask of systemd, None with another manager
     performer       carries the host plan out
-    filter          program and flags of linux.seccomp, as of prepare.seccomp_program; from `rest` on
+    filter          program and flags of linux.seccomp, as of prepare.seccomp_program; None before it is asked for
     """
 
     __slots__ = (
-        "bundle", "compilation", "config", "container_id", "filter", "hierarchies", "host", "keep", "options",
-        "performer", "root", "scope",
+        "bundle", "config", "container_id", "filter", "foreground", "given", "hierarchies", "host", "keep", "options",
+        "performer", "preserve", "root", "scope", "start",
     )  # fmt: skip
 
     def __init__(self, root: str, container_id: str, bundle: str, options: Options) -> None:
@@ -63,50 +86,60 @@ class Creation:
         self.bundle = bundle_path(bundle)
         self.options = options
         self.scope: Scope | None = None
+        self.filter: tuple[bytes | None, int] | None = None
 
     # -- before anything exists ----------------------------------------------------------------------------------------
 
     def read(self, start: str, foreground: bool = False) -> None:
-        """Read, check and compile the first half; no side effect beyond descriptors. `start`: create or run.
+        """Read and check; no side effect beyond descriptors. `start`: create or run.
 
         Raises BundleError, ConfigError, UnsupportedError and, where cgroups cannot be read, SystemCallError.
         """
-        self.config: dict[str, Any]
-        self.config, raw = load.load(self.bundle, self.options.config)
-        check.check(self.config, raw)
-        refuse_host_sysctls(self.config)
-        process = self.config.get("process") or {}
-        preserve = self.options.preserve_fds + listen_fds(process, self.options.preserve_fds)
-        self.keep = inherited(preserve)
+        config, raw = load.load(self.bundle, self.options.config)
+        check.check(config, raw)
+        refuse_host_sysctls(config)
+        self.config: dict[str, Any] = config
+        self.start, self.foreground = start, foreground
+        self.preserve = self.options.preserve_fds + listen_fds(config.get("process") or {}, self.options.preserve_fds)
+        self.keep = inherited(self.preserve)
         self.hierarchies = [] if self.options.manager == "disabled" else cgroup.hierarchies()
+        pid_file = absolute(self.options.pid_file) if self.options.pid_file else ""
+        self.given = Given(config, raw, self.container_id, self.bundle, self.place(), pid_file)
+
+    def compile(self) -> None:
+        """The first half of the init's plan. Raises UnsupportedError, ConfigError."""
+        self.host = self.host_of(self.given)
+
+    def host_of(self, given: Given) -> host.Host:
+        """What the host plan is made from, with the first half of the init's. Raises as `compile`."""
+        process, options = given.config.get("process") or {}, self.options
         layout = cgroup.layout(self.hierarchies)
-        paths = self.place()
-        pairs = [] if self.scope else zip(paths, self.hierarchies, strict=True)
+        pairs = [] if self.scope else zip(given.paths, self.hierarchies, strict=True)
         entering = [path for path, hierarchy in pairs if hierarchy.version == 1]
         launch = Launch(
-            container_id=self.container_id,
-            bundle=self.bundle,
-            start=start,
-            no_pivot=self.options.no_pivot,
-            new_keyring=self.options.new_keyring,
-            preserve_fds=preserve,
+            container_id=given.container_id,
+            bundle=given.bundle,
+            start=self.start,
+            no_pivot=options.no_pivot,
+            new_keyring=options.new_keyring,
+            preserve_fds=self.preserve,
             console=bool(process.get("terminal")),
             tasks=len(entering),
         )
-        pointer = "/linux/cgroupsPath" if (self.config.get("linux") or {}).get("cgroupsPath") else ""
-        cgroups = host.Cgroups(paths, entering, paths[0] if layout == "v2" else "", pointer)
-        self.compilation = Compilation(self.config, launch, facts.Facts(self.hierarchies, layout, paths))
-        self.host = host.Host(self.compilation, cgroups, self.root, self.options.manager)
-        self.host.raw = raw
-        self.host.foreground = foreground
-        self.host.late_devices = mounts_a_device(self.config)
-        self.host.console_socket = self.options.console_socket or ""
-        self.host.pidfd_socket = self.options.pidfd_socket or ""
-        self.host.pid_file = absolute(self.options.pid_file) if self.options.pid_file else ""
-        self.host.rootfs = absolute_below(self.bundle, self.config["root"]["path"])
-        self.host.owner = record.owner()
-        self.host.words = self.words()
-        self.host.unit = self.scope.unit.name if self.scope else ""
+        named = holes.is_given((given.config.get("linux") or {}).get("cgroupsPath"))
+        pointer = "/linux/cgroupsPath" if named else ""
+        cgroups = host.Cgroups(given.paths, entering, given.paths[0] if layout == "v2" else "", pointer)
+        around = facts.Facts(self.hierarchies, layout, given.paths)
+        made = host.Host(Compilation(given.config, launch, around), cgroups, self.root, options.manager)
+        made.raw = given.raw
+        made.foreground = self.foreground
+        made.late_devices = mounts_a_device(given.config)
+        made.console_socket, made.pidfd_socket = options.console_socket or "", options.pidfd_socket or ""
+        made.pid_file = given.pid_file
+        made.rootfs = absolute_below(given.bundle, given.config["root"]["path"])
+        made.owner, made.words = record.owner(), self.words()
+        made.unit = self.scope.unit.name if self.scope else ""
+        return made
 
     def place(self) -> list[str]:
         """The container's cgroup in each hierarchy. Raises ConfigError; without systemd, but asked for: OcirtError."""
@@ -133,10 +166,15 @@ class Creation:
         """
         if not self.host.early:
             host_steps.compile(self.host.cgroups, self.hierarchies, self.config)
-        self.filter = program, flags = seccomp_program(self.config, root)
-        self.host.filter_file = filter_file(program, flags)
-        self.host.plan = self.compilation.finish(program, flags)
+        self.finish(self.host, root)
         return host.rest(self.host)
+
+    def finish(self, made: host.Host, root: str) -> None:
+        """Its init's plan whole. Raises UnsupportedError, ConfigError."""
+        if self.filter is None:
+            self.filter = seccomp_program(self.config, root)
+        made.filter_file = filter_file(*self.filter)
+        made.plan = made.compilation.finish(*self.filter)
 
     @property
     def plan(self) -> Plan:
@@ -146,7 +184,7 @@ class Creation:
     # -- side effects --------------------------------------------------------------------------------------------------
 
     def __enter__(self) -> Creation:
-        terminal = self.compilation.context.launch.console
+        terminal = self.host.compilation.context.launch.console
         check_console(terminal, self.options.console_socket, self.host.foreground)
         self.performer = Performer(self.root, self.container_id, self.bundle, self.keep)
         self.performer.oci_version = self.config["ociVersion"]
@@ -169,22 +207,17 @@ class Creation:
 
     def perform(self) -> None:
         """Make the container. The kernel takes its time for namespaces, in which the rest is compiled."""
-        self.performer.ops = self.compilation.first
+        self.performer.ops = self.host.compilation.first
         first = self.first()
         self.performer.perform(first)
         rest = self.rest(self.root)
-        verified = bool(kept[2] and kept[2][0])
-        if verified or (notes.steps and kept[3]):
+        if (kept[2] and kept[2][0]) or (notes.steps and kept[3]):
             from ocirt.container import verify
 
             verify.launch(self, kept, first, rest)
         self.performer.ops = self.plan.ops
         announce.tell_plan(self.plan, self.container_id, self.options.config)
         self.performer.perform(rest)
-        if kept[0] and not verified:
-            from ocirt.container import launches
-
-            launches.remember(self, kept[0], kept[1])
 
     def words(self) -> str:
         """Why a verb is not quick, and what else `delete` and `exec` go by; as of State.python."""

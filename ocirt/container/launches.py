@@ -16,16 +16,14 @@ from ocirt import cgroup, notes
 from ocirt.cgroup import host_steps
 from ocirt.cgroup.hierarchies import silent
 from ocirt.config import load
+from ocirt.container import creation as making
 from ocirt.container import host_actions, performer, place
-from ocirt.container.prepare import absolute_below, mounts_a_device
 from ocirt.errors import OcirtError
 from ocirt.linux import facts
 from ocirt.linux._kernel import ffi, lib
 from ocirt.plan import holes, host
-from ocirt.plan.compile import Compilation
-from ocirt.plan.context import Launch
 from ocirt.plan.ops import next_plan
-from ocirt.spawn import wire
+from ocirt.spawn import parent, wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,27 +76,38 @@ class Template(wire.Heap):
         return MARKED | len(self.marked)
 
 
-def remember(creation: Creation, name: bytes, key: bytes) -> None:
-    """Keep the launch of a container that is made in a file of that name, where that can be done."""
-    keep(creation.root, name.decode(), lambda: launch(creation, key))
+def hand_over(creation: Creation) -> None:
+    """Keep the launch, and have the launcher carry it out; returns where either cannot be done."""
+    name, key, plans = making.kept[:3]
+    if name and not plans[0] and keep(creation.root, name.decode(), lambda: launch(creation, key)):
+        parent.carry_out()
 
 
-def keep(root: str, name: str, make: Callable[[], bytes]) -> None:
-    """Write what `make` gives, unless it says that this cannot be kept."""
+def keep(root: str, name: str, make: Callable[[], bytes]) -> bool:
+    """Write what `make` gives, unless it says that this cannot be kept; whether it was."""
     try:
-        count_miss(root)
+        directory = open_directory(root, True)
+    except (OcirtError, OSError):  # it will be said of the container's
+        return False
+    try:
+        count_miss(directory)
         data = make()
-        if len(data) <= SIZE_MAX:
-            write(root, name, data)
+        if len(data) > SIZE_MAX:
+            raise holes.Unkeepable("it is too large")
+        write(directory, name, data)
+        return True
     except (holes.Unkeepable, OcirtError, OSError, ValueError) as error:  # ValueError: a hole in a plain string
         notes.step(f"the launch is not kept: {error}")
     except Exception as error:
         notes.warn(f"the launch is not kept: {error!r}")
+    finally:
+        posix.close(directory)
+    return False
 
 
 def launch(creation: Creation, key: bytes) -> bytes:
     """The file. Raises Unkeepable, and what compiling raises."""
-    shape, found = shape_of(creation.host.raw)
+    shape, found = shape_of(creation.given.raw)
     if not is_of(key, shape):
         raise holes.Unkeepable("config.json, or the runtime's own cgroup, has changed in between")
     return file(key, compiled(creation, found), witnesses(creation))
@@ -126,10 +135,10 @@ def compiled(creation: Creation, found: Found) -> list[Half]:
         raise holes.Unkeepable("it has hooks")
     if is_looked_at(creation.config):
         raise holes.Unkeepable("it has sysctls, beside a domain name or namespaces of others")
-    h = opened(creation, found)
+    h = creation.host_of(opened(creation, found))
+    host_steps.compile(h.cgroups, creation.hierarchies, h.compilation.context.config)
     first = host.first(h)
-    h.filter_file = creation.host.filter_file
-    h.plan = h.compilation.finish(*creation.filter)
+    creation.finish(h, creation.root)
     rest = host.rest(h)
     if h.compilation.context.warnings:
         raise holes.Unkeepable("there are warnings to say")
@@ -185,37 +194,21 @@ def is_looked_at(config: dict[str, Any]) -> bool:
     return bool(config.get("domainname")) or any(entry.get("path") for entry in linux.get("namespaces") or ())
 
 
-def opened(creation: Creation, found: Found) -> host.Host:
-    """What the host plan is made from, of a config with holes."""
-    config = with_holes(creation.host.raw, found)
-    old = creation.host
-    context = old.compilation.context
-    paths = cgroup.paths_for(
-        (config.get("linux") or {}).get("cgroupsPath"), holes.Hole(ID, holes.WORD, place="the id"), creation.hierarchies
-    )
-    entering = [path for path, h in zip(paths, creation.hierarchies, strict=True) if h.version == 1]
-    launch = Launch(
-        container_id=holes.Hole(ID, holes.WORD, place="the id"),
-        bundle=holes.Hole(BUNDLE, holes.ABSOLUTE, place="the bundle"),
-        start=context.launch.start,
-        no_pivot=context.launch.no_pivot,
-        new_keyring=context.launch.new_keyring,
-        preserve_fds=context.launch.preserve_fds,
-        console=context.launch.console,
-        tasks=context.launch.tasks,
-    )
-    around = facts.Facts(creation.hierarchies, context.facts.layout, paths)
-    cgroups = host.Cgroups(paths, entering, paths[0] if old.cgroups.unified else "", old.cgroups.pointer)
-    made = host.Host(Compilation(config, launch, around), cgroups, creation.root, old.manager)
-    host_steps.compile(cgroups, creation.hierarchies, config)
-    made.raw = raw = holes.Raw(b"\0")
+def opened(creation: Creation, found: Found) -> making.Given:
+    """What the container is made from, with holes. Raises Unkeepable."""
+    config = with_holes(creation.given.raw, found)
+    container_id = holes.Hole(ID, holes.WORD, place="the id")
+    cgroups_path = (config.get("linux") or {}).get("cgroupsPath")
+    raw = holes.Raw(b"\0")
     raw.number = RAW
-    made.foreground, made.late_devices = old.foreground, mounts_a_device(config)
-    made.pid_file = holes.Hole(PID_FILE, holes.ABSOLUTE, place="the pid file") if old.pid_file else ""
-    made.pidfd_socket = old.pidfd_socket
-    made.rootfs = absolute_below(launch.bundle, config["root"]["path"])
-    made.owner, made.words = old.owner, old.words
-    return made
+    return making.Given(
+        config,
+        raw,
+        container_id,
+        holes.Hole(BUNDLE, holes.ABSOLUTE, place="the bundle"),
+        cgroup.paths_for(cgroups_path, container_id, creation.hierarchies),
+        holes.Hole(PID_FILE, holes.ABSOLUTE, place="the pid file") if creation.given.pid_file else "",
+    )
 
 
 def with_holes(raw: bytes, found: Found, first: int = FIRST) -> Any:
@@ -267,14 +260,12 @@ def template(ops: Sequence[Op], kinds: wire.Kinds, size_max: int) -> tuple[bytes
         return heaps[0]
 
     data = wire.encode(ops, kinds, size_max, heap)
-    found = []
-    for number, pieces in enumerate(heaps[0].marked, 1):
-        word = (MARKED | number).to_bytes(8, "little")
-        places = [at for at in range(0, len(data), 8) if data[at : at + 8] == word]
-        if len(places) != 1:
-            raise holes.Unkeepable("a string looks like a mark of ours")
-        found.append((places[0], pieces))
-    return data, found
+    marked = heaps[0].marked
+    words = enumerate(memoryview(data).cast("Q"))
+    places = [(8 * index, word - MARKED) for index, word in words if MARKED < word <= MARKED + len(marked)]
+    if sorted([number for _, number in places]) != list(range(1, len(marked) + 1)):
+        raise holes.Unkeepable("a string looks like a mark of ours")
+    return data, [(offset, marked[number - 1]) for offset, number in places]
 
 
 def witnesses(creation: Creation) -> bytes:
@@ -284,7 +275,7 @@ def witnesses(creation: Creation) -> bytes:
     """
     found = b"".join([witness(hierarchy.mount, posix.stat(hierarchy.mount)[:3]) for hierarchy in creation.hierarchies])
     found += b"".join([witness(path, (0, 0, 0)) for path in silent()])
-    if not creation.host.filter_file:
+    if creation.filter == (None, 0):
         return found
     from ocirt.container import profiles
 
@@ -299,16 +290,12 @@ def witness(path: str, status: tuple[int, ...], changed_ns: int = 0) -> bytes:
     return WITNESS.pack(status[2], status[1], changed_ns) + path.encode("utf-8", "surrogateescape") + b"\0"
 
 
-def write(root: str, name: str, data: bytes) -> None:
-    """Into the directory, where there is no room in place of the one longest unused. Raises OSError, OcirtError."""
-    fd = open_directory(root, True)
-    try:
-        make_room(fd, len(data))
-        new = f".{name}.{posix.getpid()}"
-        place.write_file(fd, new, data, posix.O_EXCL)
-        posix.rename(new, name, src_dir_fd=fd, dst_dir_fd=fd)
-    finally:
-        posix.close(fd)
+def write(directory: int, name: str, data: bytes) -> None:
+    """Into the directory, where there is no room in place of the one longest unused. Raises OSError."""
+    make_room(directory, len(data))
+    new = f".{name}.{posix.getpid()}"
+    place.write_file(directory, new, data, posix.O_EXCL)
+    posix.rename(new, name, src_dir_fd=directory, dst_dir_fd=directory)
 
 
 def make_room(directory: int, size: int) -> None:
@@ -326,25 +313,20 @@ def make_room(directory: int, size: int) -> None:
         place.empty(directory, [name])
 
 
-def count_miss(root: str) -> None:
-    """One more that was compiled. Raises OSError, StateUntrusted, SystemCallError."""
-    directory = open_directory(root, True)
+def count_miss(directory: int) -> None:
+    """One more that was compiled. Raises OSError."""
+    flags = posix.O_RDWR | posix.O_CREAT | posix.O_NOFOLLOW | posix.O_CLOEXEC
+    fd = posix.open(MISSES, flags, 0o600, dir_fd=directory)
     try:
-        fd = posix.open(
-            MISSES, posix.O_RDWR | posix.O_CREAT | posix.O_NOFOLLOW | posix.O_CLOEXEC, 0o600, dir_fd=directory
-        )
-        try:
-            count = int.from_bytes(posix.read(fd, 8), "little") + 1
-            posix.pwrite(fd, (count % 2**64).to_bytes(8, "little"), 0)
-        finally:
-            posix.close(fd)
+        count = int.from_bytes(posix.read(fd, 8), "little") + 1
+        posix.pwrite(fd, (count % 2**64).to_bytes(8, "little"), 0)
     finally:
-        posix.close(directory)
+        posix.close(fd)
 
 
 def open_directory(root: str, make: bool = False) -> int:
     """An fd of the directory that launches are kept in. Raises OSError, StateUntrusted, SystemCallError."""
-    top = place.open_root(root)
+    top = place.open_root(root, make)
     try:
         if make:
             try:

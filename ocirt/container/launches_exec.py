@@ -8,24 +8,25 @@ from __future__ import annotations
 
 from ocirt.config import load
 from ocirt.container import command, launches, state
-from ocirt.container.exec import host_of
+from ocirt.container import entry as entering
 from ocirt.container.prepare import SECCOMP_FILE, SECCOMP_LIMIT
 from ocirt.linux._kernel import lib
 from ocirt.plan import exec as plan
 from ocirt.plan import holes
-from ocirt.plan.context import Launch
-from ocirt.spawn import wire
+from ocirt.spawn import parent, wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ocirt.container.exec import Entry
+    from ocirt.container.entry import Entry
 
 
-def remember(entry: Entry, name: bytes, key: bytes, document: bytes) -> None:
-    """Keep the launch of the process that was executed in a file of that name, where that can be done."""
-    launches.keep(entry.root, name.decode(), lambda: launch(entry, key, document))
+def hand_over(entry: Entry) -> None:
+    """Keep the launch, and have the launcher carry it out; returns where either cannot be done."""
+    name, key, plans, _, document = entering.kept
+    if name and not plans[0] and launches.keep(entry.root, name.decode(), lambda: launch(entry, key, document)):
+        parent.carry_out()
 
 
 def launch(entry: Entry, key: bytes, document: bytes) -> bytes:
@@ -38,19 +39,17 @@ def launch(entry: Entry, key: bytes, document: bytes) -> bytes:
     config = launches.with_holes(raw, found)
     made = launches.with_holes(document, more, launches.FIRST + len(found))["process"]
     config["process"] = command.process(entry.command.of(made), config.get("process") or {})
-    return launches.file(key, halves(opened(entry, config)), b"")
+    return launches.file(key, halves(entry.host_of(opened(entry, config))), b"")
 
 
 def refuse(entry: Entry) -> None:
     """Raise Unkeepable for one that needs more of the runtime than to attach it."""
-    host, own = entry.host, entry.config["process"]
+    own = entry.config["process"]
     reasons = {
         "it has a terminal": own.get("terminal"),
-        "it needs Python for what is done to the process": host.plan.errands,
         "execCPUAffinity is about the moment of its move": own.get("execCPUAffinity"),
-        "its cgroups are others than the container's": host.paths != entry.record.cgroups or entry.performer.elsewhere,
+        "its cgroups are others than the container's": entry.paths != entry.record.cgroups,
         "it has no mount namespace of its own": plan.chroots(entry.config),
-        "there are warnings to say": host.plan.warnings,
     }
     for reason, holds in reasons.items():
         if holds:
@@ -68,8 +67,8 @@ def is_asked(wanted: command.Command, document: bytes) -> bool:
 
 def tail(entry: Entry, *shapes: bytes) -> bytes:
     """The end of the key: what the container has to do with it. `shapes`: of its config, and of what is asked for."""
-    letters = "".join(["t" if path in entry.host.tasks else "p" for path in entry.host.paths])
-    old = b"\0" if entry.launch.new_keyring else b"\1"
+    letters = "".join(["t" if path in entry.tasks else "p" for path in entry.paths])
+    old = b"\0" if "oldkeyring" not in entry.record.python.split() else b"\1"
     try:
         kept = state.kept_file(entry.root, entry.container_id, SECCOMP_FILE, SECCOMP_LIMIT)
     except FileNotFoundError:
@@ -79,27 +78,26 @@ def tail(entry: Entry, *shapes: bytes) -> bytes:
     return b"".join([launches.part(data) for data in (letters.encode(), old, kept, *shapes)])
 
 
-def opened(entry: Entry, config: dict[str, Any]) -> plan.Host:
-    """What the host plan is made from, of a config with holes."""
-    old, count = entry.launch, len(entry.host.paths)
-    paths: list[str] = [holes.Hole(launches.CGROUP + i, holes.ABSOLUTE, place="a cgroup") for i in range(count)]
-    tasks = [ours for ours, path in zip(paths, entry.host.paths, strict=True) if path in entry.host.tasks]
-    made = Launch(
-        container_id=holes.Hole(launches.ID, holes.WORD, place="the id"),
-        bundle=holes.Hole(launches.BUNDLE, holes.ABSOLUTE, place="the bundle"),
-        start="exec",
-        new_keyring=old.new_keyring,
-        preserve_fds=0,
-        console=False,
-        tasks=len(tasks),
+def opened(entry: Entry, config: dict[str, Any]) -> entering.Given:
+    """What the plans are made from, of a config with holes."""
+    paths: list[str] = [
+        holes.Hole(launches.CGROUP + index, holes.ABSOLUTE, place="a cgroup") for index in range(len(entry.paths))
+    ]
+    return entering.Given(
+        config,
+        holes.Hole(launches.ID, holes.WORD, place="the id"),
+        holes.Hole(launches.BUNDLE, holes.ABSOLUTE, place="the bundle"),
+        paths,
+        [ours for ours, path in zip(paths, entry.paths, strict=True) if path in entry.tasks],
     )
-    host = host_of(config, made, paths, tasks, entry.program)
-    host.beside = True
-    return host
 
 
 def halves(host: plan.Host) -> list[launches.Half]:
     """What is performed, as launches.halves: there is but one of each side."""
+    if host.plan.errands:
+        raise holes.Unkeepable("it needs Python for what is done to the process")
+    if host.plan.warnings:
+        raise holes.Unkeepable("there are warnings to say")
     runtime = plan.enter(host) + plan.finish(host)
     for op in runtime:
         if launches.is_pythons(op):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from ocirt.container.creation import Creation
-    from ocirt.container.exec import Entry
+    from ocirt.container.entry import Entry
     from ocirt.container.launches import Kept
     from ocirt.plan.ops import Op
 
@@ -40,7 +40,7 @@ TOKENS = "{}[],:"
 def launch(creation: Creation, kept: Kept, first: Sequence[Op], rest: Sequence[Op]) -> None:
     """Say whether the launch is kept, or why it is not. Raises LaunchDiffers."""
     if is_kept(creation.root, kept):
-        held_against(kept, launches.halves(creation.host, first, rest), creation.compilation.context.warnings)
+        held_against(kept, launches.halves(creation.host, first, rest), creation.host.compilation.context.warnings)
 
 
 def errand(entry: Entry, kept: Kept) -> None:

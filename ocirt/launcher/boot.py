@@ -6,6 +6,7 @@ or a person is reading, completes the interpreter first. The launcher gives
     pack           the file that it is in, with the attic at its end
     complete       function that does what is left of the interpreter's start
     hold           function after which no signal interrupts any more
+    launch         function that carries out the launch that has been kept meanwhile, and comes back only where it fails
     offer          function that gives (socket, doorbell, pid, inode of its cgroup of v2 or 0) of an ocirt-init that
                    waits already, or 0
 and calls `start`; or, at build time, `freeze`, and `start` in each process of the frozen program.
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     def complete() -> None: ...
     def hold() -> int: ...
+    def launch() -> int: ...
     def offer() -> tuple[int, int, int, int] | int: ...
 
 
@@ -269,7 +271,7 @@ def start(
 
     directory      of the package
     directories    of extension modules, and of the package and what it depends on
-    kept           as container/creation.py has it, and container/exec.py
+    kept           as container/creation.py has it, and container/entry.py
     """
     global parent, search
     parent, search = directory, directories
@@ -285,7 +287,7 @@ def start(
         return False
     sys.modules["ocirt.notes"].started = "packed modules in " + how  # type: ignore[attr-defined]
     parent_of_init = sys.modules["ocirt.spawn.parent"]
-    parent_of_init.offer, parent_of_init.hold = offer, hold  # type: ignore[attr-defined]
+    parent_of_init.offer, parent_of_init.hold, parent_of_init.launch = offer, hold, launch  # type: ignore[attr-defined]
     place(parent_of_init, "module")  # it looks for a file beside itself
-    sys.modules["ocirt.container." + ("exec" if verb == "exec" else "creation")].kept = kept  # type: ignore[attr-defined]
+    sys.modules["ocirt.container." + ("entry" if verb == "exec" else "creation")].kept = kept  # type: ignore[attr-defined]
     return True

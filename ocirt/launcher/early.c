@@ -95,15 +95,30 @@ bool take_init(struct waiting_init *ret)
 }
 
 /* Without its socket's other end the init ends by itself; nobody else is to find it among the children. */
+static void end(const struct waiting_init *waiting)
+{
+	(void)close(waiting->socket);
+	(void)close(waiting->doorbell);
+	(void)kill(waiting->pid, SIGKILL); /* in a cgroup that was frozen meanwhile it does not end by itself */
+	(void)waitpid(waiting->pid, NULL, 0);
+}
+
 void discard_init(void)
 {
 	struct waiting_init waiting;
 
-	if (!take_init(&waiting))
-		return;
-	(void)close(waiting.socket);
-	(void)kill(waiting.pid, SIGKILL); /* in a cgroup that was frozen meanwhile it does not end by itself */
-	(void)waitpid(waiting.pid, NULL, 0);
+	if (take_init(&waiting))
+		end(&waiting);
+}
+
+bool take_init_in(int cgroup, struct waiting_init *ret)
+{
+	if (!take_init(ret))
+		return false;
+	if (ret->cgroup == 0 || ret->cgroup == inode(cgroup))
+		return true;
+	end(ret);
+	return false;
 }
 
 static void *open_objects(void *argument)

@@ -110,6 +110,10 @@ static bool complete(struct errand *errand, char **words)
 
 bool errand_of(char **arguments, struct errand *ret)
 {
+	text_free(&ret->flags);
+	text_free(&ret->variables);
+	text_free(&ret->document);
+	*ret = (struct errand){ .id = NULL };
 	if (!take_flags(flags, sizeof(flags) / sizeof(*flags), &arguments, take, ret) || !*arguments)
 		return false;
 	ret->id = *arguments++;

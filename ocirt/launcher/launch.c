@@ -76,6 +76,18 @@ int perform_half(struct performance *p, struct text *host, const struct text *in
 	return r > 0 ? -ECANCELED : r;
 }
 
+void launch_lend_init(struct performance *p)
+{
+	struct waiting_init waiting;
+
+	if (!take_init_in(p->cgroup, &waiting))
+		return;
+	p->socket = waiting.socket;
+	p->bell = waiting.doorbell;
+	p->first = waiting.pid;
+	p->in_cgroup = waiting.cgroup != 0;
+}
+
 /* Python is asked where the quick way does not do. */
 static void delete_container(const struct wish *wish)
 {
@@ -163,6 +175,7 @@ static int carry_out(const struct wish *wish, const char *program, struct text p
 	if (foreground && !wish->no_subreaper && (r = shim_subreaper()) < 0)
 		return r;
 	handle_signals(foreground, &set, &before);
+	launch_lend_init(&p);
 	r = perform_both(&p, plans);
 	if (r < 0) {
 		undo(&p, wish);
@@ -186,9 +199,11 @@ static int fill_plans(const char *root, const struct filling *filling)
 		(void)snprintf(words, sizeof(words), "the host has changed: %s", changed);
 		r = -ESTALE;
 	}
-	for (uint32_t i = 0; r == 0 && i < BLOBS; i++)
+	for (uint32_t i = 0; r == 0 && i < BLOBS; i++) {
+		text_free(&plans[i]);
 		if (!launch_plan(&l, filling, i, &plans[i]))
 			r = -EBADMSG;
+	}
 	free(l.bytes);
 	return r;
 }
@@ -222,11 +237,13 @@ int launch_none(const char *why)
 int launch_failed(void)
 {
 	outcome.plans = NULL;
+	outcome.name = NULL; /* nor is it tried again */
 	return launch_none("the launch has failed, and is undone");
 }
 
 struct text *launch_begin(const char *verb, const char *program)
 {
+	text_free(&key);
 	return key_begin(&key, verb, program) ? &key : NULL;
 }
 

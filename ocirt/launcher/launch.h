@@ -124,6 +124,9 @@ int launch_none(const char *why);
 /* The same of one that was carried out, and has not come to its end. */
 int launch_failed(void);
 
+/* The init that waits already, if there is one. */
+void launch_lend_init(struct performance *p);
+
 /* Half of a launch: the host plan, and what it sends of the init's. 0, or a negative errno. */
 int perform_half(struct performance *p, struct text *host, const struct text *init, const volatile sig_atomic_t *interrupted);
 

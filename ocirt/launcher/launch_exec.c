@@ -150,6 +150,7 @@ static int execute(struct performance *p, const struct errand *errand, struct te
 	if (errand->pid_file && (pid_file = make_pid_file(errand->pid_file, path)) < 0)
 		return -1;
 	block_signals(&set, &before);
+	launch_lend_init(p);
 	done = perform_half(p, &plans[0], &plans[1], NULL) == 0 && p->pid > 0;
 	if (done && pid_file >= 0 && !write_pid_file(pid_file, path, errand->pid_file, p->pid)) {
 		/* It has run for a moment: to do it anew would run it twice. */

@@ -16,7 +16,7 @@ struct errand {
 	struct text document;  /* {"process": …}: the process file, or the words and variables that are given */
 };
 
-/* False for what nobody can make sense of here. */
+/* False for what nobody can make sense of here. `ret`: of an earlier command, or zeros. */
 bool errand_of(char **arguments, struct errand *ret);
 
 /*

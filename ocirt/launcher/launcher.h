@@ -11,6 +11,12 @@ enum keeping { KEPT_OFF, KEPT_ON, KEPT_VERIFY };
 
 #define KEPT_DEFAULT KEPT_ON
 
+/*
+ * Carries out what was asked for, from the launch that has been kept for it since, and exits. Returns where that cannot be
+ * done; what was done by then is undone.
+ */
+void launch_kept(void);
+
 /* False where the word says none of these. */
 bool kept_of(const char *value, enum keeping *ret);
 
@@ -46,6 +52,9 @@ void start_init(const char *package_parent, int cgroup);
 
 /* The init that was started, if it could be: it is the caller's from now on. */
 bool take_init(struct waiting_init *ret);
+
+/* The same, unless it was born in another cgroup of v2 than this one, an fd or -1: then it is ended. */
+bool take_init_in(int cgroup, struct waiting_init *ret);
 
 /* Ends and reaps an init that nobody took. */
 void discard_init(void);

@@ -195,7 +195,7 @@ static bool open_log(const char *path)
  * create, run and exec: only where launches are kept, and of the first two, where nothing is said that plans depend on. Exits
  * where one was carried out.
  */
-static int try_launch(const struct command *command, const char *root)
+static int try_launch(const struct command *command, const char *root, bool again)
 {
 	enum keeping kept = KEPT_DEFAULT;
 	bool told, exec = strcmp(command->verb, "exec") == 0;
@@ -206,6 +206,8 @@ static int try_launch(const struct command *command, const char *root)
 	else
 		kept = kept_setting();
 	told = kept == KEPT_VERIFY || command->debug;
+	if (again && told)
+		return QUICK_PYTHON;
 	if (exec)
 		code = run_exec(root, command->arguments, kept != KEPT_OFF, told);
 	else if (kept != KEPT_OFF && command->plain)
@@ -221,6 +223,15 @@ static bool makes(const char *verb)
 	return strcmp(verb, "create") == 0 || strcmp(verb, "run") == 0 || strcmp(verb, "exec") == 0;
 }
 
+static const char *root_of(const struct command *command)
+{
+	static char standard[4096];
+
+	if (command->root)
+		return command->root;
+	return default_root(standard, sizeof(standard)) < 0 ? NULL : standard;
+}
+
 static int run_quick(const struct command *command)
 {
 	static const struct {
@@ -229,16 +240,14 @@ static int run_quick(const struct command *command)
 	} verbs[] = {
 		{ "state", state }, { "start", start }, { "kill", kill_ }, { "delete", delete },
 	};
-	const char *root = command->root;
-	char standard[4096];
+	const char *root = root_of(command);
 
-	if (!root && default_root(standard, sizeof(standard)) < 0)
+	if (!root)
 		return QUICK_PYTHON;
 	if (command->log && !open_log(command->log))
 		return QUICK_PYTHON;
-	root = root ? root : standard;
 	if (makes(command->verb))
-		return try_launch(command, root);
+		return try_launch(command, root, false);
 	for (size_t i = 0; !command->debug && i < sizeof(verbs) / sizeof(*verbs); i++)
 		if (strcmp(command->verb, verbs[i].name) == 0)
 			return verbs[i].run(root, command->arguments);
@@ -267,9 +276,15 @@ bool keeps_fds(char *const *arguments)
 	return false;
 }
 
+static struct command command;
+
+void launch_kept(void)
+{
+	(void)try_launch(&command, root_of(&command), true);
+}
+
 int main(int argc, char *argv[])
 {
-	struct command command = { 0 };
 	const char *lean = NULL;
 	bool early = false;
 

@@ -55,6 +55,19 @@ static PyObject *offer(PyObject *self, PyObject *unused)
 	return py.Py_BuildValue("iiiK", waiting.socket, waiting.doorbell, waiting.pid, (unsigned long long)waiting.cgroup);
 }
 
+/* The launch that was just kept. */
+static PyObject *launch(PyObject *self, PyObject *unused)
+{
+	(void)self;
+	(void)unused;
+	launch_kept();
+	if (launch_was_interrupted()) {
+		py.PyErr_SetNone(*py.PyExc_KeyboardInterrupt);
+		return NULL;
+	}
+	return py.PyLong_FromLong(0);
+}
+
 /* From now on nobody interrupts: what was made is the caller's, and to be told of. What has come before still does. */
 static PyObject *hold(PyObject *self, PyObject *unused)
 {
@@ -154,6 +167,7 @@ PyObject *boot(const char *pack, size_t size)
 {
 	static PyMethodDef completion = { "complete", complete, METH_NOARGS, NULL };
 	static PyMethodDef holding = { "hold", hold, METH_NOARGS, NULL };
+	static PyMethodDef launching = { "launch", launch, METH_NOARGS, NULL };
 	static PyMethodDef offering = { "offer", offer, METH_NOARGS, NULL };
 	PyObject *parts = py.PyMarshal_ReadObjectFromString(pack, (Py_ssize_t)size);
 	PyObject *names = py.PyDict_New();
@@ -166,6 +180,7 @@ PyObject *boot(const char *pack, size_t size)
 		{ "pack", py.PyMemoryView_FromMemory((char *)pack, (Py_ssize_t)size, PyBUF_READ) },
 		{ "complete", py.PyCMethod_New(&completion, NULL, NULL, NULL) },
 		{ "hold", py.PyCMethod_New(&holding, NULL, NULL, NULL) },
+		{ "launch", py.PyCMethod_New(&launching, NULL, NULL, NULL) },
 		{ "offer", py.PyCMethod_New(&offering, NULL, NULL, NULL) },
 	};
 

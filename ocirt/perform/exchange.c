@@ -130,13 +130,13 @@ static int answer(struct performance *p)
 	return r == 0 ? -ECONNRESET : r;
 }
 
-/* The init itself is started with its first plan, which is there before it looks. */
+/* The init itself is started with its first plan, which is there before it looks; unless one waits already. */
 int perform_spawn_init(struct performance *p, const struct operation *op)
 {
 	p->home = string_of(op, 1);
 	if (!p->program || op->args[0])
 		return -ENOSYS; /* descriptors that are passed on are Python's */
-	p->to_start = true;
+	p->to_start = p->first == 0;
 	return 0;
 }
 

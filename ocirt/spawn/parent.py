@@ -21,6 +21,8 @@ PROGRAM = "_bin/ocirt-init"
 
 # Set by the launcher (boot.py), which starts an init while the interpreter starts: as `spawn`, or 0 for none.
 offer: Callable[[], Started | int] | None = None
+# Carries out the launch that has just been kept, and ends the program; comes back where that fails, all undone.
+launch: Callable[[], object] | None = None
 # After which no signal interrupts any more: the launcher's, for a container that is complete and the caller's.
 hold: Callable[[], object] | None = None
 
@@ -34,6 +36,12 @@ def complete() -> None:
     """There is a container, which a signal from now on must not make an error of; one that came before still does."""
     if hold:
         hold()
+
+
+def carry_out() -> None:
+    """Have the launcher carry out the launch that has just been kept; returns where it cannot."""
+    if launch:
+        launch()
 
 
 def spawn(state_dir: str, preserve: int = 0, keep: Sequence[int] = ()) -> Started:

@@ -28,14 +28,23 @@ NAME = f"called-{os.getpid()}"
 
 Functions = dict[str, set[str]]
 
-# Runs the verb in an interpreter as bare as the launcher's, then tells what of the package has been called.
+# Runs the verb in an interpreter as bare as the launcher's, then tells what of the package has been called. The launch
+# is to be kept under a key that is believed; no launcher carries it out, so what is done without is called as well.
 PROBE = """
 import sys
+class Key(bytes):
+    def endswith(self, part):
+        return True
+    def __contains__(self, part):
+        return True
 called = set()
 def note(frame, event, argument):
     if event == "call":
         called.add((frame.f_globals.get("__name__", ""), frame.f_code.co_qualname))
 sys.path += sys.argv[2].split(":")
+from ocirt.container import creation, entry
+asked = b'{"process":{"args":["true"]}}'
+creation.kept = entry.kept = (b"probe.launch", Key(), (b"",) * 4, b"", asked)
 sys.setprofile(note)
 from ocirt.cli.main import main
 code = main(sys.argv[3:])

@@ -16,7 +16,8 @@ from typing import Any
 from ocirt.container import performer as performer_module
 from ocirt.container.command import Command
 from ocirt.container.creation import Creation
-from ocirt.container.exec import Entry, ExecOptions
+from ocirt.container.entry import Entry
+from ocirt.container.exec import ExecOptions
 from ocirt.container.performer import Performer
 from ocirt.container.prepare import Options
 from ocirt.linux._kernel import lib

@@ -16,7 +16,8 @@ import pytest
 from ocirt import notes
 from ocirt.container import delete, kill, list, pause, place, ps, quick, record, resume, start, state, update
 from ocirt.container.command import Command
-from ocirt.container.exec import Entry, ExecOptions
+from ocirt.container.entry import Entry
+from ocirt.container.exec import ExecOptions
 from ocirt.errors import ContainerError, ContainerExists, ContainerNotFound, StateDamaged, StateUnknown
 from ocirt.linux._kernel import ffi, lib
 from tests import states
