@@ -5,7 +5,6 @@
     ocirt/linux/_systemd.py    cffi, from there too
     ocirt/_bin/ocirt-init      static, from ocirt/spawn/init/
     ocirt                      the launcher, from ocirt/launcher/: a script in a wheel, ocirt/_bin/ocirt in the tree
-                               (OCIRT_FREEZE=0: without an interpreter frozen into it)
     ocirt/COMMIT               what `ocirt --version` says, in wheels and sdists: a checkout has .git
     ocirt/spec/                a copy of spec/, in wheels only: a checkout has spec/ itself
 
@@ -39,8 +38,6 @@ PROGRAM = "ocirt"
 INIT_SOURCES = "ocirt/spawn/init"
 LAUNCHER_SOURCES = "ocirt/launcher"
 SHARED_SOURCES = ("ocirt/linux", "ocirt/perform")  # in the launcher and in cffi's module
-# What the module _sha2 in CPython's static library wants since 3.13, and Debian does not install; freeze.c drops it.
-LACKING = "libHacl_Hash_SHA2.a"
 
 
 def log(message: str) -> None:
@@ -123,21 +120,6 @@ def python_macros(version: str) -> dict[str, str]:
     }
 
 
-def static_python() -> list[str]:
-    """What links the interpreter in; nothing where it has no static library. Its own libraries are linked in too."""
-    archive = os.path.join(sysconfig.get_config_var("LIBPL") or "", sysconfig.get_config_var("LIBRARY") or "")
-    if not archive.endswith(".a") or not os.path.exists(archive):
-        return []
-    wanted = [sysconfig.get_config_var(name) or "" for name in ("MODLIBS", "LIBS", "SYSLIBS")]
-    names = list(dict.fromkeys(shlex.split(" ".join(wanted))))
-    libraries = [
-        name if name in {"-lm", "-ldl"} else name.replace("-l", "-l:lib") + ".a" for name in names if name[:2] == "-l"
-    ]
-    if any(os.path.basename(name) == LACKING for name in names):
-        libraries += ["-Wl,--unresolved-symbols=ignore-in-object-files"]
-    return ["-Wl,--whole-archive", archive, "-Wl,--no-whole-archive", *libraries]
-
-
 def launcher_flags(version: str, site_packages: str) -> list[str]:
     """What the launcher is compiled with. site_packages: where the dependencies are, for one that runs in the tree."""
     macros = python_macros(version)
@@ -147,26 +129,15 @@ def launcher_flags(version: str, site_packages: str) -> list[str]:
     return ["-Iocirt", f"-I{sysconfig.get_path('include')}", *defines]
 
 
-def build_launcher(target: str, package: str, version: str, site_packages: str = "") -> None:
-    """The `ocirt` program, with the packed modules of `package`."""
-    flags = launcher_flags(version, site_packages)
-    if os.environ.get("OCIRT_FREEZE") != "0" and static_python():
-        try:
-            build_frozen_launcher(target, package, flags)
-            return
-        except SystemExit as error:
-            log(f"the launcher opens libpython at each start, for none could be frozen into it: {error}")
-    with suppress(FileNotFoundError):
-        os.remove(target)  # it may be a newer one that is frozen
-    compile_program(target, LAUNCHER_SOURCES, [*flags, *flags_of("launcher")], [*host_side(), "-ldl"])
+def build_launcher(target: str, version: str, site_packages: str = "") -> None:
+    """The `ocirt` program. site_packages: where the dependencies are, for one that runs in the tree."""
+    flags = [*launcher_flags(version, site_packages), *flags_of("launcher")]
+    compile_program(target, LAUNCHER_SOURCES, flags, [*host_side(), "-ldl"])
 
 
 def forget_if_changed(target: str, command: list[str]) -> bool:
-    """Remove what another command made, or the same of other libraries: an update's may be older than what is built."""
-    archives = [word.removeprefix("-l:") for word in command if word.endswith(".a")]
-    found = [subprocess.check_output([*compiler(), f"-print-file-name={name}"], text=True).strip() for name in archives]
-    files = [f"{path} {os.stat(path).st_ino} {os.stat(path).st_size} {os.stat(path).st_mtime_ns}" for path in found]
-    text = "\n".join([*command, *files, ""])
+    """Remove what another command made."""
+    text = "\n".join([*command, ""])
     stamp = os.path.join(HERE, "build/made-by", os.path.relpath(target, HERE).replace(os.sep, "-"))
     try:
         with open(stamp, encoding="utf-8") as file:
@@ -180,20 +151,6 @@ def forget_if_changed(target: str, command: list[str]) -> bool:
         with open(stamp, "w", encoding="utf-8") as file:
             file.write(text)
     return not same
-
-
-def build_frozen_launcher(target: str, package: str, flags: list[str]) -> None:
-    """The launcher with an interpreter that has loaded the modules already (freeze.h). Raises SystemExit."""
-    raw = os.path.join(HERE, "build", "frozen", os.path.relpath(target, HERE).replace(os.sep, "-"))
-    for path in (raw, target):
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-    table = raw + ".c"
-    run(sys.executable, os.path.join(LAUNCHER_SOURCES, "bind.py"), table)
-    fixed = ["-DOCIRT_LINKED", *flags_of("frozen")]
-    wraps = [f"-Wl,--wrap={name}" for name in ("malloc", "calloc", "realloc", "free")]
-    libraries = [*host_side(), table, *wraps, *static_python()]
-    compile_program(raw, LAUNCHER_SOURCES, [*flags, *fixed], libraries)
-    run(sys.executable, os.path.join(LAUNCHER_SOURCES, "freeze.py"), raw, os.path.dirname(package), target)
 
 
 def pack_modules(package: str) -> None:
@@ -264,8 +221,7 @@ class BuildScripts(Command):
     def run(self) -> None:
         target = os.path.abspath(os.path.join(self.build_dir, PROGRAM))
         if not self.editable_mode:
-            package = os.path.abspath(os.path.join(self.get_finalized_command("build").build_lib, "ocirt"))
-            build_launcher(target, package, self.distribution.get_version())
+            build_launcher(target, self.distribution.get_version())
             return
         os.makedirs(self.build_dir, exist_ok=True)
         with open(target, "w", encoding="utf-8") as script:
@@ -299,8 +255,7 @@ def build_in_place(version: str) -> None:
     directory = os.path.join(HERE, "ocirt/_bin")
     build_init(directory)
     pack_modules(os.path.join(HERE, "ocirt"))
-    package = os.path.join(HERE, "ocirt")
-    build_launcher(os.path.join(directory, PROGRAM), package, version, sysconfig.get_path("purelib"))
+    build_launcher(os.path.join(directory, PROGRAM), version, sysconfig.get_path("purelib"))
 
 
 setup(

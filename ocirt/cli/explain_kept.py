@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ocirt.cli.log import printable
 from ocirt.cli.output import say, say_json
-from ocirt.container import launches, place
+from ocirt.container import launches, launches_create, place
 from ocirt.errors import OcirtError
 from ocirt.plan import holes
 
@@ -31,7 +31,7 @@ def run(creation: Creation, as_json: bool) -> int:
     why, found = "", []
     try:
         found = launches.shape_of(creation.given.raw)[1]
-        launches.compiled(creation, found)
+        launches_create.compiled(creation, found)
     except (holes.Unkeepable, OcirtError, ValueError) as error:
         why = str(error)
     counts = counted(creation.root)
@@ -43,7 +43,7 @@ def run(creation: Creation, as_json: bool) -> int:
     if not why:
         lines += [f"    {printable(pointer)}: {CLASSES[letter]}" for letter, pointer in found]
     lines.append(
-        f"Kept in {creation.root}/{launches.DIRECTORY}: {{launches}}, used {{uses}} times; {{misses}} compiled.".format(
+        f"Kept in {creation.root}/{launches.DIRECTORY}: {{launches}}, carried out {{uses}} times; {{misses}} compiled.".format(
             **counts
         )
     )
@@ -52,7 +52,7 @@ def run(creation: Creation, as_json: bool) -> int:
 
 
 def counted(root: str) -> dict[str, Any]:
-    """How many launches are kept below a state root, how often they were used, how many others were compiled."""
+    """How many launches are kept below a state root, how often they were carried out, how many were compiled."""
     found = {"launches": 0, "uses": 0, "misses": 0}
     try:
         directory = launches.open_directory(root)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ocirt.container import launches
+from ocirt.container import launches_create
 from ocirt.container.creation import Creation
 from ocirt.container.prepare import Named, Options
 
@@ -18,7 +18,7 @@ def create(root: str, container_id: str, bundle: str, *, options: Options) -> No
     creation = Creation(root, container_id, bundle, options)
     with Named(options.config):
         creation.read("create")
-        launches.hand_over(creation)
+        launches_create.hand_over(creation)
         creation.compile()
         with creation:
             creation.perform()

@@ -1,9 +1,9 @@
-"""A launch is kept: both plans of a `create` or `run`, with the strings that they only carry left open.
+"""A launch is kept: the plans of a command, with the strings that they only carry left open.
 
-The launcher gives the key, all that the plans depend on (launcher/launch.c), and carries the launch out for the next
-command that has an equal one. Here it is compiled once more, from a config whose holes nobody can look into
-(plan/holes.py), and written; launches_exec.py does that for `exec`. It is a help, no more: what cannot be kept is
-compiled each time, docs/why.md says what.
+The launcher gives the key, all that the plans depend on (launcher/launch.c). They are compiled from a config whose
+holes nobody can look into (plan/holes.py): launches_create.py, launches_exec.py. What they are written to here the
+launcher reads, and carries out: this time, and for each command that has an equal key. It is a help, no more: what
+cannot be kept is compiled as it is, docs/why.md says what.
 """
 
 from __future__ import annotations
@@ -12,25 +12,19 @@ import posix
 from _struct import Struct
 from errno import EKEYREJECTED
 
-from ocirt import cgroup, notes
-from ocirt.cgroup import host_steps
-from ocirt.cgroup.hierarchies import silent
+from ocirt import notes
 from ocirt.config import load
-from ocirt.container import creation as making
 from ocirt.container import host_actions, performer, place
 from ocirt.errors import OcirtError
-from ocirt.linux import facts
 from ocirt.linux._kernel import ffi, lib
-from ocirt.plan import holes, host
-from ocirt.plan.ops import next_plan
-from ocirt.spawn import parent, wire
+from ocirt.plan import holes
+from ocirt.spawn import wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-    from ocirt.container.creation import Creation
     from ocirt.plan.ops import Op
 
     # What the launcher gives: creation.py, `kept`
@@ -42,7 +36,6 @@ KEPT, SIZE_MAX = 64, 1 << 20  # files, and bytes of one; launcher/launch.h
 TOTAL_MAX = 16 << 20  # bytes of all
 HEAD = Struct("<Q8IQ")  # struct launch_head there
 PATCH = Struct("<III")
-WITNESS = Struct("<QQQ")  # device, inode, time of change in ns or 0
 # Holes that are not of the config; HOLE_… there
 ID, BUNDLE, RAW, PID_FILE, CGROUP = range(5)  # a cgroup is the first of several
 FIRST = 64  # of those of the config
@@ -76,13 +69,6 @@ class Template(wire.Heap):
         return MARKED | len(self.marked)
 
 
-def hand_over(creation: Creation) -> None:
-    """Keep the launch, and have the launcher carry it out; returns where either cannot be done."""
-    name, key, plans = making.kept[:3]
-    if name and not plans[0] and keep(creation.root, name.decode(), lambda: launch(creation, key)):
-        parent.carry_out()
-
-
 def keep(root: str, name: str, make: Callable[[], bytes]) -> bool:
     """Write what `make` gives, unless it says that this cannot be kept; whether it was."""
     try:
@@ -105,14 +91,6 @@ def keep(root: str, name: str, make: Callable[[], bytes]) -> bool:
     return False
 
 
-def launch(creation: Creation, key: bytes) -> bytes:
-    """The file. Raises Unkeepable, and what compiling raises."""
-    shape, found = shape_of(creation.given.raw)
-    if not is_of(key, shape):
-        raise holes.Unkeepable("config.json, or the runtime's own cgroup, has changed in between")
-    return file(key, compiled(creation, found), witnesses(creation))
-
-
 def file(key: bytes, parts: Sequence[Half], seen: bytes) -> bytes:
     """The bytes of a launch. Raises Unkeepable, and what encoding raises."""
     blobs, patches, pool = [], b"", b""
@@ -129,42 +107,8 @@ def file(key: bytes, parts: Sequence[Half], seen: bytes) -> bytes:
     return HEAD.pack(lib.ocirt_plan_magic, *sizes, 0) + b"".join([key, *blobs, patches, pool, seen])
 
 
-def compiled(creation: Creation, found: Found) -> list[Half]:
-    """What is kept, with its holes open, which `shape_of` has found. Raises Unkeepable, and what compiling raises."""
-    if creation.config.get("hooks"):
-        raise holes.Unkeepable("it has hooks")
-    if is_looked_at(creation.config):
-        raise holes.Unkeepable("it has sysctls, beside a domain name or namespaces of others")
-    h = creation.host_of(opened(creation, found))
-    host_steps.compile(h.cgroups, creation.hierarchies, h.compilation.context.config)
-    first = host.first(h)
-    creation.finish(h, creation.root)
-    rest = host.rest(h)
-    if h.compilation.context.warnings:
-        raise holes.Unkeepable("there are warnings to say")
-    for op in first + rest:
-        if is_pythons(op):
-            raise holes.Unkeepable(f"{op[1] or 'the host plan'} asks for {op[0]}, which needs Python")
-    return halves(h, first, rest)
-
-
 Half = tuple[str, "Sequence[Op]", wire.Kinds, int]
 Found = list[tuple[str, str]]  # class and JSON pointer of each hole, in the order of the text
-
-
-def halves(h: host.Host, first: Sequence[Op], rest: Sequence[Op]) -> list[Half]:
-    """What is performed, in the order of the file: in words, the operations, their vocabulary, how large it may be."""
-    return [
-        ("host plan", first, wire.host_kinds(), lib.HOST_PLAN_MAX),
-        ("init's plan", part_of(h, first), wire.KINDS, lib.PLAN_MAX),
-        ("host plan, second half", rest, wire.host_kinds(), lib.HOST_PLAN_MAX),
-        ("init's plan, second half", part_of(h, rest), wire.KINDS, lib.PLAN_MAX),
-    ]
-
-
-def is_of(key: bytes, shape: bytes) -> bool:
-    """Whether the key is of this config, which the launcher has read before us, and of the cgroup that we are in."""
-    return key.endswith(part(shape)) and facts.read("/proc/self/cgroup").encode() in key
 
 
 def part(data: bytes) -> bytes:
@@ -184,31 +128,6 @@ def is_pythons(op: Op) -> bool:
     """Whether the launcher could not carry it out."""
     # A launch that fails is made again by Python: whoever listens at the socket would get a second terminal.
     return op[0] == "connect_console" or op[0] in {*performer.ACTIONS, *host_actions.ACTIONS} - LAUNCHERS
-
-
-def is_looked_at(config: dict[str, Any]) -> bool:
-    """Whether more decides what is refused: files behind paths of namespaces (prepare.refuse_host_sysctls), a hole."""
-    linux = config.get("linux") or {}
-    if not linux.get("sysctl"):
-        return False
-    return bool(config.get("domainname")) or any(entry.get("path") for entry in linux.get("namespaces") or ())
-
-
-def opened(creation: Creation, found: Found) -> making.Given:
-    """What the container is made from, with holes. Raises Unkeepable."""
-    config = with_holes(creation.given.raw, found)
-    container_id = holes.Hole(ID, holes.WORD, place="the id")
-    cgroups_path = (config.get("linux") or {}).get("cgroupsPath")
-    raw = holes.Raw(b"\0")
-    raw.number = RAW
-    return making.Given(
-        config,
-        raw,
-        container_id,
-        holes.Hole(BUNDLE, holes.ABSOLUTE, place="the bundle"),
-        cgroup.paths_for(cgroups_path, container_id, creation.hierarchies),
-        holes.Hole(PID_FILE, holes.ABSOLUTE, place="the pid file") if creation.given.pid_file else "",
-    )
 
 
 def with_holes(raw: bytes, found: Found, first: int = FIRST) -> Any:
@@ -240,17 +159,6 @@ def shape_of(raw: bytes) -> tuple[bytes, Found]:
     return bytes(shape[:size]), [(record[1], record[3:]) for record in records.split("\0") if record]
 
 
-def part_of(h: host.Host, ops: Sequence[Op]) -> list[Op]:
-    """What of the init's plan these operations send."""
-    for op in ops:
-        if op[0] == "send_plan":
-            first, count, more = op[3][:3]
-            source = h.compilation.first if more else h.plan.ops
-            part = list(source[first : first + count])
-            return [*part, next_plan(lib.SLOT_BELL, count)] if more else part
-    return []
-
-
 def template(ops: Sequence[Op], kinds: wire.Kinds, size_max: int) -> tuple[bytes, list[tuple[int, Any]]]:
     """The encoded operations; offset of each word that is to be filled in, and of what."""
     heaps: list[Template] = []
@@ -266,28 +174,6 @@ def template(ops: Sequence[Op], kinds: wire.Kinds, size_max: int) -> tuple[bytes
     if sorted([number for _, number in places]) != list(range(1, len(marked) + 1)):
         raise holes.Unkeepable("a string looks like a mark of ours")
     return data, [(offset, marked[number - 1]) for offset, number in places]
-
-
-def witnesses(creation: Creation) -> bytes:
-    """Where the hierarchies are mounted, where others would be looked for, and who made the filter.
-
-    Raises Unkeepable where that is not known, OSError.
-    """
-    found = b"".join([witness(hierarchy.mount, posix.stat(hierarchy.mount)[:3]) for hierarchy in creation.hierarchies])
-    found += b"".join([witness(path, (0, 0, 0)) for path in silent()])
-    if creation.filter == (None, 0):
-        return found
-    from ocirt.container import profiles
-
-    path = profiles.library(creation.root, creation.config["linux"]["seccomp"])
-    if not path:
-        raise holes.Unkeepable("no compiled filter is kept")
-    return found + witness(path, posix.stat(path)[:3], posix.stat(path).st_mtime_ns)
-
-
-def witness(path: str, status: tuple[int, ...], changed_ns: int = 0) -> bytes:
-    """One file: `status` as of stat(2), of which inode and device come second and third; zeros where there is none."""
-    return WITNESS.pack(status[2], status[1], changed_ns) + path.encode("utf-8", "surrogateescape") + b"\0"
 
 
 def write(directory: int, name: str, data: bytes) -> None:

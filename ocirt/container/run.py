@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ocirt.container import delete, launches, place
+from ocirt.container import delete, launches_create, place
 from ocirt.container.creation import Creation
 from ocirt.container.prepare import Named, no_process
 from ocirt.linux import calls
@@ -33,7 +33,7 @@ def run(  # noqa: PLR0913 - the flags of one command, by name
         creation.read("run", foreground=not detach)
         if not creation.config.get("process"):
             raise no_process(creation.config)
-        launches.hand_over(creation)
+        launches_create.hand_over(creation)
         creation.compile()
         if detach:
             with creation:

@@ -10,7 +10,7 @@ import posix
 from itertools import zip_longest
 
 from ocirt import notes
-from ocirt.container import launches, place
+from ocirt.container import launches, launches_create, place
 from ocirt.errors import LaunchDiffers, OcirtError
 from ocirt.spawn import wire
 
@@ -40,7 +40,8 @@ TOKENS = "{}[],:"
 def launch(creation: Creation, kept: Kept, first: Sequence[Op], rest: Sequence[Op]) -> None:
     """Say whether the launch is kept, or why it is not. Raises LaunchDiffers."""
     if is_kept(creation.root, kept):
-        held_against(kept, launches.halves(creation.host, first, rest), creation.host.compilation.context.warnings)
+        warnings = creation.host.compilation.context.warnings
+        held_against(kept, launches_create.halves(creation.host, first, rest), warnings)
 
 
 def errand(entry: Entry, kept: Kept) -> None:

@@ -9,7 +9,7 @@ or a person is reading, completes the interpreter first. The launcher gives
     launch         function that carries out the launch that has been kept meanwhile, and comes back only where it fails
     offer          function that gives (socket, doorbell, pid, inode of its cgroup of v2 or 0) of an ocirt-init that
                    waits already, or 0
-and calls `start`; or, at build time, `freeze`, and `start` in each process of the frozen program.
+and calls `start`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     Entry = tuple[str, str, Any, Sequence[tuple[str, str, str]]]
     Later = dict[str, tuple[int, str]]
     # What the launcher gives.
-    parts: tuple[CodeType, Sequence[Entry], dict[str, int], Later, int] = (compile("", "", "exec"), (), {}, {}, 0)
+    parts: tuple[CodeType, dict[str, int], Later, int] = (compile("", "", "exec"), {}, {}, 0)
     pack = memoryview(b"")
 
     def complete() -> None: ...
@@ -42,25 +42,13 @@ if TYPE_CHECKING:
 
 
 Module = type(sys)
-_, common, own, later, attic_size = parts
+_, own, later, attic_size = parts
 attic = pack[len(pack) - attic_size :]
 awake: dict[int, FunctionType] = {}
 spaces: dict[str, dict[str, Any]] = {}
 made: list[tuple[ModuleType, str]] = []
 parent = ""
 search: Sequence[str] = ()
-
-
-class Frozen:
-    """A program is being frozen, or was and is not started yet: `yes`, and what it lacks until then.
-
-    objects    modules that are shared objects
-    links      names bound to what these have
-    """
-
-    yes = False
-    objects: set[str] = set()  # noqa: RUF012 - one of its kind
-    links: list[tuple[dict[str, Any], str, str, str]] = []  # noqa: RUF012 - one of its kind
 
 
 class Spec:
@@ -207,10 +195,7 @@ def load_source(entry: Entry) -> ModuleType:
     module = sys.modules[name] if kind == "package" else make_module(name, kind)
     names = module.__dict__
     for bound, other, attribute in links:
-        if other in Frozen.objects:
-            Frozen.links.append((names, bound, other, attribute))
-        else:
-            names[bound] = spaces[other][attribute] if attribute else sys.modules[other]
+        names[bound] = spaces[other][attribute] if attribute else sys.modules[other]
     exec(code, names)  # noqa: S102 - our own code, packed by our build
     return module
 
@@ -227,8 +212,6 @@ def load(entries: Sequence[Entry]) -> None:
             announce(name, load_builtin(name))
         elif kind != "extension":
             announce(name, load_source(entry))
-        elif Frozen.yes:
-            Frozen.objects.add(name)  # at another address each time
         else:
             announce(name, load_extension(name, body))
 
@@ -248,22 +231,6 @@ def prepare() -> None:
     builtins.function_later = function_later  # type: ignore[attr-defined]
 
 
-def freeze() -> None:
-    """Load all that any verb needs, in the program that is being built."""
-    Frozen.yes = True
-    prepare()
-    load(common)
-    for where in own.values():
-        load(fetch(where))
-
-
-def thaw() -> None:
-    """What `freeze` has left, in the process of a frozen program."""
-    Frozen.yes = False
-    for names, bound, other, attribute in Frozen.links:
-        names[bound] = getattr(sys.modules.get(other) or load_extension(other, fetch(later[other][0])), attribute)
-
-
 def start(
     verb: str, directory: str, directories: Sequence[str], kept: tuple[bytes, bytes, tuple[bytes, ...], bytes, bytes]
 ) -> bool:
@@ -275,17 +242,12 @@ def start(
     """
     global parent, search
     parent, search = directory, directories
-    how = "a frozen interpreter" if Frozen.yes else "an interpreter"
     try:
-        if Frozen.yes:
-            thaw()
-        else:
-            prepare()
-            load(common)
-            load(fetch(own[verb]))
+        prepare()
+        load(fetch(own[verb]))
     except Exception:
         return False
-    sys.modules["ocirt.notes"].started = "packed modules in " + how  # type: ignore[attr-defined]
+    sys.modules["ocirt.notes"].started = "packed modules in an interpreter"  # type: ignore[attr-defined]
     parent_of_init = sys.modules["ocirt.spawn.parent"]
     parent_of_init.offer, parent_of_init.hold, parent_of_init.launch = offer, hold, launch  # type: ignore[attr-defined]
     place(parent_of_init, "module")  # it looks for a file beside itself

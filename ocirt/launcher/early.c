@@ -3,7 +3,6 @@
  * plan, and the shared objects of the packed modules are opened. Both are only offered: without them all is slower.
  */
 #define _GNU_SOURCE
-#include "freeze.h"
 #include "launcher.h"
 #include "linux/shim.h"
 
@@ -127,8 +126,7 @@ static void *open_objects(void *argument)
 	const char *const *directories = argument;
 	char path[PATH_MAX];
 
-	/* The shim is part of a program that is frozen, and cffi only for what asks for more. */
-	for (size_t i = 0; i < (is_frozen() ? 1 : sizeof(names) / sizeof(*names)); i++)
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
 		for (const char *const *directory = directories; *directory; directory++) {
 			(void)snprintf(path, sizeof(path), "%s/%s", *directory, names[i]);
 			if (access(path, R_OK) == 0 && dlopen(path, RTLD_LAZY))

@@ -40,14 +40,6 @@ bool open_library(void)
 	static const char *const names[] = { LIBRARY_DIR "/" OCIRT_LIBPYTHON, OCIRT_LIBPYTHON };
 	void *library = NULL;
 
-#ifdef OCIRT_LINKED
-#define TAKE(name) py.name = name;
-	FUNCTIONS(TAKE)
-	py.PyExc_KeyboardInterrupt = &PyExc_KeyboardInterrupt;
-	py.PyExc_RuntimeError = &PyExc_RuntimeError;
-	py.InitializeMain = _Py_InitializeMain;
-	return true;
-#endif
 	if (OCIRT_LIBPYTHON[0] == 0)
 		return false;
 	/* Global: extension modules take its symbols for granted. Lazy: most of what it calls of others is never called. */

@@ -77,8 +77,8 @@ _Noreturn void fail(const char *what, const char *why);
 /* The same, with the words of the exception that was raised. */
 _Noreturn void fail_with_exception(const char *what);
 
-/* Gives CPython's allocator what prepare_memory has reserved, or `arenas`; before the interpreter starts. */
-void lend_memory(char *arenas);
+/* Gives CPython's allocator what prepare_memory has reserved; before the interpreter starts. */
+void lend_memory(void);
 
 /* ---- python.c ---- */
 

@@ -5,7 +5,6 @@
  * Arguments are read only as far as needed to be sure of the plain form: whatever is unknown here is left to Python.
  */
 #define _GNU_SOURCE
-#include "freeze.h"
 #include "launch.h"
 #include "launch_exec.h"
 #include "launcher.h"
@@ -288,7 +287,6 @@ int main(int argc, char *argv[])
 	const char *lean = NULL;
 	bool early = false;
 
-	need_frozen(argc, argv);
 	set_up_descriptors();
 	(void)signal(SIGCHLD, SIG_DFL); /* a caller that ignores it would have the kernel reap what we wait for */
 	(void)signal(SIGXFSZ, SIG_IGN); /* as CPython has it: EFBIG can be undone */

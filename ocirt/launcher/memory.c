@@ -6,7 +6,6 @@
  * What relocation itself writes is not touched ahead: that was tried, and waited for the same locks.
  */
 #define _GNU_SOURCE 1
-#include "freeze.h"
 #include "launcher.h"
 #include "libpython.h"
 
@@ -16,6 +15,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+/* CPython's arenas since 3.10; one that is aligned to itself takes one entry of the tree that finds it. */
+#define ARENA (1UL << 20)
+#define ARENAS 3UL
 #define STEP (32 * 4096UL)
 /* What a `create` is known to use: less would leave faults, more would be cleared for nothing. */
 #define ARENAS_USED (320 * 4096UL)
@@ -67,8 +69,6 @@ void prepare_memory(void)
 {
 	pthread_t thread;
 
-	if (is_frozen()) /* what it touches is in files' pages already: that was tried, and took longer */
-		return;
 	reserve();
 	if (memory.arenas && start_thread(&thread, touch_all, NULL))
 		(void)pthread_detach(thread);
@@ -100,11 +100,9 @@ static void release(void *unused, void *arena, size_t size)
 		(void)munmap(arena, size);
 }
 
-void lend_memory(char *arenas)
+void lend_memory(void)
 {
 	PyObjectArenaAllocator allocator = { NULL, allocate, release };
 
-	if (arenas)
-		memory.arenas = arenas;
 	py.PyObject_SetArenaAllocator(&allocator);
 }

@@ -4,7 +4,7 @@
 
 PARENT holds the package ocirt, SITE-PACKAGES its dependencies. The output is one marshalled tuple, and the attic:
 
-    (code of boot.py, entries of every verb, {verb: place of its own}, {module: (place, kind)}, attic's size)
+    (code of boot.py, {verb: place of its entries}, {module: (place, kind)}, attic's size)
 
     entry: (module, kind, body, links), in the order of import; kind and body are
         "module" | "package"    code object
@@ -39,12 +39,12 @@ else:  # not the package's: that is PARENT's, which has no launcher/
     sys.path.insert(0, str(Path(__file__).parent))
     import trees
 
-CREATE = ("ocirt.cli.main", "ocirt.cli.create", "ocirt.container.create", "ocirt.container.launches")
+CREATE = ("ocirt.cli.main", "ocirt.cli.create", "ocirt.container.create")
 EXEC = ("ocirt.cli.main", "ocirt.cli.exec", "ocirt.container.exec")
 VERBS = {
     "create": CREATE,
     "run": (*CREATE, "ocirt.cli.run", "ocirt.container.run", "ocirt.spawn.console"),
-    "exec": (*EXEC, "ocirt.container.launches_exec", "ocirt.spawn.console"),
+    "exec": (*EXEC, "ocirt.spawn.console"),
 }
 ON_DEMAND = (
     "ocirt.cgroup.mounts", "ocirt.cgroup.resources", "ocirt.container.host_actions", "ocirt.container.profiles",
@@ -110,9 +110,9 @@ def trees_of(found: list[Found]) -> dict[str, ast.Module]:
 class Packer:
     """Compiles what was found: all but what can wait for its first use."""
 
-    def __init__(self, found: list[Found], hot: dict[str, set[str]]) -> None:
+    def __init__(self, found: list[Found], hot: dict[str, set[str]], attic: trees.Attic) -> None:
         self.hot = hot
-        self.attic = trees.Attic()
+        self.attic = attic
         self.trees = trees_of(found)
         # Those that have something to call: one of constants is never called.
         idle = {
@@ -132,7 +132,6 @@ class Packer:
         """What to load at once, after `loaded`."""
         name, kind, path = found
         if not isinstance(path, Path):
-            self.demand(found)  # what is frozen cannot have it
             return (name, kind, path, ())
         linked = trees.Linked(loaded)
         tree = linked.visit(trees.Stubs(self.hot.get(name, set()), self.attic).visit(self.tree(name)))
@@ -167,10 +166,14 @@ class Packer:
         return [name for name in dict.fromkeys(names) if name in sys.builtin_module_names]
 
 
-def read_hot(path: Path) -> dict[str, set[str]]:
-    """The functions that successful commands call, by module: a line "module: function Class.method …" each."""
-    pairs = (line.split(":") for line in path.read_text(encoding="ascii").splitlines())
-    return {module: set(names.split()) for module, names in pairs}
+def read_hot(path: Path) -> dict[str, dict[str, set[str]]]:
+    """The functions that a successful command calls, by verb and module: "verb module: function …" each."""
+    found: dict[str, dict[str, set[str]]] = {}
+    for line in path.read_text(encoding="ascii").splitlines():
+        head, names = line.split(":")
+        verb, module = head.split()
+        found.setdefault(verb, {})[module] = set(names.split())
+    return found
 
 
 def main() -> None:
@@ -181,24 +184,23 @@ def main() -> None:
     here = Path(__file__).parent
     recorder = Recorder(sys.path)
     verbs = {verb: recorder.take(names) for verb, names in VERBS.items()}
-    shared = set.intersection(*({found[0] for found in every} for every in verbs.values()))
-    # The shared objects are in the first list alone.
-    common = [found for found in verbs["create"] if found[0] in shared or found[1] == "extension"]
     demanded = [found for found in recorder.take(ON_DEMAND) if found[0].startswith("ocirt.")]
-    packer = Packer([found for every in verbs.values() for found in every], read_hot(here / "hot.txt"))
+    objects = [found for found in verbs["create"] if found[1] == "extension"]  # imported once, by the first
+    hot, attic = read_hot(here / "hot.txt"), trees.Attic()
+    later: dict[str, tuple[int, str]] = {}
+    own = {}  # each has its own: a verb does not unmarshal what another needs
+    for verb, found in verbs.items():
+        packer = Packer(found, hot[verb], attic)
+        every = [*(other for other in objects if other not in found), *found]
+        own[verb] = attic.put(packer.entries(every, set()))
+        later |= packer.later
     packer.trees |= trees_of(demanded)
+    for one in demanded:
+        packer.demand(one)
+    later |= packer.later
     boot = trees.compiled(trees.lean_tree(here / "boot.py"), "boot")
-    entries = packer.entries(common, set())
-    in_all = {name for name, *_ in entries}
-    # Each in a piece of its own: a verb does not unmarshal what another needs.
-    own = {
-        verb: packer.attic.put(packer.entries([found for found in every if found not in common], set(in_all)))
-        for verb, every in verbs.items()
-    }
-    for found in demanded:
-        packer.demand(found)
-    data = marshal.dumps((boot, entries, own, packer.later, len(packer.attic.data)))
-    Path(output + ".new").write_bytes(data + packer.attic.data)
+    data = marshal.dumps((boot, own, later, len(attic.data)))
+    Path(output + ".new").write_bytes(data + attic.data)
     Path(output + ".new").replace(output)
 
 

@@ -7,7 +7,6 @@
  */
 #define _GNU_SOURCE 1
 #include "launch_exec.h"
-#include "freeze.h"
 #include "launcher.h"
 #include "libpython.h"
 
@@ -15,10 +14,11 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 /* Where the package is, seen from this program: installed, Debian's ways of installing, a source tree. */
-void find_package(char *ret_parent)
+static void look_for_package(char *ret_parent)
 {
 	static const char *const places[] = {
 		"lib/python" OCIRT_PYTHON_VERSION "/site-packages",
@@ -42,6 +42,15 @@ void find_package(char *ret_parent)
 			return;
 	}
 	fail("no Python package ocirt near the program", program);
+}
+
+void find_package(char *ret_parent)
+{
+	static char parent[PATH_MAX];
+
+	if (*parent == 0)
+		look_for_package(parent);
+	strcpy(ret_parent, parent);
 }
 
 #ifdef OCIRT_SITE_PACKAGES
@@ -115,9 +124,6 @@ void initialize(const char *const paths[], bool half)
 	config.parse_argv = 0;
 	config.pathconfig_warnings = 0;
 	config._init_main = !half;
-#ifdef OCIRT_LINKED
-	config.use_hash_seed = 1; /* and 0 it is: hashes are in what is frozen */
-#endif
 	/* Ctrl-C must raise KeyboardInterrupt: half a container is to be undone. */
 	config.install_signal_handlers = 1;
 	for (size_t i = 0; i < sizeof(strings) / sizeof(*strings); i++)
@@ -168,7 +174,7 @@ static _Noreturn void exec_python(int argc, char *const argv[], const char *cons
 		"import sys\n"
 		"sys.path += sys.argv[1].split(':')\n"
 		"from ocirt import notes\n"
-		"notes.started = 'Python executed, for there is no interpreter in the program that fits'\n"
+		"notes.started = 'Python executed, for libpython cannot be opened'\n"
 		"from ocirt.cli.main import main\n"
 		"sys.exit(main(sys.argv[2:]))\n";
 	static const char *const head[] = { OCIRT_PYTHON_EXE, "-I", "-S", "-B", "-X", "utf8", "-c", code };
@@ -198,7 +204,7 @@ static PyObject *begin(const char *lean, const char *parent, const char *const p
 	const char *pack = NULL;
 
 	if (lean)
-		lend_memory(NULL);
+		lend_memory();
 	preinitialize();
 	if (lean && py.InitializeMain)
 		pack = map_pack(parent, &size);
@@ -217,21 +223,18 @@ void run_python(int argc, char *const argv[], const char *lean, bool early)
 	extra_paths(parent, directories + 1);
 	if (early)
 		start_init(parent, cgroup_to_join());
-	if (!is_frozen() && !open_library()) {
+	if (!open_library()) {
 		discard_init();
 		exec_python(argc, argv, paths);
 	}
 	if (lean)
 		open_extensions(directories);
-	start = is_frozen() ? thaw() : begin(lean, parent, paths);
-	if (start ? !start_modules(start, lean, parent, directories) : is_frozen()) {
+	start = begin(lean, parent, paths);
+	if (start && !start_modules(start, lean, parent, directories)) {
 		discard_init();
 		exec_python(argc, argv, paths);
 	}
-	/* Of the others some wait, in calls that only a whole interpreter's signals end. */
-	if (start && !lean && !py.PyImport_ImportModule("signal"))
-		fail_with_exception("start Python");
-	code = call_main(argc, argv, start && lean);
+	code = call_main(argc, argv, start != NULL);
 	discard_init();
 	_exit(code); /* no finalization: the kernel frees faster */
 }

@@ -13,7 +13,7 @@ import sysconfig
 from functools import cache
 from typing import NamedTuple
 
-FOR_LINKING = ("-static-pie", "-no-pie", "-nostdlib")
+FOR_LINKING = ("-static-pie", "-nostdlib")
 Words = tuple[str, ...]
 Choice = tuple[Words, ...]
 
@@ -54,10 +54,6 @@ KINDS = {
         after_choices=(OWN_GUARD,),
     ),
     "launcher": Kind(compile=(*C, "-O2", "-pthread", "-fPIE"), link=(*LINK, "-pie")),
-    # What is frozen has addresses in it (launcher/freeze.h).
-    "frozen": Kind(
-        compile=(*C, "-O2", "-pthread"), link=(*LINK, "-rdynamic"), after=("-fno-pie", "-no-pie", "-fno-lto")
-    ),
     "shim": Kind(compile=(*C, "-O2", "-fvisibility=hidden", "-Wno-unused-function"), link=LINK),
 }  # fmt: skip
 

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
-from ocirt.container import launches
+from ocirt.container import launches, launches_create
 from ocirt.linux._kernel import lib
 from ocirt.plan import holes, host_ops
 from ocirt.spawn import wire
@@ -76,7 +76,7 @@ def commands() -> list[bytes]:
 def kept() -> list[bytes]:
     """The key's length, the key, and the file, whose plans have one string that is filled in."""
     found = []
-    seen = launches.witness("/", os.stat("/")[:3])
+    seen = launches_create.witness("/", os.stat("/")[:3])
     for number, one in enumerate(goldens()):
         key = bytes(range(number + 1))
         path = holes.concat("/", holes.Hole(launches.FIRST + number % 5, "x"), "/end")

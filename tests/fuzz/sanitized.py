@@ -44,7 +44,7 @@ def build() -> Path:
             shutil.copy(source, TREE / name)
     with (TREE / "ocirt/linux/_flags.py").open("a") as file:
         file.write(f'\nKINDS["init"] = KINDS["init"]._replace(after=(*KINDS["init"].after, *{INIT!r}))\n')
-    environment = {**os.environ, **OPTIONS, "CC": " ".join(["gcc", *SANITIZERS]), "OCIRT_FREEZE": "0"}
+    environment = {**os.environ, **OPTIONS, "CC": " ".join(["gcc", *SANITIZERS])}
     environment["CPPFLAGS"] = "-U_FORTIFY_SOURCE"  # what glibc checks in their place ASan does not see
     library = subprocess.check_output(["gcc", "-print-file-name=libasan.so"], text=True).strip()
     environment["LD_PRELOAD"] = library  # the interpreter that packs the modules loads the sanitized ones

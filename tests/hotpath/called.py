@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ocirt.config import default
+from ocirt.launcher import pack
 
 PROJECT = Path(__file__).parent.parent.parent
 LIST = PROJECT / "ocirt/launcher/hot.txt"
@@ -103,9 +104,9 @@ def make_bundle(directory: Path, document: dict[str, Any]) -> str:
     return str(directory)
 
 
-def called_by_all(work: Path) -> Functions:
+def called_by_all(work: Path) -> dict[str, Functions]:
     """What create, run and exec of all documents call."""
-    functions: Functions = {}
+    functions: dict[str, Functions] = {verb: {} for verb in ("create", "run", "exec")}
     root = ["--root", str(work / "root")]
     for number, document in enumerate(documents()):
         for verb, args in (("create", ["sleep", "100"]), ("run", ["true"])):
@@ -113,20 +114,19 @@ def called_by_all(work: Path) -> Functions:
             bundle = make_bundle(work / f"{verb}{number}", document)
             words = [*root, verb, "--bundle", bundle, "--pid-file", str(work / "pid"), f"{NAME}-{verb}"]
             for module, names in called(work, *words).items():
-                functions.setdefault(module, set()).update(names)
+                functions[verb].setdefault(module, set()).update(names)
         launcher = PROJECT / "ocirt/_bin/ocirt"
         subprocess.run([launcher, *root, "start", f"{NAME}-create"], check=True)
         for module, names in called(work, *root, "exec", f"{NAME}-create", "true").items():
-            functions.setdefault(module, set()).update(names)
+            functions["exec"].setdefault(module, set()).update(names)
         delete = [launcher, *root, "delete", "--force", f"{NAME}-create"]
         subprocess.run(delete, check=True)
     return functions
 
 
-def listed() -> Functions:
+def listed() -> dict[str, Functions]:
     """What hot.txt lists."""
-    pairs = (line.split(":") for line in LIST.read_text().splitlines())
-    return {module: set(names.split()) for module, names in pairs}
+    return pack.read_hot(LIST)
 
 
 def main() -> None:
@@ -134,9 +134,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="ocirt-called-") as work:
         functions = called_by_all(Path(work))
     if "--fresh" not in sys.argv:
-        for module, names in listed().items():
-            functions[module] = functions.get(module, set()) | names & defined(module)
-    lines = [f"{module}: {' '.join(sorted(names))}\n" for module, names in sorted(functions.items()) if names]
+        for verb, modules in listed().items():
+            for module, names in modules.items():
+                functions[verb][module] = functions[verb].get(module, set()) | names & defined(module)
+    lines = [
+        f"{verb} {module}: {' '.join(sorted(names))}\n"
+        for verb, modules in functions.items()
+        for module, names in sorted(modules.items())
+        if names
+    ]
     LIST.write_text("".join(lines))
 
 

@@ -22,9 +22,10 @@ def test_the_list_names_what_create_and_run_call(tmp_path: Path) -> None:
         pytest.skip("needs root, busybox and Python 3.11")
     known = listed()
     missing = [
-        f"{module}.{name}"
-        for module, names in called_by_all(tmp_path).items()
-        for name in sorted(names - known.get(module, set()))
+        f"{verb}: {module}.{name}"
+        for verb, modules in called_by_all(tmp_path).items()
+        for module, names in modules.items()
+        for name in sorted(names - known[verb].get(module, set()))
     ]
     assert len(missing) <= TOLERATED, missing
 

@@ -53,8 +53,9 @@ def create(verb: str, root: str, container_id: str, bundle: str) -> tuple[Perfor
     """Both halves of `create`, or of `run` in the foreground."""
     creation = Creation(root, container_id, bundle, Options())
     creation.read(verb, foreground=verb == "run")
+    creation.compile()
     creation.__enter__()  # left by the signal
-    creation.performer.ops = creation.compilation.first
+    creation.performer.ops = creation.host.compilation.first
 
     def rest() -> Sequence[Any]:
         ops = creation.rest(creation.root)
@@ -68,6 +69,7 @@ def execute(root: str, container_id: str) -> tuple[Performer, list[Half]]:
     """Both halves of `exec`."""
     entry = Entry(root, container_id, Command(["sleep", "600"]), ExecOptions())
     entry.read()
+    entry.compile()
     return entry.performer, [lambda: plan_exec.enter(entry.host), lambda: plan_exec.finish(entry.host)]
 
 

@@ -17,6 +17,7 @@ from tests.oracle.performer import Performer
 def main(by: str, root: str, container_id: str, bundle: str) -> None:
     creation = Creation(root, container_id, bundle, Options())
     creation.read("create")
+    creation.compile()
     with creation:
         if by == "oracle":
             record = records.State(container_id, "", bundle, "")

@@ -268,9 +268,7 @@ def test_a_bundle_that_is_no_directory_is_named(bundle: str, reason: str, runtim
 )
 def test_a_root_that_cannot_be_made_is_named(root: str, reason: str, runtime: Runtime, config_only: ConfigOnly) -> None:
     bundle = str(config_only())
-    refused(
-        runtime.run("--root", root, "create", "--bundle", bundle, "x"), f'make the state root "{root}": {reason}'
-    )
+    refused(runtime.run("--root", root, "create", "--bundle", bundle, "x"), f'make the state root "{root}": {reason}')
 
 
 def test_a_log_that_cannot_be_written_hides_no_error(runtime: Runtime) -> None:

@@ -251,10 +251,12 @@ def test_flags_beyond_the_process_are_compiled_each_time(sleeper: Container, fla
     assert plans(sleeper) == []
 
 
-def test_what_was_not_executed_is_not_kept(sleeper: Container) -> None:
+def test_what_is_not_found_is_told_each_time_and_in_the_way_of_nothing(sleeper: Container) -> None:
+    """A launch of the same shape is kept by then: what fails is carried out anew by Python, which has the words."""
     for _ in range(2):
         assert "not found in $PATH" in sleeper.exec("nosuch", check=False).stderr
-    assert plans(sleeper) == []
+    assert len(plans(sleeper)) == 1
+    assert sleeper.exec("echo", "found").stdout == "found\n"
 
 
 def test_a_program_that_has_gone_is_told_as_the_first_time(sleeper: Container) -> None:

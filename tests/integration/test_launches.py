@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ocirt.container import launches
+from ocirt.container import launches, launches_create
 from ocirt.spawn import wire
 from tests.integration.launching import KEPT, OWN, cgroups_of, files, is_attended, kept_twice, look, traced
 from tests.integration.support import Container, Runtime, wait_for
@@ -54,10 +54,10 @@ def test_a_filter_is_carried_along_as_long_as_its_library_is_the_same(
     data = bytearray(file.read_bytes())
     library = data.rstrip(b"\0").rpartition(b"\0")[2]  # the last witness
     assert b"/libseccomp.so" in library
-    start = len(data) - len(library) - 1 - launches.WITNESS.size
+    start = len(data) - len(library) - 1 - launches_create.WITNESS.size
     # The path's first bytes may follow zeros of the number before it.
-    device, inode, changed = launches.WITNESS.unpack_from(data, start)
-    launches.WITNESS.pack_into(data, start, device, inode, changed - 1)
+    device, inode, changed = launches_create.WITNESS.unpack_from(data, start)
+    launches_create.WITNESS.pack_into(data, start, device, inode, changed - 1)
     file.write_bytes(data)
     assert traced(runtime, "run", bundles[0])[0]
 
@@ -177,8 +177,8 @@ def test_another_filesystem_where_the_cgroups_were_is_noticed(runtime: Runtime, 
     (file,) = files(runtime)
     data = bytearray(file.read_bytes())
     seen = sum(launches.HEAD.unpack_from(data)[1:8]) + launches.HEAD.size
-    device, inode, changed = launches.WITNESS.unpack_from(data, seen)
-    launches.WITNESS.pack_into(data, seen, device, inode + 1, changed)
+    device, inode, changed = launches_create.WITNESS.unpack_from(data, seen)
+    launches_create.WITNESS.pack_into(data, seen, device, inode + 1, changed)
     file.write_bytes(data)
     assert traced(runtime, "run", bundle)[0]
 
@@ -326,4 +326,4 @@ def test_flags_that_say_what_holds_anyway_change_nothing(
     for _ in range(2):
         runtime.run(*flags, "run", "--bundle", str(bundle.path), runtime.new_id(), check=True)
     uses = [launches.HEAD.unpack_from(file.read_bytes())[-1] for file in files(runtime)]
-    assert uses == ([1] if kept else [])
+    assert uses == ([2] if kept else [])

@@ -60,7 +60,7 @@ def test_uses_and_misses_are_counted(runtime: Runtime, make_bundle: MakeBundle) 
     bundle = make_bundle(args=["true"])
     kept_twice(runtime, "run", bundle, bundle, bundle)
     (file,) = files(runtime)
-    assert launches.HEAD.unpack_from(file.read_bytes())[-1] == 2
+    assert launches.HEAD.unpack_from(file.read_bytes())[-1] == 3
     traced(runtime, "run", make_bundle(args=["true"], hooks={"poststop": [{"path": "/bin/true"}]}))
     assert int.from_bytes((file.parent / launches.MISSES).read_bytes(), "little") == 2
 
@@ -112,10 +112,10 @@ def test_explain_says_what_is_left_open_and_what_was_kept(runtime: Runtime, make
     open_ = {hole["pointer"]: hole["class"] for hole in said.pop("holes")}
     assert open_["/process/args/0"] == "a program, by name"
     assert open_["/root/path"] == "a relative path"
-    assert said == {"keepable": True, "reason": "", "launches": 1, "uses": 2, "misses": 1}
+    assert said == {"keepable": True, "reason": "", "launches": 1, "uses": 3, "misses": 1}
     text = runtime.run("explain", "--kept", str(bundle.path), check=True).stdout
     assert text.startswith("Can be kept. Left open:\n    /process/args/0: a program, by name\n")
-    assert text.endswith("/@launches: 1, used 2 times; 1 compiled.\n")
+    assert text.endswith("/@launches: 1, carried out 3 times; 1 compiled.\n")
 
 
 NOT_KEPT = {

@@ -27,6 +27,9 @@ def plan(monkeypatch):
         def read(self, start):
             pass
 
+        def compile(self):
+            pass
+
         def first(self):
             return []
 

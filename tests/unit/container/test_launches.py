@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ocirt.config import check
-from ocirt.container import launches
+from ocirt.container import launches, launches_create
 from ocirt.errors import OcirtError
 from ocirt.plan import holes
 from tests.unit.plan import support
@@ -151,7 +151,7 @@ def test_a_config_that_has_changed_since_the_launcher_has_read_it_is_not_kept_fo
     own = Path("/proc/self/cgroup").read_bytes()
     found = shape(raw)
     key = own + len(found).to_bytes(4, "little") + found
-    assert launches.is_of(key, found)
-    assert not launches.is_of(key, shape(raw.replace(b'"ociVersion"', b'"ociVersioN"')))
-    assert not launches.is_of(key.replace(own, b""), found)
-    assert not launches.is_of(key + b"x", found)
+    assert launches_create.is_of(key, found)
+    assert not launches_create.is_of(key, shape(raw.replace(b'"ociVersion"', b'"ociVersioN"')))
+    assert not launches_create.is_of(key.replace(own, b""), found)
+    assert not launches_create.is_of(key + b"x", found)

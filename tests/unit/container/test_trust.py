@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ocirt import notes
-from ocirt.container import delete, exec, kill, list, place, ps, quick, start, state
+from ocirt.container import delete, entry, exec, kill, list, place, ps, quick, start, state
 from ocirt.container.command import Command
 from ocirt.errors import ContainerNotFound, StateUntrusted, SystemCallError
 from ocirt.linux._kernel import lib
@@ -40,7 +40,7 @@ def verbs(root: str) -> dict[str, Callable[[], object]]:
         "delete": lambda: delete.delete(root, "web"),
         "delete --force": lambda: delete.delete(root, "web", force=True),
         "ps": lambda: ps.pids(root, "web"),
-        "exec": lambda: exec.Entry(root, "web", Command(["true"]), exec.ExecOptions()).read(),
+        "exec": lambda: entry.Entry(root, "web", Command(["true"]), exec.ExecOptions()).read(),
         "create": lambda: states.claim(root, "other"),
         "list": lambda: list.containers(root),
     }
@@ -141,7 +141,7 @@ def test_an_id_directory_that_others_can_write_is_refused_by_every_verb(
 ) -> None:
     spoil(Path(root, "web"))
     refused(root, f'container "web": "{root}/web" can be written by others', but=("create", "list"))
-    assert [(entry["id"], entry["status"]) for entry in list.containers(root)] == [("web", "untrusted")]
+    assert [(one["id"], one["status"]) for one in list.containers(root)] == [("web", "untrusted")]
     unharmed(root, living, tmp_path)
 
 
@@ -151,7 +151,7 @@ def test_a_state_that_others_own_or_can_write_is_refused_by_every_verb(
 ) -> None:
     spoil(Path(root, "web/state.json"))
     refused(root, f'"{root}/web/state.json" {words}'.replace(f"{root}/web/", f'{root}/web": "'), but=("create", "list"))
-    assert [(entry["id"], entry["status"]) for entry in list.containers(root)] == [("web", "untrusted")]
+    assert [(one["id"], one["status"]) for one in list.containers(root)] == [("web", "untrusted")]
     unharmed(root, living, tmp_path)
 
 

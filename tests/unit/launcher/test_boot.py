@@ -24,8 +24,9 @@ def boot(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         "complete": None,
         "hold": None,
         "offer": None,
+        "launch": None,
     }
-    names["parts"] = (None, (), {}, {NAME: (0, "module")}, len(attic))
+    names["parts"] = (None, {}, {NAME: (0, "module")}, len(attic))
     exec(compile(BOOT.read_text(), str(BOOT), "exec"), names)
     monkeypatch.setattr(sys, "meta_path", [names["Demanded"], *sys.meta_path])
     monkeypatch.delitem(sys.modules, NAME, raising=False)
