@@ -42,11 +42,8 @@ def run(creation: Creation, as_json: bool) -> int:
     lines = [f"Compiled each time: {printable(why)}." if why else "Can be kept. Left open:"]
     if not why:
         lines += [f"    {printable(pointer)}: {CLASSES[letter]}" for letter, pointer in found]
-    lines.append(
-        f"Kept in {creation.root}/{launches.DIRECTORY}: {{launches}}, carried out {{uses}} times; {{misses}} compiled.".format(
-            **counts
-        )
-    )
+    numbers = "{launches}, carried out {uses} times; {misses} compiled".format(**counts)
+    lines.append(f"Kept in {creation.root}/{launches.DIRECTORY}: {numbers}.")
     say("\n".join(lines))
     return 0
 

@@ -16,9 +16,9 @@ def create(root: str, container_id: str, bundle: str, *, options: Options) -> No
     SystemCallError; then nothing is left behind.
     """
     creation = Creation(root, container_id, bundle, options)
-    with Named(options.config):
+    with Named(options.config), creation:
         creation.read("create")
+        creation.check_console()
         launches_create.hand_over(creation)
         creation.compile()
-        with creation:
-            creation.perform()
+        creation.perform()

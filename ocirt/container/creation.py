@@ -47,12 +47,20 @@ class Given:
     bundle          an absolute path
     paths           its cgroup in each hierarchy
     pid_file        an absolute path, "" for none
+    console_socket  of whom the terminal is for, "" for nobody
     """
 
-    __slots__ = ("bundle", "config", "container_id", "paths", "pid_file", "raw")
+    __slots__ = ("bundle", "config", "console_socket", "container_id", "paths", "pid_file", "raw")
 
-    def __init__(
-        self, config: dict[str, Any], raw: bytes, container_id: str, bundle: str, paths: list[str], pid_file: str
+    def __init__(  # noqa: PLR0913, PLR0917 - the members
+        self,
+        config: dict[str, Any],
+        raw: bytes,
+        container_id: str,
+        bundle: str,
+        paths: list[str],
+        pid_file: str,
+        console_socket: str,
     ) -> None:
         self.config = config
         self.raw = raw
@@ -60,10 +68,11 @@ class Given:
         self.bundle = bundle
         self.paths = paths
         self.pid_file = pid_file
+        self.console_socket = console_socket
 
 
 class Creation:
-    """Used as a context: an exception inside undoes everything that was done since.
+    """Used as a context: an exception inside undoes everything that was done since, here and by the launcher.
 
     config          config.json as a document
     given           what it is made from
@@ -79,18 +88,19 @@ class Creation:
         "performer", "preserve", "root", "scope", "start",
     )  # fmt: skip
 
-    def __init__(self, root: str, container_id: str, bundle: str, options: Options) -> None:
+    def __init__(self, root: str, container_id: str, bundle: str, options: Options, foreground: bool = False) -> None:
         ids.check_id(container_id)
         self.root = absolute(root)
         self.container_id = container_id
         self.bundle = bundle_path(bundle)
         self.options = options
+        self.foreground = foreground
         self.scope: Scope | None = None
         self.filter: tuple[bytes | None, int] | None = None
 
     # -- before anything exists ----------------------------------------------------------------------------------------
 
-    def read(self, start: str, foreground: bool = False) -> None:
+    def read(self, start: str) -> None:
         """Read and check; no side effect beyond descriptors. `start`: create or run.
 
         Raises BundleError, ConfigError, UnsupportedError and, where cgroups cannot be read, SystemCallError.
@@ -99,12 +109,18 @@ class Creation:
         check.check(config, raw)
         refuse_host_sysctls(config)
         self.config: dict[str, Any] = config
-        self.start, self.foreground = start, foreground
+        self.start = start
         self.preserve = self.options.preserve_fds + listen_fds(config.get("process") or {}, self.options.preserve_fds)
         self.keep = inherited(self.preserve)
         self.hierarchies = [] if self.options.manager == "disabled" else cgroup.hierarchies()
         pid_file = absolute(self.options.pid_file) if self.options.pid_file else ""
-        self.given = Given(config, raw, self.container_id, self.bundle, self.place(), pid_file)
+        console_socket = self.options.console_socket or ""
+        self.given = Given(config, raw, self.container_id, self.bundle, self.place(), pid_file, console_socket)
+
+    def check_console(self) -> None:
+        """Raise UnsupportedError for a terminal that nobody would get, or a console socket that would get none."""
+        terminal = bool((self.config.get("process") or {}).get("terminal"))
+        check_console(terminal, self.options.console_socket, self.foreground)
 
     def compile(self) -> None:
         """The first half of the init's plan. Raises UnsupportedError, ConfigError."""
@@ -134,7 +150,7 @@ class Creation:
         made.raw = given.raw
         made.foreground = self.foreground
         made.late_devices = mounts_a_device(given.config)
-        made.console_socket, made.pidfd_socket = options.console_socket or "", options.pidfd_socket or ""
+        made.console_socket, made.pidfd_socket = given.console_socket, options.pidfd_socket or ""
         made.pid_file = given.pid_file
         made.rootfs = absolute_below(given.bundle, given.config["root"]["path"])
         made.owner, made.words = record.owner(), self.words()
@@ -184,15 +200,13 @@ class Creation:
     # -- side effects --------------------------------------------------------------------------------------------------
 
     def __enter__(self) -> Creation:
-        terminal = self.host.compilation.context.launch.console
-        check_console(terminal, self.options.console_socket, self.host.foreground)
-        self.performer = Performer(self.root, self.container_id, self.bundle, self.keep)
-        self.performer.oci_version = self.config["ociVersion"]
-        self.performer.scope = self.scope
+        self.performer = Performer(self.root, self.container_id, self.bundle)
+        self.performer.take_stopped(hold=self.foreground)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if kind is not None:
+            self.performer.take_stopped(hold=True)  # where that was interrupted
             if isinstance(error, InitKilled):
                 from ocirt.container import killed
 
@@ -207,6 +221,9 @@ class Creation:
 
     def perform(self) -> None:
         """Make the container. The kernel takes its time for namespaces, in which the rest is compiled."""
+        self.performer.keep = self.keep
+        self.performer.oci_version = self.config["ociVersion"]
+        self.performer.scope = self.scope
         self.performer.ops = self.host.compilation.first
         first = self.first()
         self.performer.perform(first)

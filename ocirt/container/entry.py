@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ocirt.container.command import Command
     from ocirt.container.exec import ExecOptions
     from ocirt.container.launches import Kept
+    from ocirt.plan.ops import Op
 
 
 # Set by the launcher (boot.py): as container/creation.py has it, and what is asked for (launcher/launch_exec.h).
@@ -46,18 +47,29 @@ class Given:
     bundle          of the container
     paths           of cgroups to join
     tasks           those of them that the process enters by itself
+    pid_file        an absolute path, "" for none
+    console_socket  of whom the terminal is for, "" for nobody
     """
 
-    __slots__ = ("bundle", "config", "container_id", "paths", "tasks")
+    __slots__ = ("bundle", "config", "console_socket", "container_id", "paths", "pid_file", "tasks")
 
-    def __init__(
-        self, config: dict[str, Any], container_id: str, bundle: str, paths: list[str], tasks: list[str]
+    def __init__(  # noqa: PLR0913, PLR0917 - the members
+        self,
+        config: dict[str, Any],
+        container_id: str,
+        bundle: str,
+        paths: list[str],
+        tasks: list[str],
+        pid_file: str,
+        console_socket: str,
     ) -> None:
         self.config = config
         self.container_id = container_id
         self.bundle = bundle
         self.paths = paths
         self.tasks = tasks
+        self.pid_file = pid_file
+        self.console_socket = console_socket
 
 
 class Entry:
@@ -75,15 +87,18 @@ class Entry:
     """
 
     __slots__ = (
-        "command", "config", "container_id", "host", "options", "paths", "performer", "preserve", "program", "record",
-        "root", "tasks",
+        "command", "config", "container_id", "foreground", "host", "options", "paths", "performer", "preserve",
+        "program", "record", "root", "tasks",
     )  # fmt: skip
 
-    def __init__(self, root: str, container_id: str, wanted: Command, options: ExecOptions) -> None:
+    def __init__(
+        self, root: str, container_id: str, wanted: Command, options: ExecOptions, foreground: bool = False
+    ) -> None:
         self.root = absolute(root)
         self.container_id = check_id(container_id)
         self.command = wanted
         self.options = options
+        self.foreground = foreground
 
     # -- before anything exists ----------------------------------------------------------------------------------------
 
@@ -114,23 +129,23 @@ class Entry:
 
         return inside.below(self.record.cgroups, self.options.cgroups, cgroup.hierarchies())
 
-    def compile(self, foreground: bool = False) -> None:
+    def check_console(self) -> None:
+        """Raise UnsupportedError for a terminal that nobody would get, or a console socket that would get none."""
+        check_console(bool(self.config["process"].get("terminal")), self.options.console_socket, self.foreground)
+
+    def compile(self) -> None:
         """What the host plan is made from. Raises UnsupportedError, ConfigError."""
-        keep = inherited(self.preserve)
-        self.performer = Performer(self.root, self.container_id, self.record.bundle, keep, self.record)
-        with self:  # for its words alone: there is no process yet
-            terminal = bool(self.config["process"].get("terminal"))
-            check_console(terminal, self.options.console_socket, foreground)
-            given = Given(self.config, self.container_id, self.record.bundle, self.paths, self.tasks)
-            self.host = host = self.host_of(given)
+        options = self.options
+        pid_file = absolute(options.pid_file) if options.pid_file else ""
+        console_socket = options.console_socket or ""
+        given = Given(
+            self.config, self.container_id, self.record.bundle, self.paths, self.tasks, pid_file, console_socket
+        )
+        self.host = host = self.host_of(given)
         host.home = self.record.cgroups[0] if host.home else ""  # also where a cgroup below is to be joined
-        host.foreground = foreground
-        host.unlimited = self.options.ignore_paused  # in a frozen cgroup it waits for whoever thaws that
-        host.console_socket = self.options.console_socket or ""
-        host.pidfd_socket = self.options.pidfd_socket or ""
-        host.pid_file = absolute(self.options.pid_file) if self.options.pid_file else ""
-        self.performer.ops = host.plan.ops
-        announce.tell_plan(host.plan, self.container_id, self.command.name, "/process")
+        host.foreground = self.foreground
+        host.unlimited = options.ignore_paused  # in a frozen cgroup it waits for whoever thaws that
+        host.pidfd_socket = options.pidfd_socket or ""
 
     def host_of(self, given: Given) -> plan.Host:
         """The same, without what a command may ask for besides. Raises as `compile`."""
@@ -150,15 +165,19 @@ class Entry:
         host.home = given.paths[0] if given.paths and not own.get("execCPUAffinity") else ""
         host.beside = not self.options.cgroups
         host.preserve = self.preserve
+        host.pid_file, host.console_socket = given.pid_file, given.console_socket
         return host
 
     # -- side effects --------------------------------------------------------------------------------------------------
 
     def __enter__(self) -> Entry:
+        self.performer = Performer(self.root, self.container_id, "")
+        self.performer.take_stopped(hold=self.foreground)
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if error is not None:
+            self.performer.take_stopped(hold=True)  # where that was interrupted
             self.performer.performance.end()
         if isinstance(error, InitKilled):
             from ocirt.container import killed
@@ -168,17 +187,25 @@ class Entry:
             error.name_document(self.command.name, "/process")
         self.performer.close()
 
+    def steps(self) -> list[Op]:
+        """The host plan, which the performer is ready to carry out."""
+        p = self.performer
+        p.bundle, p.keep, p.record = self.record.bundle, inherited(self.preserve), self.record
+        p.oci_version = self.record.oci_version
+        p.ops = self.host.plan.ops
+        return plan.enter(self.host) + plan.finish(self.host)
+
     def perform(self) -> None:
         """Put the process into the container and let it execute."""
-        with self:
-            if (kept[2] and kept[2][0]) or (notes.steps and kept[3]):
-                from ocirt.container import verify
+        steps = self.steps()
+        announce.tell_plan(self.host.plan, self.container_id, self.command.name, "/process")
+        if (kept[2] and kept[2][0]) or (notes.steps and kept[3]):
+            from ocirt.container import verify
 
-                verify.errand(self, kept)
-            try:
-                self.performer.perform(plan.enter(self.host))
-            except PlanError as error:
-                if error.errno == ESRCH:  # of setns: it has exited since it was looked at
-                    raise ContainerNotRunning(self.container_id) from None
-                raise
-            self.performer.perform(plan.finish(self.host))
+            verify.errand(self, kept)
+        try:
+            self.performer.perform(steps)
+        except PlanError as error:
+            if error.errno == ESRCH:  # of setns: it has exited since it was looked at
+                raise ContainerNotRunning(self.container_id) from None
+            raise

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ocirt.container.command import Command
+    from ocirt.container.performer import Performer
 
 
 class ExecOptions:
@@ -49,24 +50,26 @@ def execute(root: str, container_id: str, wanted: Command, options: ExecOptions)
     Raises ContainerNotFound, ContainerNotRunning, ContainerError for a paused one, InvalidID, UsageError, ConfigError
     for a process that is none, UnsupportedError, ExecError, PlanError, SystemCallError.
     """
-    entry = Entry(root, container_id, wanted, options)
-    entry.read()
-    launches_exec.hand_over(entry)
-    entry.compile(foreground=True)
     from ocirt.spawn import console
 
     # Before there is a process: a signal that arrives meanwhile waits for it.
     with console.catch() as signals:
-        entry.perform()
-        code: int = console.attend(entry.performer.pid, signals, entry.performer.relay, False)
+        made = put(Entry(root, container_id, wanted, options, foreground=True))
+        code: int = console.attend(made.pid, signals, made.relay, False)
     return code
 
 
 def detach(root: str, container_id: str, wanted: Command, options: ExecOptions) -> int:
     """Run a process in the container and leave it there; its pid as the caller sees it. Raises as `execute`."""
-    entry = Entry(root, container_id, wanted, options)
-    entry.read()
-    launches_exec.hand_over(entry)
-    entry.compile()
-    entry.perform()
-    return entry.performer.pid
+    return put(Entry(root, container_id, wanted, options)).pid
+
+
+def put(entry: Entry) -> Performer:
+    """The process in the container. Raises as `execute`."""
+    with entry:
+        entry.read()
+        entry.check_console()
+        launches_exec.hand_over(entry)
+        entry.compile()
+        entry.perform()
+    return entry.performer

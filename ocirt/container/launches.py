@@ -37,8 +37,12 @@ TOTAL_MAX = 16 << 20  # bytes of all
 HEAD = Struct("<Q8IQ")  # struct launch_head there
 PATCH = Struct("<III")
 # Holes that are not of the config; HOLE_… there
-ID, BUNDLE, RAW, PID_FILE, CGROUP = range(5)  # a cgroup is the first of several
+ID, BUNDLE, RAW, PID_FILE, CONSOLE, CGROUP = range(6)  # a cgroup is the first of several
 FIRST = 64  # of those of the config
+PLACES = {
+    ID: (holes.WORD, "the id"), BUNDLE: (holes.ABSOLUTE, "the bundle"), PID_FILE: (holes.ABSOLUTE, "the pid file"),
+    CONSOLE: (holes.ABSOLUTE, "the console socket"),
+}  # fmt: skip
 MARKED = 0xFFFF << 48  # no word of a plan is as large: offsets end before 2 ** 32, lengths before 2 ** 31
 # What launcher/launch.c and launch_exec.c do besides what perform.c does
 LAUNCHERS = {"commit", "spawn_init", "open_process"}
@@ -91,6 +95,12 @@ def keep(root: str, name: str, make: Callable[[], bytes]) -> bool:
     return False
 
 
+def hole(number: int, given: str | None = "yes") -> str:
+    """One that is not of the config; "" where none is given."""
+    letter, place = PLACES[number]
+    return holes.Hole(number, letter, place=place) if given else ""
+
+
 def file(key: bytes, parts: Sequence[Half], seen: bytes) -> bytes:
     """The bytes of a launch. Raises Unkeepable, and what encoding raises."""
     blobs, patches, pool = [], b"", b""
@@ -126,8 +136,9 @@ def packed_piece(piece: str | holes.Hole, offset: int) -> tuple[bytes, bytes]:
 
 def is_pythons(op: Op) -> bool:
     """Whether the launcher could not carry it out."""
-    # A launch that fails is made again by Python: whoever listens at the socket would get a second terminal.
-    return op[0] == "connect_console" or op[0] in {*performer.ACTIONS, *host_actions.ACTIONS} - LAUNCHERS
+    if op[0] == "connect_console":
+        return not holes.is_given(op[3][1])  # a pair of the runtime's own: it relays
+    return op[0] in {*performer.ACTIONS, *host_actions.ACTIONS} - LAUNCHERS
 
 
 def with_holes(raw: bytes, found: Found, first: int = FIRST) -> Any:

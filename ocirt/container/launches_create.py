@@ -36,6 +36,7 @@ def hand_over(creation: Creation) -> None:
     name, key, plans = making.kept[:3]
     if name and not plans[0] and launches.keep(creation.root, name.decode(), lambda: launch(creation, key)):
         parent.carry_out()
+        creation.performer.take_stopped(hold=creation.foreground)
 
 
 def launch(creation: Creation, key: bytes) -> bytes:
@@ -91,7 +92,7 @@ def is_looked_at(config: dict[str, Any]) -> bool:
 def opened(creation: Creation, found: launches.Found) -> making.Given:
     """What the container is made from, with holes. Raises Unkeepable."""
     config = launches.with_holes(creation.given.raw, found)
-    container_id = holes.Hole(launches.ID, holes.WORD, place="the id")
+    container_id = launches.hole(launches.ID)
     cgroups_path = (config.get("linux") or {}).get("cgroupsPath")
     raw = holes.Raw(b"\0")
     raw.number = launches.RAW
@@ -99,9 +100,10 @@ def opened(creation: Creation, found: launches.Found) -> making.Given:
         config,
         raw,
         container_id,
-        holes.Hole(launches.BUNDLE, holes.ABSOLUTE, place="the bundle"),
+        launches.hole(launches.BUNDLE),
         cgroup.paths_for(cgroups_path, container_id, creation.hierarchies),
-        holes.Hole(launches.PID_FILE, holes.ABSOLUTE, place="the pid file") if creation.given.pid_file else "",
+        launches.hole(launches.PID_FILE, creation.given.pid_file),
+        launches.hole(launches.CONSOLE, creation.given.console_socket),
     )
 
 

@@ -27,6 +27,7 @@ def hand_over(entry: Entry) -> None:
     name, key, plans, _, document = entering.kept
     if name and not plans[0] and launches.keep(entry.root, name.decode(), lambda: launch(entry, key, document)):
         parent.carry_out()
+        entry.performer.take_stopped(hold=entry.foreground)
 
 
 def launch(entry: Entry, key: bytes, document: bytes) -> bytes:
@@ -46,7 +47,7 @@ def refuse(entry: Entry) -> None:
     """Raise Unkeepable for one that needs more of the runtime than to attach it."""
     own = entry.config["process"]
     reasons = {
-        "it has a terminal": own.get("terminal"),
+        "it has a terminal, which is relayed": own.get("terminal") and not entry.options.console_socket,
         "execCPUAffinity is about the moment of its move": own.get("execCPUAffinity"),
         "its cgroups are others than the container's": entry.paths != entry.record.cgroups,
         "it has no mount namespace of its own": plan.chroots(entry.config),
@@ -68,14 +69,16 @@ def is_asked(wanted: command.Command, document: bytes) -> bool:
 def tail(entry: Entry, *shapes: bytes) -> bytes:
     """The end of the key: what the container has to do with it. `shapes`: of its config, and of what is asked for."""
     letters = "".join(["t" if path in entry.tasks else "p" for path in entry.paths])
-    old = b"\0" if "oldkeyring" not in entry.record.python.split() else b"\1"
+    options = entry.options
+    old = "oldkeyring" in entry.record.python.split()
+    said = bytes([old, bool(options.pid_file), bool(options.console_socket)])
     try:
         kept = state.kept_file(entry.root, entry.container_id, SECCOMP_FILE, SECCOMP_LIMIT)
     except FileNotFoundError:
         kept = b""
     if bool(kept) != (entry.program[0] is not None):
         raise holes.Unkeepable("the container has no filter of its own")
-    return b"".join([launches.part(data) for data in (letters.encode(), old, kept, *shapes)])
+    return b"".join([launches.part(data) for data in (letters.encode(), said, kept, *shapes)])
 
 
 def opened(entry: Entry, config: dict[str, Any]) -> entering.Given:
@@ -85,10 +88,12 @@ def opened(entry: Entry, config: dict[str, Any]) -> entering.Given:
     ]
     return entering.Given(
         config,
-        holes.Hole(launches.ID, holes.WORD, place="the id"),
-        holes.Hole(launches.BUNDLE, holes.ABSOLUTE, place="the bundle"),
+        launches.hole(launches.ID),
+        launches.hole(launches.BUNDLE),
         paths,
         [ours for ours, path in zip(paths, entry.paths, strict=True) if path in entry.tasks],
+        launches.hole(launches.PID_FILE, entry.options.pid_file),
+        launches.hole(launches.CONSOLE, entry.options.console_socket),
     )
 
 

@@ -8,7 +8,7 @@ back what was done by then.
 from __future__ import annotations
 
 import posix
-from errno import EMFILE, ENFILE, ENOSYS
+from errno import EINTR, EMFILE, ENFILE, ENOSYS
 from time import monotonic_ns
 
 from ocirt import notes
@@ -50,14 +50,16 @@ class Performer:
     scope       the unit asked of systemd, None with another manager
     console     our end of the pair that the terminal's master comes by
     relay       that of a terminal in the foreground
+    half, result   how many halves of the plan the launcher has carried out, and what has stopped it in the next
     user_namespaces   those by which trees are mapped: one serves all with the same mappings
     hooks_ran   poststop hooks are due if this fails
     elsewhere   the process is not in the container's own cgroups, but below
     """
 
     __slots__ = (
-        "bundle", "console", "container_id", "elsewhere", "encoded", "hooks_ran", "keep", "name_limit", "numbers",
-        "oci_version", "ops", "performance", "pointer", "record", "relay", "root", "scope", "user_namespaces",
+        "bundle", "console", "container_id", "elsewhere", "encoded", "half", "hooks_ran", "keep", "name_limit",
+        "numbers", "oci_version", "ops", "performance", "pointer", "record", "relay", "result", "root", "scope",
+        "user_namespaces",
     )  # fmt: skip
 
     def __init__(
@@ -84,6 +86,7 @@ class Performer:
         self.console = calls.Fd(-1)
         self.relay: Relay | None = None
         self.user_namespaces: dict[str, calls.Fd] = {}
+        self.half = self.result = 0
         self.hooks_ran = self.elsewhere = False
 
     @property
@@ -118,13 +121,30 @@ class Performer:
 
     # -- the plan ------------------------------------------------------------------------------------------------------
 
+    def take_stopped(self, hold: bool = False) -> None:
+        """Take over what the launcher has begun, if it has: from where it has stopped. `hold` signals that end it."""
+        stopped = parent.taken()
+        if stopped:
+            memory, self.half, self.result = stopped
+            self.performance.go_on_from(memory)
+        if not hold:
+            parent.undoable()
+
     def perform(self, ops: Sequence[Op]) -> None:
-        """Carry them out. Raises the OcirtError of the one that fails."""
+        """Carry them out: the next half of the plan. Raises the OcirtError of the one that fails."""
+        self.half -= 1
+        if self.half >= 0:  # the launcher has
+            return
         self.encode(ops)
-        self.performance.take(ops)
+        result, self.result = self.result, 0
+        if not result:
+            self.performance.take(ops)
+            result = self.performance.go_on()
         self.numbers[STEPPING] = int(notes.steps is not None)
-        while result := self.performance.go_on():
+        while result:
             op = ops[self.numbers[AT]]
+            if result == -EINTR:  # of the launcher's: nobody else has a signal end it
+                raise KeyboardInterrupt
             if result < 0:
                 self.take_over(op, -result)
             elif result == LOCKED and notes.steps:
@@ -133,6 +153,7 @@ class Performer:
                 tell(op, self.numbers[TOOK_US])
                 if op[0] == "try_again":
                     tell_group(ops[self.numbers[AT] + 1 : self.numbers[NEXT]])
+            result = self.performance.go_on()
 
     def encode(self, ops: Sequence[Op]) -> None:
         """The part of the init's plan that these send, where they do. Raises UnsupportedError."""

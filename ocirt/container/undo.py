@@ -5,7 +5,7 @@ from __future__ import annotations
 import posix
 
 from ocirt import cgroup, notes
-from ocirt.container import announce, hooks, state
+from ocirt.container import announce, delete, hooks, state
 from ocirt.container.prepare import remove_groups
 from ocirt.errors import OcirtError
 from ocirt.linux._kernel import lib
@@ -21,6 +21,10 @@ def undo(creation: Creation) -> None:
     """Remove all of it; a failure to remove one thing does not keep the others."""
     p = creation.performer
     p.performance.end()  # lets go of its descriptors too: they may be what has run out
+    if not hasattr(creation, "host") and p.numbers[lib.PERFORM_DIRECTORY] >= 0:
+        p.performance.close()  # the lock with it: the launcher had begun, of a config that has changed since
+        delete.delete(creation.root, creation.container_id, force=True)
+        return
     if p.numbers[lib.PERFORM_RECORDED]:
         for step in _steps(creation):
             try:

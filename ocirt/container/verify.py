@@ -50,10 +50,7 @@ def errand(entry: Entry, kept: Kept) -> None:
         return
     from ocirt.container import launches_exec
 
-    host, more = entry.host, (entry.host.foreground, entry.host.pid_file)
-    host.foreground, host.pid_file = False, ""  # the launcher's: each command may have its own
-    held_against(kept, launches_exec.halves(host), host.plan.warnings)
-    host.foreground, host.pid_file = more
+    held_against(kept, launches_exec.halves(entry.host), entry.host.plan.warnings)
 
 
 def is_kept(root: str, kept: Kept) -> bool:

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum use { VARIABLE, WORD, FILE_CONTENT, DETACH, PID_FILE, NOT_KEPT };
+enum use { VARIABLE, WORD, FILE_CONTENT, DETACH, PID_FILE, CONSOLE };
 
 static const struct flag flags[] = {
 	{ "process", "p", true, FILE_CONTENT },
@@ -19,8 +19,8 @@ static const struct flag flags[] = {
 	{ "no-new-privs", "", false, WORD },
 	{ "apparmor", "", true, WORD },
 	{ "process-label", "", true, WORD },
-	{ "tty", "t", false, NOT_KEPT },
-	{ "console-socket", "", true, NOT_KEPT },
+	{ "tty", "t", false, WORD },
+	{ "console-socket", "", true, CONSOLE },
 };
 
 static void add_string(struct text *text, const char *string)
@@ -59,10 +59,11 @@ static bool take(void *wanted, const struct flag *flag, const char *value)
 		return true;
 	case PID_FILE:
 		errand->pid_file = value;
+		errand->unkept |= *value != '/'; /* Python makes it absolute */
 		return *value != 0;
-	case NOT_KEPT:
-		errand->unkept = true;
-		return true;
+	case CONSOLE:
+		errand->console_socket = value;
+		return *value != 0;
 	case FILE_CONTENT:
 		return add_file(&errand->document, value);
 	case VARIABLE:

@@ -30,13 +30,22 @@ const struct launch_outcome *launch_outcome(void)
 static const int interrupting[] = { SIGHUP, SIGINT, SIGTERM };
 static struct sigaction former[sizeof(interrupting) / sizeof(*interrupting)];
 static volatile sig_atomic_t interrupted;
+static struct launch_stopped stopped;
+
+struct launch_stopped launch_take(void)
+{
+	struct launch_stopped taken = stopped;
+
+	stopped.performance = NULL;
+	return taken;
+}
 
 static void interrupt(int number)
 {
 	interrupted = number;
 }
 
-/* In the foreground signals wait for the process; else some of them undo what there is. */
+/* In the foreground signals wait for the process; else some of them end the launch. */
 static void handle_signals(bool foreground, sigset_t *ret_set, sigset_t *ret_before)
 {
 	const struct sigaction action = { .sa_handler = interrupt }; /* without SA_RESTART: it ends a wait */
@@ -51,32 +60,23 @@ static void handle_signals(bool foreground, sigset_t *ret_set, sigset_t *ret_bef
 			(void)sigaction(interrupting[i], &action, NULL);
 }
 
-static void restore_signals(bool foreground, const sigset_t *before)
+void launch_hold_signals(const sigset_t *before)
 {
-	for (size_t i = 0; !foreground && i < sizeof(interrupting) / sizeof(*interrupting); i++)
+	sigset_t held = *before;
+
+	for (size_t i = 0; i < sizeof(interrupting) / sizeof(*interrupting); i++)
+		(void)sigaddset(&held, interrupting[i]);
+	(void)sigprocmask(SIG_SETMASK, &held, NULL);
+}
+
+static void restore_handlers(void)
+{
+	for (size_t i = 0; i < sizeof(interrupting) / sizeof(*interrupting); i++)
 		(void)sigaction(interrupting[i], &former[i], NULL);
-	(void)sigprocmask(SIG_SETMASK, before, NULL);
 }
 
-bool launch_was_interrupted(void)
-{
-	return interrupted != 0;
-}
-
-int perform_half(struct performance *p, struct text *host, const struct text *init, const volatile sig_atomic_t *ended)
-{
-	int r = performance_plan(p, host->bytes, host->size);
-
-	if (r < 0)
-		return r;
-	(void)performance_init_plan(p, init->bytes, init->size);
-	do
-		r = perform(p);
-	while ((r == PERFORM_AGAIN || r == PERFORM_LOCKED) && !(ended && *ended));
-	return r > 0 ? -ECANCELED : r;
-}
-
-void launch_lend_init(struct performance *p)
+/* The init that waits already, if there is one. */
+static void lend_init(struct performance *p)
 {
 	struct waiting_init waiting;
 
@@ -86,6 +86,50 @@ void launch_lend_init(struct performance *p)
 	p->bell = waiting.doorbell;
 	p->first = waiting.pid;
 	p->in_cgroup = waiting.cgroup != 0;
+}
+
+/* What has begun. 0, or a negative errno. */
+static int go_on(struct performance *p)
+{
+	int r;
+
+	do
+		r = perform(p);
+	while ((r == PERFORM_AGAIN || r == PERFORM_LOCKED) && !interrupted);
+	return r != 0 && interrupted ? -EINTR : r;
+}
+
+static int stop(struct performance *p, int half, int result)
+{
+	p->interrupted = NULL;
+	stopped = (struct launch_stopped){ p, half, result };
+	outcome.plans = NULL;
+	outcome.name = NULL; /* nor is it tried again */
+	return launch_none("the launch is under way");
+}
+
+int launch_perform(struct performance *p, struct text plans[BLOBS])
+{
+	lend_init(p);
+	for (int half = 0; half < BLOBS / 2; half++) {
+		const struct text *host = &plans[2 * half], *init = host + 1;
+		int r;
+
+		if (host->size == 0)
+			continue;
+		if (performance_plan(p, host->bytes, host->size) < 0)
+			return stop(p, half, 0);
+		(void)performance_init_plan(p, init->bytes, init->size);
+		r = go_on(p);
+		if (r != 0)
+			return stop(p, half, r);
+	}
+	if (p->pid > 0)
+		return 0;
+	(void)performance_end(p);
+	(void)performance_close(p);
+	outcome.plans = NULL;
+	return launch_none("the file of the launch is damaged");
 }
 
 /* Python is asked where the quick way does not do. */
@@ -105,16 +149,6 @@ static void delete_container(const struct wish *wish)
 		;
 }
 
-/* Of the directories that were made for cgroups, parents may have got others by now. */
-static void remove_made(const struct performance *p)
-{
-	_cleanup_strings_ struct strings made = { .items = NULL };
-
-	(void)performance_list_made(p, &made);
-	for (uint32_t i = 0; i < made.count; i++)
-		(void)(strings_have(&p->usable, made.items[i]) ? remove_cgroup(made.items[i]) : rmdir(made.items[i]));
-}
-
 /* Whether the id is still that of the container with this directory: another may have got it, once ours was deleted. */
 static bool is_ours(const struct wish *wish, int directory)
 {
@@ -123,24 +157,6 @@ static bool is_ours(const struct wish *wish, int directory)
 
 	return snprintf(path, sizeof(path), "%s/%s", wish->root, wish->id) < (int)sizeof(path) && fstat(directory, &ours) == 0 &&
 	       lstat(path, &there) == 0 && there.st_dev == ours.st_dev && there.st_ino == ours.st_ino;
-}
-
-/* What there is of a container by then, none of whose own programs was executed. Its lock is held: the name is ours. */
-static void undo(struct performance *p, const struct wish *wish)
-{
-	_cleanup_fd_ int directory = -1; /* holds the inode, not the lock */
-
-	(void)performance_end(p);
-	if (p->recorded)
-		remove_made(p);
-	if (p->pid_file)
-		(void)unlink(wish->pid_file);
-	if (p->directory < 0 || remove_state(wish->root, wish->id, p->directory) == 0)
-		return;
-	directory = openat(p->directory, ".", O_PATH | O_CLOEXEC);
-	(void)performance_close(p);
-	if (is_ours(wish, directory))
-		delete_container(wish);
 }
 
 /* In the foreground: hand signals on, reap what the container orphans, remove it. */
@@ -153,40 +169,30 @@ static int attend_to_the_end(const struct wish *wish, pid_t pid, int directory, 
 	return code;
 }
 
-static int perform_both(struct performance *p, struct text plans[BLOBS])
+static int carry_out(const struct wish *wish, const char *program, struct text plans[BLOBS])
 {
-	int r = perform_half(p, &plans[0], &plans[1], &interrupted);
-
-	return r < 0 ? r : perform_half(p, &plans[2], &plans[3], &interrupted);
-}
-
-static int carry_out(const struct wish *wish, const char *program, struct text plans[BLOBS], int *ret_code)
-{
+	static struct performance p; /* Python may go on with it */
 	bool foreground = strcmp(wish->verb, "run") == 0 && !wish->detach;
-	_cleanup_performance_ struct performance p;
 	_cleanup_fd_ int directory = -1; /* holds the inode, not the lock */
 	sigset_t set, before;
 	pid_t pid;
-	int r;
 
+	if (foreground && !wish->no_subreaper && shim_subreaper() < 0)
+		return launch_none("become a subreaper");
 	(void)performance_begin(&p);
 	p.program = program;
 	p.interrupted = &interrupted;
-	if (foreground && !wish->no_subreaper && (r = shim_subreaper()) < 0)
-		return r;
 	handle_signals(foreground, &set, &before);
-	launch_lend_init(&p);
-	r = perform_both(&p, plans);
-	if (r < 0) {
-		undo(&p, wish);
-		restore_signals(foreground, &before);
-		return r;
+	if (launch_perform(&p, plans) < 0) {
+		launch_hold_signals(&before);
+		if (!foreground)
+			restore_handlers();
+		return -1;
 	}
 	pid = p.pid;
 	directory = openat(p.directory, ".", O_PATH | O_CLOEXEC);
 	(void)performance_close(&p);
-	*ret_code = foreground ? attend_to_the_end(wish, pid, directory, &set) : 0;
-	return 0;
+	return foreground ? attend_to_the_end(wish, pid, directory, &set) : 0;
 }
 
 static int fill_plans(const char *root, const struct filling *filling)
@@ -234,13 +240,6 @@ int launch_none(const char *why)
 	return -1;
 }
 
-int launch_failed(void)
-{
-	outcome.plans = NULL;
-	outcome.name = NULL; /* nor is it tried again */
-	return launch_none("the launch has failed, and is undone");
-}
-
 struct text *launch_begin(const char *verb, const char *program)
 {
 	text_free(&key);
@@ -269,15 +268,15 @@ static struct filling filling_of(const struct wish *wish, const struct shape *sh
 	f.own[HOLE_BUNDLE] = slice_of(wish->bundle);
 	f.own[HOLE_RAW] = (struct slice){ config->bytes, config->size };
 	f.own[HOLE_PID_FILE] = slice_of(wish->pid_file);
+	f.own[HOLE_CONSOLE] = slice_of(wish->console_socket);
 	return f;
 }
 
 static int run_wish(const struct wish *wish, const struct text *config, bool told)
 {
 	_cleanup_shape_ struct shape shape = { .bytes = NULL };
-	char program[PATH_MAX + 32];
+	static char program[PATH_MAX + 32];
 	struct text *filled;
-	int code;
 
 	if (shape_of(config->bytes, config->size, &shape) < 0)
 		return launch_none("config.json can be read in more than one way");
@@ -288,9 +287,7 @@ static int run_wish(const struct wish *wish, const struct text *config, bool tol
 	filled = launch_fill(wish->root, &filling, NULL);
 	if (!filled || told)
 		return -1;
-	if (carry_out(wish, program, filled, &code) == 0)
-		return code;
-	return launch_failed();
+	return carry_out(wish, program, filled);
 }
 
 int run_launch(const char *root, const char *verb, char **arguments, bool told)

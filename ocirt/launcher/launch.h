@@ -14,7 +14,7 @@
 #define LAUNCHES "@launches" /* DIRECTORY there; no container can have that id */
 
 /* Holes that are not of the config, as there; those of the config come behind. */
-enum { HOLE_ID, HOLE_BUNDLE, HOLE_RAW, HOLE_PID_FILE, HOLE_CGROUP, HOLE_FIRST = 64 };
+enum { HOLE_ID, HOLE_BUNDLE, HOLE_RAW, HOLE_PID_FILE, HOLE_CONSOLE, HOLE_CGROUP, HOLE_FIRST = 64 };
 
 #define HOLES_OF_CGROUPS (HOLE_FIRST - HOLE_CGROUP)
 
@@ -25,6 +25,7 @@ struct wish {
 	const char *id;
 	char bundle[PATH_MAX];
 	const char *pid_file; /* absolute, or NULL */
+	const char *console_socket; /* NULL for none */
 	bool detach, keep, no_pivot, no_new_keyring, no_subreaper;
 };
 
@@ -121,23 +122,30 @@ struct text *launch_fill(const char *root, const struct filling *filling, const 
 /* That there is none, and why: -1. */
 int launch_none(const char *why);
 
-/* The same of one that was carried out, and has not come to its end. */
-int launch_failed(void);
-
-/* The init that waits already, if there is one. */
-void launch_lend_init(struct performance *p);
-
-/* Half of a launch: the host plan, and what it sends of the init's. 0, or a negative errno. */
-int perform_half(struct performance *p, struct text *host, const struct text *init, const volatile sig_atomic_t *interrupted);
+/*
+ * Both halves, in order. 0, or -1: Python takes over where it has stopped, with all that was done by then. The caller holds
+ * the signals that would end the command, until Python has.
+ */
+int launch_perform(struct performance *p, struct text plans[BLOBS]);
 
 /*
- * The exit code of `create` or `run`; or -1, and it is Python's: what was done by then is undone. `told`: Python is to say
- * what is done, and whether the plans are those that it would make.
+ * The exit code of `create` or `run`; or -1, and it is Python's. `told`: Python is to say what is done, and whether the plans
+ * are those that it would make.
  */
 int run_launch(const char *root, const char *verb, char **arguments, bool told);
 
-/* Whether a signal has ended the launch; all is undone, the command has to end. */
-bool launch_was_interrupted(void);
+/* Blocks the signals that end a command, besides those that were blocked before. */
+void launch_hold_signals(const sigset_t *before);
+
+/* A launch that has stopped half way. */
+struct launch_stopped {
+	struct performance *performance; /* NULL for none, or one that was taken over already */
+	int half;
+	int result;                      /* of perform(), or -EINTR for a signal that ends the command; 0: it has not begun */
+};
+
+/* The one that there is, which is the caller's from now on. */
+struct launch_stopped launch_take(void);
 
 /* What Python goes on with. */
 struct launch_outcome {

@@ -8,7 +8,6 @@
 #include "launcher.h"
 #include "quick.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -78,7 +77,9 @@ static bool add_filter(struct text *key, int directory)
 static bool add_container(struct text *key, const struct errand *errand, struct site *site)
 {
 	const struct container *c = &site->container;
-	const char old = member_has_word(c, MEMBER_PYTHON, "oldkeyring");
+	const uint8_t said[] = {
+		member_has_word(c, MEMBER_PYTHON, "oldkeyring"), errand->pid_file != NULL, errand->console_socket != NULL,
+	};
 	struct slice bundle = c->members[MEMBER_BUNDLE];
 
 	if (slice_next(&bundle, site->bundle, sizeof(site->bundle)) < 0)
@@ -92,7 +93,7 @@ static bool add_container(struct text *key, const struct errand *errand, struct 
 	key_add(key, errand->flags.bytes, errand->flags.size);
 	if (!add_cgroups(key, site))
 		return false;
-	key_add(key, &old, sizeof(old));
+	key_add(key, said, sizeof(said));
 	if (!add_filter(key, c->fd))
 		return false;
 	key_add(key, site->shape.bytes, site->shape.size);
@@ -116,54 +117,14 @@ static int open_cgroup(const struct container *c)
 	return fd;
 }
 
-/* The pid file under a name that nobody looks for; the file is made ahead, so that nothing is executed without one. */
-static int make_pid_file(const char *wanted, char ret_path[PATH_MAX])
-{
-	const char *slash = strrchr(wanted, '/');
-	int directory = slash ? (int)(slash + 1 - wanted) : 0;
-
-	if (snprintf(ret_path, PATH_MAX, "%.*s.%s.tmp", directory, wanted, wanted + directory) >= PATH_MAX)
-		return -1;
-	(void)unlink(ret_path);
-	return open(ret_path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-}
-
-static void tell_pid_file(const char *path, int error)
-{
-	const char *reason = strerror(error);
-
-	(void)dprintf(STDERR_FILENO, "ocirt: write the pid file \"%s\": %c%s\n", path, tolower(*reason), reason + 1);
-}
-
-static bool write_pid_file(int fd, const char *path, const char *wanted, pid_t pid)
-{
-	return dprintf(fd, "%d", pid) > 0 && rename(path, wanted) == 0;
-}
-
+/* The plan ends when the process has been executed: it is ours to wait for. */
 static int execute(struct performance *p, const struct errand *errand, struct text plans[BLOBS])
 {
-	char path[PATH_MAX];
 	sigset_t set, before;
-	int pid_file = -1;
-	bool done;
 
-	if (errand->pid_file && (pid_file = make_pid_file(errand->pid_file, path)) < 0)
-		return -1;
 	block_signals(&set, &before);
-	launch_lend_init(p);
-	done = perform_half(p, &plans[0], &plans[1], NULL) == 0 && p->pid > 0;
-	if (done && pid_file >= 0 && !write_pid_file(pid_file, path, errand->pid_file, p->pid)) {
-		/* It has run for a moment: to do it anew would run it twice. */
-		tell_pid_file(errand->pid_file, errno);
-		(void)unlink(path);
-		(void)performance_end(p);
-		return 255;
-	}
-	if (!done) {
-		(void)performance_end(p);
-		if (pid_file >= 0)
-			(void)unlink(path);
-		(void)sigprocmask(SIG_SETMASK, &before, NULL);
+	if (launch_perform(p, plans) < 0) {
+		launch_hold_signals(&before);
 		return -1;
 	}
 	close_fd(&p->socket);
@@ -177,6 +138,8 @@ static struct filling filling_of(const struct errand *errand, const struct site 
 
 	f.own[HOLE_ID] = slice_of(errand->id);
 	f.own[HOLE_BUNDLE] = slice_of(site->bundle);
+	f.own[HOLE_PID_FILE] = slice_of(errand->pid_file);
+	f.own[HOLE_CONSOLE] = slice_of(errand->console_socket);
 	for (uint32_t i = 0; i < site->cgroups.count; i++)
 		f.own[HOLE_CGROUP + i] = slice_of(site->cgroups.items[i]);
 	return f;
@@ -204,22 +167,22 @@ static int run_kept(const char *root, struct performance *p, struct site *site, 
 		return launch_none("what it depends on cannot be read");
 	const struct filling filling = filling_of(&errand, site);
 	struct text *plans = launch_fill(root, &filling, &errand.document);
-	int code = plans && !told ? execute(p, &errand, plans) : -1;
 
-	return plans && !told && code < 0 ? launch_failed() : code;
+	return plans && !told ? execute(p, &errand, plans) : -1;
 }
 
 int run_exec(const char *root, char **arguments, bool kept, bool told)
 {
-	__attribute__((cleanup(site_free))) struct site site = { .container = CONTAINER_NONE };
-	_cleanup_performance_ struct performance p;
-	char program[PATH_MAX + 32];
+	static struct site site = { .container = CONTAINER_NONE };
+	static struct performance p; /* Python may go on with it */
+	static char program[PATH_MAX + 32];
 
-	(void)performance_begin(&p);
 	if (getenv("LISTEN_FDS")) /* who is told of descriptors, prepare.py says */
 		return launch_none("the caller hands on descriptors");
 	if (!errand_of(arguments, &errand))
 		return launch_none("such flags, or such a process file, are compiled each time");
+	(void)performance_begin(&p);
+	site_free(&site);
 	if (!open_site(root, errand.id, &p, &site))
 		return -1;
 	find_init(program);

@@ -9,6 +9,7 @@
 struct errand {
 	const char *id;
 	const char *pid_file; /* NULL for none */
+	const char *console_socket; /* NULL for none */
 	bool detach;
 	bool unkept;          /* it is compiled each time */
 	struct text flags;    /* those that plans depend on, as they are */
@@ -20,7 +21,7 @@ struct errand {
 bool errand_of(char **arguments, struct errand *ret);
 
 /*
- * Runs `exec` from plans that were kept for an equal key. The exit code; or -1: nothing was executed, and Python does it.
+ * Runs `exec` from plans that were kept for an equal key. The exit code; or -1, and it is Python's.
  * `kept`: whether any are looked for. `told`: as run_launch.
  */
 int run_exec(const char *root, char **arguments, bool kept, bool told);

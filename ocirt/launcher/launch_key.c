@@ -11,11 +11,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum use { BUNDLE, PID_FILE, NO_PIVOT, NO_NEW_KEYRING, DETACH, KEEP, NO_SUBREAPER };
+enum use { BUNDLE, PID_FILE, CONSOLE, NO_PIVOT, NO_NEW_KEYRING, DETACH, KEEP, NO_SUBREAPER };
 
 static const struct flag flags[] = {
 	{ "bundle", "b", true, BUNDLE },
 	{ "pid-file", "", true, PID_FILE },
+	{ "console-socket", "", true, CONSOLE },
 	{ "no-pivot", "", false, NO_PIVOT },
 	{ "no-new-keyring", "", false, NO_NEW_KEYRING },
 	{ "detach", "d", false, DETACH }, /* from here on, of `run` */
@@ -68,6 +69,7 @@ static bool take(void *wanted, const struct flag *flag, const char *value)
 	switch (flag->use) {
 	case BUNDLE:         return snprintf(wish->bundle, sizeof(wish->bundle), "%s", value) < (int)sizeof(wish->bundle);
 	case PID_FILE:       wish->pid_file = value; return is_plain(value);
+	case CONSOLE:        wish->console_socket = value; return *value != 0;
 	case DETACH:         wish->detach = true; return true;
 	case KEEP:           wish->keep = true; return true;
 	case NO_PIVOT:       wish->no_pivot = true; return true;
@@ -172,7 +174,7 @@ bool key_begin(struct text *key, const char *verb, const char *program)
 bool add_wish(struct text *key, const struct wish *wish, const struct shape *shape)
 {
 	const uint8_t said[] = {
-		wish->pid_file != NULL, wish->detach, wish->no_pivot, wish->no_new_keyring,
+		wish->pid_file != NULL, wish->console_socket != NULL, wish->detach, wish->no_pivot, wish->no_new_keyring,
 	};
 
 	if (!add_file(key, "/proc/self/cgroup"))

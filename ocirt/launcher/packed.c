@@ -15,14 +15,24 @@
 /* What ends a command in the middle, and has what it made undone: by hand, by an engine, by a terminal that closes. */
 static const int interrupting[] = { SIGINT, SIGTERM, SIGHUP };
 
+static void interrupting_set(sigset_t *ret)
+{
+	(void)sigemptyset(ret);
+	for (size_t i = 0; i < sizeof(interrupting) / sizeof(*interrupting); i++)
+		(void)sigaddset(ret, interrupting[i]);
+}
+
 static void block_interrupting(sigset_t *ret_before)
 {
 	sigset_t blocked;
 
-	(void)sigemptyset(&blocked);
-	for (size_t i = 0; i < sizeof(interrupting) / sizeof(*interrupting); i++)
-		(void)sigaddset(&blocked, interrupting[i]);
+	interrupting_set(&blocked);
 	(void)pthread_sigmask(SIG_BLOCK, &blocked, ret_before);
+}
+
+static PyObject *bytes_of(const char *bytes, size_t size)
+{
+	return py.PyBytes_FromStringAndSize(bytes, (Py_ssize_t)size);
 }
 
 static PyObject *complete(PyObject *self, PyObject *unused)
@@ -61,10 +71,31 @@ static PyObject *launch(PyObject *self, PyObject *unused)
 	(void)self;
 	(void)unused;
 	launch_kept();
-	if (launch_was_interrupted()) {
-		py.PyErr_SetNone(*py.PyExc_KeyboardInterrupt);
-		return NULL;
-	}
+	return py.PyLong_FromLong(0);
+}
+
+/* What the launch has left that has stopped half way, once: its struct performance, the half, what stopped it; or 0. */
+static PyObject *take(PyObject *self, PyObject *unused)
+{
+	struct launch_stopped stopped = launch_take();
+
+	(void)self;
+	(void)unused;
+	if (!stopped.performance)
+		return py.PyLong_FromLong(0);
+	return py.Py_BuildValue("(Nii)", bytes_of((const char *)stopped.performance, sizeof(*stopped.performance)),
+				stopped.half, stopped.result);
+}
+
+/* The signals that were held until somebody could undo what there is come now. */
+static PyObject *release(PyObject *self, PyObject *unused)
+{
+	sigset_t held;
+
+	(void)self;
+	(void)unused;
+	interrupting_set(&held);
+	(void)pthread_sigmask(SIG_UNBLOCK, &held, NULL);
 	return py.PyLong_FromLong(0);
 }
 
@@ -104,8 +135,6 @@ void handle_signals(void)
 	for (size_t i = 0; i < sizeof(interrupting) / sizeof(*interrupting); i++) /* nohup(1) has one of them ignored */
 		if (sigaction(interrupting[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
 			(void)sigaction(interrupting[i], &action, NULL);
-	if (launch_was_interrupted())
-		interrupt(0);
 }
 
 const char *map_pack(const char *parent, size_t *ret_size)
@@ -139,11 +168,6 @@ static PyObject *search_list(const char *const paths[])
 	return list;
 }
 
-static PyObject *bytes_of(const char *bytes, size_t size)
-{
-	return py.PyBytes_FromStringAndSize(bytes, (Py_ssize_t)size);
-}
-
 static PyObject *text_bytes(const struct text *text)
 {
 	return bytes_of(text ? text->bytes : "", text ? text->size : 0);
@@ -168,6 +192,8 @@ PyObject *boot(const char *pack, size_t size)
 	static PyMethodDef completion = { "complete", complete, METH_NOARGS, NULL };
 	static PyMethodDef holding = { "hold", hold, METH_NOARGS, NULL };
 	static PyMethodDef launching = { "launch", launch, METH_NOARGS, NULL };
+	static PyMethodDef releasing = { "release", release, METH_NOARGS, NULL };
+	static PyMethodDef taking = { "take", take, METH_NOARGS, NULL };
 	static PyMethodDef offering = { "offer", offer, METH_NOARGS, NULL };
 	PyObject *parts = py.PyMarshal_ReadObjectFromString(pack, (Py_ssize_t)size);
 	PyObject *names = py.PyDict_New();
@@ -181,6 +207,8 @@ PyObject *boot(const char *pack, size_t size)
 		{ "complete", py.PyCMethod_New(&completion, NULL, NULL, NULL) },
 		{ "hold", py.PyCMethod_New(&holding, NULL, NULL, NULL) },
 		{ "launch", py.PyCMethod_New(&launching, NULL, NULL, NULL) },
+		{ "release", py.PyCMethod_New(&releasing, NULL, NULL, NULL) },
+		{ "take", py.PyCMethod_New(&taking, NULL, NULL, NULL) },
 		{ "offer", py.PyCMethod_New(&offering, NULL, NULL, NULL) },
 	};
 

@@ -23,7 +23,7 @@ from ocirt.linux.consts import (
     SYNC_CGROUP,
     SYNC_START,
 )
-from ocirt.plan import host, host_ops, ids, namespaces, ops, process, security
+from ocirt.plan import holes, host, host_ops, ids, namespaces, ops, process, security
 from ocirt.plan.context import Context
 
 TYPE_CHECKING = False
@@ -301,7 +301,7 @@ def cpus(h: Host, when: str) -> list[Op]:
 def finish(h: Host) -> list[Op]:
     """Let the process be executed, and tell who waits for that."""
     found: list[Op] = []
-    if h.foreground and h.config["process"].get("terminal") and not h.console_socket:
+    if h.foreground and h.config["process"].get("terminal") and not holes.is_given(h.console_socket):
         found.append(host_ops.receive_console("/process/terminal"))
     found.append(host_ops.go("", SYNC_CGROUP))
     if h.plan.errands:

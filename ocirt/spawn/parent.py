@@ -16,13 +16,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     Started = tuple[int, int, int, int]
+    Stopped = tuple[bytes, int, int]
 
 PROGRAM = "_bin/ocirt-init"
 
 # Set by the launcher (boot.py), which starts an init while the interpreter starts: as `spawn`, or 0 for none.
 offer: Callable[[], Started | int] | None = None
-# Carries out the launch that has just been kept, and ends the program; comes back where that fails, all undone.
+# Carries out the launch that has just been kept, and ends the program; comes back where that cannot be done.
 launch: Callable[[], object] | None = None
+# Gives what of a launch has stopped half way: its struct performance, the half, what stopped it; or 0. Once.
+take: Callable[[], Stopped | int] | None = None
+# After which the signals come that were held since.
+release: Callable[[], object] | None = None
 # After which no signal interrupts any more: the launcher's, for a container that is complete and the caller's.
 hold: Callable[[], object] | None = None
 
@@ -42,6 +47,18 @@ def carry_out() -> None:
     """Have the launcher carry out the launch that has just been kept; returns where it cannot."""
     if launch:
         launch()
+
+
+def taken() -> Stopped | None:
+    """The launch that has stopped half way, which is the caller's from now on."""
+    stopped = take() if take else 0
+    return stopped if isinstance(stopped, tuple) else None
+
+
+def undoable() -> None:
+    """A signal may interrupt again: what the launcher has begun would be undone."""
+    if release:
+        release()
 
 
 def spawn(state_dir: str, preserve: int = 0, keep: Sequence[int] = ()) -> Started:

@@ -44,6 +44,10 @@ class Performance:
         if result < 0:
             raise SystemCallError("read the host plan", -result)
 
+    def go_on_from(self, memory: bytes) -> None:
+        """Take over what another has begun, which is not to be used any more there."""
+        self.memory[:] = memory
+
     def take_init_plan(self, encoded: bytes) -> None:
         """The part of the init's plan that the next `send_plan` sends."""
         self.kept.append(encoded)

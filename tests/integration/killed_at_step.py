@@ -21,7 +21,6 @@ from ocirt.container.exec import ExecOptions
 from ocirt.container.performer import Performer
 from ocirt.container.prepare import Options
 from ocirt.linux._kernel import lib
-from ocirt.plan import exec as plan_exec
 from ocirt.spawn.performance import Performance
 
 Half = Callable[[], Sequence[Any]]
@@ -51,10 +50,11 @@ def perform(performer: Performer, halves: Sequence[Half], steps: int) -> int:
 
 def create(verb: str, root: str, container_id: str, bundle: str) -> tuple[Performer, list[Half]]:
     """Both halves of `create`, or of `run` in the foreground."""
-    creation = Creation(root, container_id, bundle, Options())
-    creation.read(verb, foreground=verb == "run")
-    creation.compile()
+    creation = Creation(root, container_id, bundle, Options(), foreground=verb == "run")
     creation.__enter__()  # left by the signal
+    creation.read(verb)
+    creation.compile()
+    creation.performer.oci_version = creation.config["ociVersion"]
     creation.performer.ops = creation.host.compilation.first
 
     def rest() -> Sequence[Any]:
@@ -66,11 +66,12 @@ def create(verb: str, root: str, container_id: str, bundle: str) -> tuple[Perfor
 
 
 def execute(root: str, container_id: str) -> tuple[Performer, list[Half]]:
-    """Both halves of `exec`."""
+    """All of `exec`, which has no halves."""
     entry = Entry(root, container_id, Command(["sleep", "600"]), ExecOptions())
+    entry.__enter__()  # left by the signal
     entry.read()
     entry.compile()
-    return entry.performer, [lambda: plan_exec.enter(entry.host), lambda: plan_exec.finish(entry.host)]
+    return entry.performer, [entry.steps]
 
 
 def main(verb: str, root: str, container_id: str, bundle: str, steps: str) -> None:

@@ -240,18 +240,24 @@ def test_hooks_and_warnings_are_compiled_each_time(runtime: Runtime, make_bundle
     assert files(runtime) == []
 
 
-def test_a_terminal_is_sent_to_whoever_waits_for_it_by_python(
-    runtime: Runtime, make_bundle: MakeBundle, tmp_path: Path
-) -> None:
-    """Made again after a failure, it would be a second one."""
+def test_a_terminal_is_sent_to_whoever_waits_for_it(runtime: Runtime, make_bundle: MakeBundle, tmp_path: Path) -> None:
     bundle = make_bundle(args=["true"], process={"terminal": True})
-    for number in range(2):
+    for number in range(3):
         path = tmp_path / f"{number}.sock"
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(path))
-            listener.listen()
-            assert traced(runtime, "create", bundle, "--console-socket", str(path))[0]
-    assert files(runtime) == []
+            if number < 2:
+                listener.listen()
+            compiled, _, result = traced(runtime, "create", bundle, "--console-socket", str(path))
+            assert compiled == (number != 1), "once, and where nobody listens it is Python that says so"
+            if number == 2:
+                assert result.stderr == f'ocirt: connect to the console socket "{path}": connection refused\n'
+                continue
+            with listener.accept()[0] as connection:
+                _, (master,), *_ = socket.recv_fds(connection, 4096, 1)
+        assert os.isatty(master)
+        os.close(master)
+    assert len(files(runtime)) == 1
 
 
 def test_a_name_that_a_sysctl_may_contradict_is_looked_at(runtime: Runtime, make_bundle: MakeBundle) -> None:
