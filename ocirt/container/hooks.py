@@ -6,11 +6,14 @@ Source: config.md "POSIX-platform Hooks", runtime.md "Lifecycle".
 from __future__ import annotations
 
 import posix
+from errno import EINTR, ETIMEDOUT
 
 from ocirt import notes
-from ocirt.errors import HookError, SystemCallError
-from ocirt.linux import calls, facts
-from ocirt.linux.consts import INT_MAX, SIGKILL
+from ocirt.errors import HookError
+from ocirt.linux import calls
+from ocirt.linux._kernel import ffi, lib
+from ocirt.linux.consts import INT_MAX
+from ocirt.plan import holes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,90 +48,66 @@ def warn_not_run(container_id: str, reason: str) -> None:
 
 def run_one(hook: dict[str, Any], bundle: str, state: bytes, pointer: str) -> None:
     """Run one hook in a process group of its own, in the bundle, or / where that is gone. Raises HookError."""
-    where = f'config.json: {pointer}: hook "{hook["path"]}"'
-    notes.step(f"run {where}")
-    # Files, not pipes: a hook that reads nothing, or leaves a daemon behind with its output open, blocks nobody.
-    output = posix.memfd_create("hook-output", posix.MFD_CLOEXEC)
-    try:
-        with calls.sealed_memfd("hook-state", state) as stdin:
-            pid = _start(hook, bundle, stdin.number, output, where)
-        timeout = hook.get("timeout")
-        try:
-            if not _ended(pid, timeout):
-                raise HookError(f"{where} did not finish within {timeout} s{_said(output)}", pointer)
-        except BaseException:  # and when the runtime is interrupted: the hook does not outlive what it was for
-            _kill(pid)
-            raise
-        code = posix.waitstatus_to_exitcode(posix.waitpid(pid, 0)[1])
-        if code:
-            ended = f"exited with status {code}" if code > 0 else f"was killed by signal {-code}"
-            raise HookError(f"{where} {ended}{_said(output)}", pointer)
-    except SystemCallError as error:
-        raise HookError(f"{where}: {error}", pointer) from None
+    notes.step(f"run {name(hook['path'], pointer)}")
+    memory = bytearray(lib.hook_size())
+    view = ffi.from_buffer(memory)
+    path, timeout = hook["path"], min(hook.get("timeout") or 0, INT_MAX)
+    argv, words = vector(hook.get("args") or [path])
+    env, settings = vector(holes.variables(hook.get("env") or ()))
+    own = ffi.NULL if hook.get("env") is None else env
+    result = lib.hook_begin(view, calls.raw(path), calls.raw(bundle), argv, own, state, len(state), timeout)
+    del words, settings
+    if result:
+        raise not_started(path, pointer, -result)
+    try:  # when the runtime is interrupted, the hook does not outlive what it was for
+        result = -EINTR
+        while result == -EINTR:
+            result = lib.hook_wait(view)
+        if result:
+            raise failure(path, pointer, timeout, result, int.from_bytes(memory[:4], "little"))
     finally:
-        posix.close(output)
+        lib.hook_end(view)
 
 
-def _start(hook: dict[str, Any], bundle: str, stdin: int, output: int, where: str) -> int:
-    if hook.get("env") is None:
-        env = [name + b"=" + value for name, value in posix.environ.items()]
-    else:
-        env = [b"%b=%b" % item for item in dict(calls.raw(text).partition(b"=")[::2] for text in hook["env"]).items()]
-    argv = [calls.raw(text) for text in hook.get("args") or [hook["path"]]]
-    try:
-        return calls.spawn_hook(hook["path"], _directory(bundle), argv, env, (stdin, output))
-    except SystemCallError as error:
-        raise HookError(f"{where}: {posix.strerror(error.errno).lower()}{_why(hook['path'], error)}") from None
+def name(path: str, pointer: str) -> str:
+    """Which hook, in words."""
+    return f'config.json: {pointer}: hook "{path}"'
 
 
-def _why(path: str, error: SystemCallError) -> str:
-    """What is known of a program that is there and was not executed."""
+def vector(texts: Sequence[str]) -> tuple[Any, list[Any]]:
+    """What execve(2) takes; and what it points to, for the caller to hold."""
+    strings = [ffi.new("char[]", calls.raw(text)) for text in texts]
+    return ffi.new("char *[]", [*strings, ffi.NULL]), strings
+
+
+def failure(path: str, pointer: str, timeout: int, result: int, output: int) -> HookError:
+    """The error for a hook that has ended so: a wait status, or -ETIMEDOUT; `output`: fd of what it has said."""
+    where = name(path, pointer)
+    if result == -ETIMEDOUT:
+        return HookError(f"{where} did not finish within {timeout} s{_said(output)}", pointer)
+    if result < 0:
+        return HookError(f"{where}: {posix.strerror(-result).lower()}", pointer)
+    code = posix.waitstatus_to_exitcode(result)
+    ended = f"exited with status {code}" if code > 0 else f"was killed by signal {-code}"
+    return HookError(f"{where} {ended}{_said(output)}", pointer)
+
+
+def not_started(path: str, pointer: str, number: int) -> HookError:
+    """The error for a hook that could not be executed, with what is known of a program that is there."""
     from errno import EACCES, ENOENT, errorcode
 
     from ocirt.plan.hints import EXEC_HINTS, NOT_EXECUTABLE
 
-    if error.errno == EACCES:
-        return f" ({NOT_EXECUTABLE})"
-    if error.errno == ENOENT and not posix.access(path, posix.F_OK):
-        return ""
-    words = EXEC_HINTS.get(errorcode.get(error.errno, ""), "")
-    return f" ({words})" if words else ""
-
-
-def _directory(bundle: str) -> str:
-    """A bundle may be gone by the time of delete: its hooks run all the same."""
-    try:
-        posix.stat(bundle)
-    except OSError:
-        return "/"
-    return bundle
-
-
-def _kill(pid: int) -> None:
-    for send in (posix.killpg, posix.kill):
-        try:
-            send(pid, SIGKILL)
-        except ProcessLookupError:
-            pass  # it has joined another group
-        except PermissionError:
-            return  # it has become somebody else's, by a program with the setuid bit
-    posix.waitpid(pid, 0)
-
-
-def _ended(pid: int, timeout: int | None) -> bool:
-    """Wait for the process to end; False when `timeout` seconds have passed."""
-    with calls.Fd(posix.pidfd_open(pid)) as pidfd:
-        return calls.wait_readable(pidfd.number, min(timeout * 1000, INT_MAX) if timeout else -1)
+    words = EXEC_HINTS.get(errorcode.get(number, ""), "")
+    if number == EACCES:
+        words = NOT_EXECUTABLE
+    elif number == ENOENT and not posix.access(path, posix.F_OK):
+        words = ""
+    return HookError(
+        f"{name(path, pointer)}: {posix.strerror(number).lower()}{f' ({words})' if words else ''}", pointer
+    )
 
 
 def _said(output: int) -> str:
     text = posix.pread(output, OUTPUT_SHOWN, 0).decode("utf-8", "replace").strip()
     return ": " + "; ".join(text.splitlines()) if text else ""
-
-
-def pid_inside(pid: int) -> int:
-    """The process's id in its own pid namespace: the last of NSpid (proc_pid_status(5))."""
-    for line in facts.read(f"/proc/{pid}/status").split("\n"):
-        if line.startswith("NSpid:"):
-            return int(line.split()[-1])
-    return pid

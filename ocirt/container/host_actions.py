@@ -9,7 +9,6 @@ from _json import encode_basestring as quoted
 from errno import EINVAL, EPERM
 
 from ocirt import cgroup
-from ocirt.container import hooks
 from ocirt.errors import ContainerNotRunning, SystemCallError, UnsupportedError
 from ocirt.linux import calls
 from ocirt.linux._kernel import lib
@@ -128,21 +127,7 @@ def resctrl(p: Performer, name: str, monitored: int, lines: list[str], make: int
     groups.enter(section, p.container_id, p.pid)
 
 
-# ---- hooks, who is told, exec ----------------------------------------------------------------------------------------
-
-
-def hook(p: Performer, path: str, argv: list[str], env: list[str], given: int, timeout: int, status: str) -> None:
-    """In the runtime's own namespaces."""
-    p.hooks_ran = True
-    entry = {"path": path, "args": argv, "env": env if given else None, "timeout": timeout}
-    hooks.run_one(entry, p.bundle, p.document(status, p.pid), p.pointer)
-
-
-def hook_state(p: Performer, slot: int, status: str) -> None:
-    """For those that the init runs, with the pid as seen inside. With any hooks, poststop's follow a failure."""
-    p.hooks_ran = True
-    with calls.sealed_memfd("hook-state", p.document(status, hooks.pid_inside(p.pid))) as fd:
-        p.lend(slot, fd)
+# ---- who is told, exec -----------------------------------------------------------------------------------------------
 
 
 def console_pair(p: Performer, slot: int, _: str) -> None:
@@ -191,9 +176,7 @@ ACTIONS: dict[str, Action] = {
     "start_unit": start_unit,
     "wait_unit": wait_unit,
     "map_tree": map_tree,
-    "hook": hook,
     "receive_console": receive_console,
-    "hook_state": hook_state,
     "connect_console": console_pair,
     "open_root": open_root,
     **{name: worded(name, act) for name, act in BY_PID.items()},

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import posix
-from errno import E2BIG, EBUSY, ECONNRESET, EEXIST, ENOTEMPTY, EOVERFLOW, EPROTO, EREMOTEIO
+from errno import E2BIG, EBUSY, ECONNRESET, EEXIST, ENOTEMPTY, EOVERFLOW, EPROTO, EREMOTEIO, ETIMEDOUT
 from typing import TYPE_CHECKING
 
 from ocirt import cgroup
@@ -163,6 +163,18 @@ def rules_refused(
     access.rules_refused(path, file, lines, fields, asked, p.numbers[lib.PERFORM_DETAIL], number)
 
 
+def hook_failed(
+    p: Performer, number: int, path: str, argv: list[str], env: list[str], given: int, timeout: int, status: str
+) -> None:
+    """Raises HookError."""
+    from ocirt.container import hooks
+
+    if number not in {EREMOTEIO, ETIMEDOUT}:
+        raise hooks.not_started(path, p.pointer, number)
+    result = -number if number == ETIMEDOUT else p.numbers[lib.PERFORM_DETAIL]
+    raise hooks.failure(path, p.pointer, timeout, result, p.numbers[lib.PERFORM_OUTPUT])
+
+
 LENDING = frozenset((
     "connect_console", "listen", "open_cgroup", "open_process", "open_root", "open_tasks", "open_tree", "report_file",
     "send_plan",
@@ -181,6 +193,7 @@ ANOTHER: dict[tuple[str, int], Another] = {
     ("attach", EBUSY): beside,
     ("attach", 0): not_attached,
     ("map_ids", 0): map_ids,
+    ("hook", 0): hook_failed,
     ("device_rules", 0): rules_refused,
     ("device_program", 0): lambda _, number, path, __, asked: access.program_refused(path, asked, number),
 }

@@ -49,8 +49,6 @@ def launch(creation: Creation, key: bytes) -> bytes:
 
 def compiled(creation: Creation, found: launches.Found) -> list[launches.Half]:
     """What is kept, with its holes open, which `shape_of` has found. Raises Unkeepable, and what compiling raises."""
-    if creation.config.get("hooks"):
-        raise holes.Unkeepable("it has hooks")
     if is_looked_at(creation.config):
         raise holes.Unkeepable("it has sysctls, beside a domain name or namespaces of others")
     h = creation.host_of(opened(creation, found))

@@ -52,12 +52,11 @@ class Performer:
     relay       that of a terminal in the foreground
     half, result   how many halves of the plan the launcher has carried out, and what has stopped it in the next
     user_namespaces   those by which trees are mapped: one serves all with the same mappings
-    hooks_ran   poststop hooks are due if this fails
     elsewhere   the process is not in the container's own cgroups, but below
     """
 
     __slots__ = (
-        "bundle", "console", "container_id", "elsewhere", "encoded", "half", "hooks_ran", "keep", "name_limit",
+        "bundle", "console", "container_id", "elsewhere", "encoded", "half", "keep", "name_limit",
         "numbers", "oci_version", "ops", "performance", "pointer", "record", "relay", "result", "root", "scope",
         "user_namespaces",
     )  # fmt: skip
@@ -87,7 +86,7 @@ class Performer:
         self.relay: Relay | None = None
         self.user_namespaces: dict[str, calls.Fd] = {}
         self.half = self.result = 0
-        self.hooks_ran = self.elsewhere = False
+        self.elsewhere = False
 
     @property
     def pid(self) -> int:

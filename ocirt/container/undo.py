@@ -57,6 +57,6 @@ def _steps(creation: Creation) -> list[Any]:
 def _poststop(creation: Creation) -> None:
     """runtime.md, lifecycle: a failed hook leads to step 12 and 13, poststop's."""
     p = creation.performer
-    if p.hooks_ran:
+    if p.numbers[lib.PERFORM_HOOKS_RAN]:
         found = creation.config["hooks"].get("poststop")
         hooks.run_poststop(creation.container_id, found, creation.bundle, p.document("stopped", 0))

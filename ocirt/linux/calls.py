@@ -113,21 +113,6 @@ def spawn(program: Fd, socket: Fd, bell: Fd, preserve: int, keep: Sequence[int])
     return number_at(pid)
 
 
-def spawn_hook(path: str, directory: str, argv: Sequence[bytes], env: Sequence[bytes], stdio: tuple[int, int]) -> int:
-    """Start a program in `directory`, in a process group of its own, no signal blocked or ignored; its pid.
-
-    stdio    its stdin, and its stdout and stderr
-
-    Source: posix_spawn(3).
-    """
-    pid = bytearray(INT.size)
-    args, variables = (b"".join(text + b"\0" for text in texts) for texts in (argv, env))
-    to = ffi.from_buffer("int[]", pid)
-    where = raw(path), raw(directory)
-    _checked(lib.shim_spawn_hook(*where, args, len(args), variables, len(variables), *stdio, to), f'start "{path}"')
-    return number_at(pid)
-
-
 def socketpair() -> tuple[Fd, Fd]:
     """Two connected SOCK_SEQPACKET sockets (socketpair(2))."""
     fds = bytearray(2 * INT.size)

@@ -13,7 +13,6 @@ int shim_program_memfd(const char *path, const char *fallback_dir);
 int shim_sealed_memfd(const char *name, const void *data, size_t size);
 int shim_zeros(int directory, const char *name, size_t size);
 int shim_spawn(int program, int socket, int doorbell, int preserve, const int *keep, size_t count, int *ret_pid);
-int shim_spawn_hook(const char *path, const char *directory, const char *argv, size_t argv_size, const char *env, size_t env_size, int input, int output, int *ret_pid);
 int shim_spawn_in_cgroup(int program, int socket, int doorbell, int cgroup, int *ret_pid);
 int shim_socketpair(int ret_fds[2]);
 int shim_send(int socket, const void *data, size_t size, const int *fds, size_t count);
@@ -41,6 +40,21 @@ int shim_bpf_query_device(int cgroup, uint32_t *ret_ids, size_t count);
 int shim_bpf_open(uint32_t id);
 int shim_bpf_attach_device(int cgroup, int program, int replaced);
 int shim_bpf_detach_device(int cgroup, int program);
+
+/* A hook on its way. 0, or a negative errno: then there is none. `env`: NULL for the caller's; `timeout_s`: 0 for none. */
+int hook_size(void);
+int hook_begin(void *hook, const char *path, const char *directory, char *const *argv, char *const *env, const void *state, size_t size, unsigned int timeout_s);
+/* Its wait status, once it has ended. -EINTR for a signal of the caller's; -ETIMEDOUT: its time is over, and it is killed. */
+int hook_wait(void *hook);
+/* Kill it, if it has not ended, and let go of its output. 0. */
+int hook_end(void *hook);
 /* cdef ends */
+
+struct hook {
+	int output;         /* what it has said; -1 for none */
+	int pid;            /* 0: there is none, or it has ended */
+	int pidfd;
+	long long until_ms; /* by CLOCK_MONOTONIC; 0: as long as it likes */
+};
 
 #endif

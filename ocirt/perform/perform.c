@@ -60,6 +60,8 @@ static action *const actions[sizeof(kinds) / sizeof(*kinds)] = {
 	[HOST_send_plan] = perform_send_plan,
 	[HOST_wait_process] = perform_wait_process,
 	[HOST_map_ids] = perform_map_ids,
+	[HOST_hook] = perform_hook,
+	[HOST_hook_state] = perform_hook_state,
 	[HOST_listen] = perform_listen,
 	[HOST_wait] = perform_wait,
 	[HOST_go] = perform_go,
@@ -250,6 +252,7 @@ int performance_begin(void *performance)
 
 	memset(p, 0, sizeof(*p));
 	p->directory = p->socket = p->bell = p->report = p->target = p->deadline = p->cgroup = -1;
+	p->output = p->hook.output = p->hook.pidfd = -1;
 	return 0;
 }
 
@@ -293,6 +296,7 @@ int performance_end(void *performance)
 	const int *const pids[] = { &p->first, &p->pid };
 	int status, last = -1;
 
+	(void)hook_end(&p->hook);
 	hear_it_out(p);
 	for (size_t i = 0; i < sizeof(pids) / sizeof(*pids); i++) {
 		if (*pids[i] <= 0)
@@ -311,6 +315,7 @@ int performance_close(void *performance)
 {
 	struct performance *p = performance;
 
+	(void)hook_end(&p->hook);
 	close_exchange(p);
 	close_fd(&p->directory);
 	close_fd(&p->target);

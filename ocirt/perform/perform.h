@@ -7,6 +7,7 @@
 #ifndef OCIRT_PERFORM_H
 #define OCIRT_PERFORM_H
 
+#include "../linux/shim.h"
 #include "../spawn/init/plan.h"
 
 #include <limits.h>
@@ -23,7 +24,7 @@ enum { PERFORM_DONE, PERFORM_AGAIN, PERFORM_LOCKED };
 /*
  * The ints that a performance begins with, for Python to read and set: see struct performance.
  */
-enum { PERFORM_AT, PERFORM_NEXT, PERFORM_STEPPING, PERFORM_TOOK_US, PERFORM_DETAIL, PERFORM_DIRECTORY, PERFORM_SOCKET, PERFORM_BELL, PERFORM_REPORT, PERFORM_TARGET, PERFORM_DEADLINE, PERFORM_FIRST, PERFORM_PID, PERFORM_RECORDED, PERFORM_OURS, PERFORM_BROUGHT, PERFORM_PID_FILE, PERFORM_IN_CGROUP, PERFORM_SENT, PERFORM_NUMBERS };
+enum { PERFORM_AT, PERFORM_NEXT, PERFORM_STEPPING, PERFORM_TOOK_US, PERFORM_DETAIL, PERFORM_DIRECTORY, PERFORM_SOCKET, PERFORM_BELL, PERFORM_REPORT, PERFORM_TARGET, PERFORM_DEADLINE, PERFORM_FIRST, PERFORM_PID, PERFORM_RECORDED, PERFORM_OURS, PERFORM_BROUGHT, PERFORM_PID_FILE, PERFORM_IN_CGROUP, PERFORM_SENT, PERFORM_HOOKS_RAN, PERFORM_OUTPUT, PERFORM_NUMBERS };
 
 /* Bytes of a struct performance. */
 int performance_size(void);
@@ -106,12 +107,15 @@ struct performance {
 	int pid_file;  /* whether the pid file was written */
 	int in_cgroup; /* whether the init was started in the cgroup `home` */
 	int sent;      /* whether a plan is on its way to the init */
+	int hooks_ran; /* whether poststop hooks are due if this fails */
+	int output;    /* what the hook has said that has failed; `hook` closes it */
 
 	struct plan plan;
 	uint32_t index; /* of the operation at the plan's cursor */
 
 	const void *init_plan;
 	size_t init_size;
+	struct hook hook; /* that is running, or has failed */
 
 	/* What state.json is made of; the strings are those of the plan. */
 	const char *id, *oci_version, *bundle, *rootfs, *owner, *manager, *words, *unit;
@@ -199,6 +203,10 @@ action perform_open_cgroup, perform_open_tasks, perform_attach;
 /* ---- limit.c: what is written to their files ---- */
 
 action perform_write_limit, perform_device_rules, perform_device_program;
+
+/* ---- hook.c ---- */
+
+action perform_hook, perform_hook_state;
 
 /* ---- process.c: what is done to the process by its pid, and by paths of the host ---- */
 

@@ -13,6 +13,8 @@
 #define HOLE_MARK "\1"
 #define HOSTNAME_MAX 64 /* HOST_NAME_MAX, and __NEW_UTS_LEN of the kernel */
 
+#define LABEL_MAX 200 /* FSCONFIG_VALUE_MAX of plan/mounts.py is more */
+
 /* An object or array around the place, and which of its members it is, or is in. */
 struct step {
 	uint32_t holder; /* tokens */
@@ -76,6 +78,15 @@ static char name_class(const struct place *place, const char *value)
 	return size > 0 && size <= HOSTNAME_MAX ? 'n' : 0;
 }
 
+/* Short enough to be the value of a filesystem's option. */
+static char label_class(const struct place *place, const char *value)
+{
+	size_t size = strlen(value);
+
+	(void)place;
+	return size > 0 && size <= LABEL_MAX ? 'n' : 0;
+}
+
 static char program_class(const struct place *place, const char *value)
 {
 	(void)place;
@@ -135,7 +146,7 @@ static const struct rule {
 	char kind;
 	char (*class)(const struct place *place, const char *value);
 	uint32_t depth;
-	const char *path[4];
+	const char *path[5];
 } rules[] = {
 #define HOLE(kind, class, ...) { kind, class, sizeof((const char *[]){ __VA_ARGS__ }) / sizeof(char *), { __VA_ARGS__ } },
 #include "holes.def"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any, NoReturn
 
 ABSOLUTE, RELATIVE = "a", "r"  # and both normal: without empty, "." and ".." components
@@ -130,3 +131,8 @@ def given(text: str | None) -> str:
 def variable(entry: str) -> str:
     """The name of NAME=value."""
     return entry.name if isinstance(entry, Hole) else entry.partition("=")[0]
+
+
+def variables(entries: Iterable[str]) -> list[str]:
+    """An environment: of those with one name the last."""
+    return list({variable(entry): entry for entry in entries}.values())

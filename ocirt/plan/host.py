@@ -321,7 +321,7 @@ def hooks(h: Host, kind: str, status: str) -> list[Op]:
             f"/hooks/{kind}/{index}",
             entry["path"],
             list(entry.get("args") or [entry["path"]]),
-            list(entry.get("env") or ()),
+            holes.variables(entry.get("env") or ()),
             int(entry.get("env") is not None),
             min(entry.get("timeout") or 0, INT_MAX),
             status,

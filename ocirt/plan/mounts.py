@@ -204,8 +204,8 @@ def filesystem(c: Context, mount: Mount) -> list[Op]:
     if mount.fstype == "sysfs" and "user" in c.namespaces:
         # The kernel lets the network namespace's owner alone mount a sysfs; the host's, read-only, is what is left.
         return ops.fallback(made[0], (EPERM,), [host_sys(mount)])
-    wanted = c.linux.get("mountLabel")
-    if wanted and mount.fstype in LABELLED_LATER:
+    wanted = holes.given(c.linux.get("mountLabel"))
+    if holes.is_given(wanted) and mount.fstype in LABELLED_LATER:
         made.append(ops.ignoring(ops.label("/linux/mountLabel", mount.target, wanted), EOPNOTSUPP, EROFS))
     if mount.options.single & MOUNT_ATTR_RDONLY and late(mount):
         c.late_readonly.append((mount.target, mount.pointer))
@@ -224,7 +224,7 @@ def new(c: Context, mount: Mount) -> Op:
     flags, attributes = mount.flags(), wanted.single
     if late(mount):
         attributes &= ~MOUNT_ATTR_RDONLY
-    if mount.fstype == "tmpfs" and not any(word.startswith("mode=") for word in data):
+    if mount.fstype == "tmpfs" and not any(word.startswith("mode=") for word in wanted.data):
         flags |= MOUNT_INHERIT_MODE
     if any(too_long(word) for word in data) or wanted.superblock & MS_I_VERSION:
         return legacy(mount, data, flags)
@@ -249,17 +249,18 @@ def legacy(mount: Mount, data: list[str], flags: int) -> Op:
 
 
 def too_long(word: str) -> bool:
-    """True for an option whose value fsconfig(2) does not take."""
-    return len(word.partition("=")[2].encode()) > FSCONFIG_VALUE_MAX
+    """True for an option whose value fsconfig(2) does not take. A label that is a hole is short (perform/holes.def)."""
+    return not isinstance(word, holes.Opaque) and len(word.partition("=")[2].encode()) > FSCONFIG_VALUE_MAX
 
 
 def label(c: Context, mount: Mount) -> list[str]:
     """linux.mountLabel as an option of the filesystem, where it takes one."""
-    wanted = c.linux.get("mountLabel")
-    if not wanted or mount.fstype not in LABELLED:
+    wanted = holes.given(c.linux.get("mountLabel"))
+    if not holes.is_given(wanted) or mount.fstype not in LABELLED:
         return []
     name = (c.config.get("annotations") or {}).get(LABEL_OPTION) or "context"
-    return [f'{name}="{wanted}"' if any(too_long(word) for word in mount.options.data) else f"{name}={wanted}"]
+    quote = '"' if any(too_long(word) for word in mount.options.data) else ""
+    return [holes.concat(f"{name}={quote}", wanted, quote)]
 
 
 def host_sys(mount: Mount) -> Op:

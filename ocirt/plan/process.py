@@ -229,10 +229,8 @@ def place(c: Context) -> list[Op]:
 
 def environment(c: Context) -> list[str]:
     """process.env, the last of duplicates; an empty HOME counts as none."""
-    env = {holes.variable(entry): entry for entry in c.process.get("env") or ()}
-    if "HOME" in env and env["HOME"] == "HOME=":
-        del env["HOME"]
-    return list(env.values())
+    env = holes.variables(c.process.get("env") or ())
+    return [entry for entry in env if holes.variable(entry) != "HOME" or entry != "HOME="]
 
 
 def candidates(name: str, env: Sequence[str]) -> list[str]:

@@ -6,7 +6,7 @@ from errno import ENOENT
 
 from ocirt.errors import UnsupportedError
 from ocirt.linux.consts import CAPABILITIES, SLOT_REPORT
-from ocirt.plan import ops
+from ocirt.plan import holes, ops
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -169,8 +169,8 @@ def apparmor(c: Context) -> str:
 
 def selinux(c: Context) -> str:
     """The SELinux label of the process, "" for none. Raises UnsupportedError as `apparmor`."""
-    label: str = c.process.get("selinuxLabel") or ""
-    if label and "selinux" not in c.facts.lsm:
+    label = holes.given(c.process.get("selinuxLabel"))
+    if holes.is_given(label) and "selinux" not in c.facts.lsm:
         raise UnsupportedError(f'label "{label}": SELinux is not enabled on this host', "/process/selinuxLabel")
     return label
 
@@ -178,20 +178,20 @@ def selinux(c: Context) -> str:
 def check_mount_label(c: Context) -> list[Op]:
     """Raise UnsupportedError, as `apparmor`, for linux.mountLabel on a host without SELinux."""
     label = c.linux.get("mountLabel")
-    if label and "selinux" not in c.facts.lsm:
+    if holes.is_given(label) and "selinux" not in c.facts.lsm:
         raise UnsupportedError(f'label "{label}": SELinux is not enabled on this host', "/linux/mountLabel")
     return []
 
 
 def labels(c: Context) -> bool:
     """True where a label will be written to procfs."""
-    return bool(apparmor(c) or selinux(c))
+    return bool(apparmor(c)) or holes.is_given(selinux(c))
 
 
 def keyring_label(c: Context) -> list[Op]:
     """Keyrings made from here on carry the process's label."""
     label = selinux(c)
-    if not label or not c.launch.new_keyring:
+    if not holes.is_given(label) or not c.launch.new_keyring:
         return []
     return [ops.write_proc("/process/selinuxLabel", "thread-self/attr/keycreate", label)]
 
@@ -205,6 +205,6 @@ def exec_labels(c: Context) -> list[Op]:
         own = ops.write_proc(pointer, "thread-self/attr/apparmor/exec", text)
         # ENOENT: before Linux 5.1, or where AppArmor has the shared file to itself.
         found += ops.fallback(own, (ENOENT,), [ops.write_proc(pointer, "thread-self/attr/exec", text)])
-    if label:
+    if holes.is_given(label):
         found.append(ops.write_proc("/process/selinuxLabel", "thread-self/attr/exec", label))
     return found

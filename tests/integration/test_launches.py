@@ -9,6 +9,7 @@ import socket
 import struct
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -232,9 +233,41 @@ def test_interrupted_it_leaves_nothing_or_a_container(
         container.delete("--force")
 
 
-def test_hooks_and_warnings_are_compiled_each_time(runtime: Runtime, make_bundle: MakeBundle) -> None:
-    hooks = {"createRuntime": [{"path": "/bin/true"}]}
-    bundle = make_bundle(args=["true"], hooks=hooks)
+def test_hooks_are_run_each_time_and_by_no_interpreter(
+    runtime: Runtime, make_bundle: MakeBundle, tmp_path: Path
+) -> None:
+    """Docker's have the id among their arguments."""
+    log = tmp_path / "log"
+
+    def hook(number: int, kind: str) -> list[dict[str, Any]]:
+        script = f"cat >/dev/null; echo {kind} $1 $NAME >> {log}"
+        return [{"path": "/bin/sh", "args": ["sh", "-c", script, "sh", str(number)], "env": [f"NAME=n{number}"]}]
+
+    kinds = ("prestart", "createRuntime", "createContainer", "poststart", "poststop")
+    bundles = [make_bundle(args=["true"], hooks={kind: hook(n, kind) for kind in kinds}) for n in range(2)]
+    seen = [traced(runtime, "create", bundle) for bundle in bundles]
+    assert [compiled for compiled, *_ in seen] == [True, False]
+    expected = [f"{kind} {n} n{n}\n" for n in range(2) for kind in kinds[:3]]
+    assert log.read_text() == "".join(expected)
+
+
+def test_a_hook_that_fails_is_told_and_is_not_run_again(
+    runtime: Runtime, make_bundle: MakeBundle, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    script = f"echo $1 >> {log}; echo said $1 >&2; exit $1"
+    hooks = [[{"path": "/bin/sh", "args": ["sh", "-c", script, "sh", code]}] for code in ("0", "7")]
+    traced(runtime, "create", make_bundle(args=["true"], hooks={"createRuntime": hooks[0]}))
+    _, container, result = traced(runtime, "create", make_bundle(args=["true"], hooks={"createRuntime": hooks[1]}))
+    where = 'config.json: /hooks/createRuntime/0: hook "/bin/sh"'
+    assert result.stderr == f"ocirt: {where} exited with status 7: said 7\n"
+    assert log.read_text() == "0\n7\n"
+    assert not (runtime.root / container.id).exists()
+    assert cgroups_of(container.id) == []
+
+
+def test_warnings_are_compiled_each_time(runtime: Runtime, make_bundle: MakeBundle) -> None:
+    bundle = make_bundle(args=["true"], process={"capabilities": {"bounding": ["CAP_NO_SUCH"]}})
     for _ in range(2):
         assert traced(runtime, "run", bundle)[0]
     assert files(runtime) == []

@@ -8,7 +8,7 @@ from time import monotonic_ns
 
 from ocirt import cgroup, notes
 from ocirt.cgroup import tree, v1, v2
-from ocirt.container import hooks, place, process, state
+from ocirt.container import place, process, state
 from ocirt.errors import ContainerNotRunning, OcirtError, SystemCallError
 from ocirt.linux import calls
 from ocirt.linux._kernel import lib
@@ -55,8 +55,28 @@ class Performer:
     """
 
     __slots__ = (
-        "brought", "bundle", "console", "container_id", "directory", "documents", "elsewhere", "encoded", "hooks_ran",
-        "init", "keep", "new", "ops", "pid_file", "pointer", "record", "recorded", "relay", "root", "scope", "usable",
+        "brought",
+        "bundle",
+        "console",
+        "container_id",
+        "directory",
+        "documents",
+        "elsewhere",
+        "encoded",
+        "hooks_ran",
+        "init",
+        "keep",
+        "new",
+        "oci_version",
+        "ops",
+        "pid_file",
+        "pointer",
+        "record",
+        "recorded",
+        "relay",
+        "root",
+        "scope",
+        "usable",
         "user_namespaces",
     )  # fmt: skip
 
@@ -321,13 +341,6 @@ def wait_process(p: Performer) -> None:
         p.record.born(pid)
 
 
-def hook_state(p: Performer, slot: int, status: str) -> None:
-    """With hooks of any kind, a failure leads to poststop's."""
-    p.hooks_ran = True
-    with calls.sealed_memfd("hook-state", p.document(status, hooks.pid_inside(p.init.pid))) as fd:
-        p.init.lend(slot, fd)
-
-
 def write_pid_file(p: Performer, path: str) -> None:
     """Removed again if this fails."""
     p.pid_file = path
@@ -374,7 +387,6 @@ ACTIONS: dict[str, Action] = {
     "wait": lambda p, point: p.init.wait(point),
     "go": lambda p, point: p.init.go(point),
     "executed": lambda p: p.init.executed(),
-    "hook_state": hook_state,
     "write_pid_file": write_pid_file,
     "commit": lambda _: parent.complete(),
     "open_process": open_process,

@@ -121,6 +121,10 @@ def absolute(value: str) -> str:
     return path_class(value).replace("r", "")
 
 
+def label(value: str) -> str:
+    return "n" if 1 <= len(value.encode()) <= 200 else ""
+
+
 def variable(value: str) -> str:
     name, separator, _ = value.partition("=")
     return "e" if separator and name not in {"", "PATH", "HOME"} and not name.startswith("LISTEN_") else ""
@@ -152,6 +156,14 @@ def kind_and_class(path: Path, value: str, holder: Any) -> str:
             return "G" + (absolute(value) if value.count("/") > 1 else "")
         case ("linux", "namespaces", int(), "path"):
             return "M" + absolute(value)
+        case ("process", "selinuxLabel"):
+            return "L" + label(value)
+        case ("linux", "mountLabel"):
+            return "K" + label(value)
+        case ("hooks", str(), int(), "args", int()):
+            return "Hx"
+        case ("hooks", str(), int(), "env", int()):
+            return "V" + variable(value)
         case ("annotations", str(name)):
             return "T" + ("" if name.startswith(READ_NAMES) else "t")
     return ""
@@ -198,7 +210,7 @@ class Walk:
         if len(letters) != 2:
             return
         span = self.made.literals.pop()
-        name = value.partition("=")[0] + "=\1" if letters == "Ee" else ""
+        name = value.partition("=")[0] + "=\1" if letters[1] == "e" else ""
         self.made.data = before + f"\1{letters}{name}".encode()
         self.made.holes.append(Hole(f"{letters} {pointer(path)}", value, span))
 

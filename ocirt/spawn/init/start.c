@@ -84,7 +84,8 @@ _Noreturn void init_start(const long *stack)
 		;
 	for (; auxiliary[0]; auxiliary += 2)
 		if (auxiliary[0] == AT_RANDOM)
-			__stack_chk_guard = *(const uintptr_t *)auxiliary[1] & ~0xffUL; /* no string runs over a zero byte */
+			memcpy(&__stack_chk_guard, (const void *)auxiliary[1], sizeof(__stack_chk_guard)); /* it is not aligned */
+	__stack_chk_guard &= ~0xffUL; /* no string runs over a zero byte */
 	init_main((int)stack[0], (char **)(stack + 1));
 }
 

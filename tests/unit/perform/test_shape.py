@@ -78,10 +78,10 @@ def holes(document: Any) -> list[str]:
 STRINGS = st.one_of(
     st.text(),
     st.sampled_from(["", "/", "/a", "a/b", "/a/b", "/a//b", "/a/", "..", "/a/..", "./a", "cgroup", "A=b", "=", "bind"]),
-    st.sampled_from(["PATH=/bin", "HOME=", "LISTEN_FDS=1", "PATHS=", "a" * 64, "ä" * 33, "host"]),
+    st.sampled_from(["PATH=/bin", "HOME=", "LISTEN_FDS=1", "PATHS=", "a" * 64, "ä" * 33, "host", "a" * 201]),
 )
-SECTIONS = "hostname domainname root process mounts linux annotations"
-WORDS = f"{SECTIONS} path args env cwd source options cgroupsPath namespaces"
+SECTIONS = "hostname domainname root process mounts linux annotations hooks"
+WORDS = f"{SECTIONS} path args env cwd source options cgroupsPath namespaces selinuxLabel mountLabel poststop"
 MEMBERS = st.sampled_from([*WORDS.split(), "run.oci.x", "org.x", "a/b~c", "[]", "*", "0", ""])
 LEAVES = st.one_of(STRINGS, st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False))
 NAMED = st.one_of(MEMBERS, st.text())
@@ -94,10 +94,11 @@ CONFIGS = st.fixed_dictionaries(
         "hostname": LEAVES,
         "domainname": STRINGS,
         "root": st.dictionaries(MEMBERS, VALUES),
-        "process": st.fixed_dictionaries({}, optional={"args": LISTS, "env": LISTS, "cwd": LEAVES}),
+        "process": st.fixed_dictionaries({}, optional={"args": LISTS, "env": LISTS, "selinuxLabel": LEAVES}),
+        "hooks": st.dictionaries(MEMBERS, st.lists(st.dictionaries(MEMBERS, LISTS))),
         "mounts": st.lists(MOUNT),
         "linux": st.fixed_dictionaries(
-            {}, optional={"cgroupsPath": STRINGS, "namespaces": st.lists(st.dictionaries(MEMBERS, LEAVES))}
+            {}, optional={"cgroupsPath": STRINGS, "mountLabel": STRINGS, "namespaces": MADE}
         ),
         "annotations": st.dictionaries(NAMED, LEAVES),
     },
