@@ -19,7 +19,7 @@ from ocirt.container.prepare import (
     seccomp_program,
 )
 from ocirt.errors import InitKilled, UnsupportedError
-from ocirt.linux import facts
+from ocirt.linux import calls, facts
 from ocirt.plan import holes, host
 from ocirt.plan.compile import Compilation
 from ocirt.plan.context import Launch
@@ -80,12 +80,13 @@ class Creation:
     host            what the host plan is made from; from `compile` on
     scope           the unit to ask of systemd, None with another manager
     performer       carries the host plan out
+    signals         that are for the process, in the foreground
     filter          program and flags of linux.seccomp, as of prepare.seccomp_program; None before it is asked for
     """
 
     __slots__ = (
         "bundle", "config", "container_id", "filter", "foreground", "given", "hierarchies", "host", "keep", "options",
-        "performer", "preserve", "root", "scope", "start",
+        "performer", "preserve", "root", "scope", "signals", "start",
     )  # fmt: skip
 
     def __init__(self, root: str, container_id: str, bundle: str, options: Options, foreground: bool = False) -> None:
@@ -96,6 +97,7 @@ class Creation:
         self.options = options
         self.foreground = foreground
         self.scope: Scope | None = None
+        self.signals = calls.Fd(-1)
         self.filter: tuple[bytes | None, int] | None = None
 
     # -- before anything exists ----------------------------------------------------------------------------------------
@@ -199,6 +201,13 @@ class Creation:
 
     # -- side effects --------------------------------------------------------------------------------------------------
 
+    def hold_signals(self) -> None:
+        """In the foreground signals wait, from now on, for the process: they are to be read from `signals`."""
+        if self.foreground:
+            from ocirt.spawn import console
+
+            self.signals = console.catch()
+
     def __enter__(self) -> Creation:
         self.performer = Performer(self.root, self.container_id, self.bundle)
         self.performer.take_stopped(hold=self.foreground)
@@ -217,6 +226,7 @@ class Creation:
                 undo.undo(self)
             except KeyboardInterrupt:  # a second one, which the launcher keeps from us but a Python program does not
                 undo.undo(self)
+            self.signals.close()
         self.performer.close()
 
     def perform(self) -> None:

@@ -12,7 +12,7 @@ from ocirt.container.ids import check_id
 from ocirt.container.performer import Performer
 from ocirt.container.prepare import absolute, check_console, inherited, kept_program, listen_fds
 from ocirt.errors import ContainerError, ContainerNotRunning, InitKilled, OcirtError, PlanError
-from ocirt.linux import facts
+from ocirt.linux import calls, facts
 from ocirt.plan import exec as plan
 from ocirt.plan.context import Launch
 
@@ -84,11 +84,12 @@ class Entry:
     program   the filter, and its flags
     host      what the host plan is made from; from `compile` on
     performer carries it out
+    signals   that are for the process, in the foreground
     """
 
     __slots__ = (
         "command", "config", "container_id", "foreground", "host", "options", "paths", "performer", "preserve",
-        "program", "record", "root", "tasks",
+        "program", "record", "root", "signals", "tasks",
     )  # fmt: skip
 
     def __init__(
@@ -99,6 +100,7 @@ class Entry:
         self.command = wanted
         self.options = options
         self.foreground = foreground
+        self.signals = calls.Fd(-1)
 
     # -- before anything exists ----------------------------------------------------------------------------------------
 
@@ -170,6 +172,13 @@ class Entry:
 
     # -- side effects --------------------------------------------------------------------------------------------------
 
+    def hold_signals(self) -> None:
+        """In the foreground signals wait, from now on, for the process: they are to be read from `signals`."""
+        if self.foreground:
+            from ocirt.spawn import console
+
+            self.signals = console.catch()
+
     def __enter__(self) -> Entry:
         self.performer = Performer(self.root, self.container_id, "")
         self.performer.take_stopped(hold=self.foreground)
@@ -179,6 +188,7 @@ class Entry:
         if error is not None:
             self.performer.take_stopped(hold=True)  # where that was interrupted
             self.performer.performance.end()
+            self.signals.close()
         if isinstance(error, InitKilled):
             from ocirt.container import killed
 

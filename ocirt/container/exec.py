@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ocirt.container.command import Command
-    from ocirt.container.performer import Performer
 
 
 class ExecOptions:
@@ -50,26 +49,26 @@ def execute(root: str, container_id: str, wanted: Command, options: ExecOptions)
     Raises ContainerNotFound, ContainerNotRunning, ContainerError for a paused one, InvalidID, UsageError, ConfigError
     for a process that is none, UnsupportedError, ExecError, PlanError, SystemCallError.
     """
-    from ocirt.spawn import console
+    entry = put(Entry(root, container_id, wanted, options, foreground=True))
+    with entry.signals as signals:
+        from ocirt.spawn import console
 
-    # Before there is a process: a signal that arrives meanwhile waits for it.
-    with console.catch() as signals:
-        made = put(Entry(root, container_id, wanted, options, foreground=True))
-        code: int = console.attend(made.pid, signals, made.relay, False)
+        code: int = console.attend(entry.performer.pid, signals, entry.performer.relay, False)
     return code
 
 
 def detach(root: str, container_id: str, wanted: Command, options: ExecOptions) -> int:
     """Run a process in the container and leave it there; its pid as the caller sees it. Raises as `execute`."""
-    return put(Entry(root, container_id, wanted, options)).pid
+    return put(Entry(root, container_id, wanted, options)).performer.pid
 
 
-def put(entry: Entry) -> Performer:
-    """The process in the container. Raises as `execute`."""
+def put(entry: Entry) -> Entry:
+    """With the process in the container. Raises as `execute`."""
     with entry:
         entry.read()
         entry.check_console()
+        entry.hold_signals()
         launches_exec.hand_over(entry)
         entry.compile()
         entry.perform()
-    return entry.performer
+    return entry

@@ -135,11 +135,11 @@ class Performer:
         if self.half >= 0:  # the launcher has
             return
         self.encode(ops)
+        self.numbers[STEPPING] = int(notes.steps is not None)
         result, self.result = self.result, 0
         if not result:
             self.performance.take(ops)
             result = self.performance.go_on()
-        self.numbers[STEPPING] = int(notes.steps is not None)
         while result:
             op = ops[self.numbers[AT]]
             if result == -EINTR:  # of the launcher's: nobody else has a signal end it

@@ -29,30 +29,25 @@ def run(  # noqa: PLR0913 - the flags of one command, by name
     Raises as `create`, and ExecError.
     """
     creation = Creation(root, container_id, bundle, options, foreground=not detach)
-    if detach:
-        make(creation)
-        return 0
-    from ocirt.spawn import console
-
-    if subreaper:
-        calls.become_subreaper()
-    # Before there is a process: a signal that arrives meanwhile waits for it.
-    with console.catch() as signals:
-        ours = make(creation)
-        code = console.attend(creation.performer.pid, signals, creation.performer.relay, subreaper)
-    if not keep and place.is_named(creation.root, container_id, ours):
-        delete.delete(creation.root, container_id, force=True)
-    return code
-
-
-def make(creation: Creation) -> int:
-    """The container; in the foreground, a descriptor that holds its directory, without the lock. Raises as `run`."""
-    with Named(creation.options.config), creation:
+    ours = -1
+    with Named(options.config), creation:
         creation.read("run")
         if not creation.config.get("process"):
             raise no_process(creation.config)
         creation.check_console()
+        if subreaper and not detach:
+            calls.become_subreaper()
+        creation.hold_signals()
         launches_create.hand_over(creation)
         creation.compile()
         creation.perform()
-        return place.hold(creation.performer.numbers[lib.PERFORM_DIRECTORY]) if creation.foreground else -1
+        if detach:
+            return 0
+        ours = place.hold(creation.performer.numbers[lib.PERFORM_DIRECTORY])
+    with creation.signals as signals:
+        from ocirt.spawn import console
+
+        code = console.attend(creation.performer.pid, signals, creation.performer.relay, subreaper)
+    if not keep and place.is_named(creation.root, container_id, ours):
+        delete.delete(creation.root, container_id, force=True)
+    return code

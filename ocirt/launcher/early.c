@@ -1,12 +1,8 @@
-/*
- * What need not wait for the interpreter, done in threads while it starts: ocirt-init is brought to where it waits for a
- * plan, and the shared objects of the packed modules are opened. Both are only offered: without them all is slower.
- */
+/* What need not wait for the interpreter: in a thread ocirt-init is brought to where it waits for a plan. */
 #define _GNU_SOURCE
 #include "launcher.h"
 #include "linux/shim.h"
 
-#include <dlfcn.h>
 #include <limits.h>
 #include <pthread.h>
 #include <signal.h>
@@ -118,27 +114,4 @@ bool take_init_in(int cgroup, struct waiting_init *ret)
 		return true;
 	end(ret);
 	return false;
-}
-
-static void *open_objects(void *argument)
-{
-	static const char *const names[] = { "_json" OCIRT_EXT_SUFFIX, "_cffi_backend" OCIRT_EXT_SUFFIX, "ocirt/linux/_kernel.abi3.so" };
-	const char *const *directories = argument;
-	char path[PATH_MAX];
-
-	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
-		for (const char *const *directory = directories; *directory; directory++) {
-			(void)snprintf(path, sizeof(path), "%s/%s", *directory, names[i]);
-			if (access(path, R_OK) == 0 && dlopen(path, RTLD_LAZY))
-				break;
-		}
-	return NULL;
-}
-
-void open_extensions(const char *const directories[])
-{
-	pthread_t thread;
-
-	if (start_thread(&thread, open_objects, (void *)directories))
-		(void)pthread_detach(thread);
 }

@@ -31,6 +31,7 @@ static const int interrupting[] = { SIGHUP, SIGINT, SIGTERM };
 static struct sigaction former[sizeof(interrupting) / sizeof(*interrupting)];
 static volatile sig_atomic_t interrupted;
 static struct launch_stopped stopped;
+static struct wish asked; /* of `create` or `run` */
 
 struct launch_stopped launch_take(void)
 {
@@ -147,6 +148,24 @@ static void delete_container(const struct wish *wish)
 	}
 	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
+}
+
+bool launch_abandon(void)
+{
+	struct launch_stopped left = launch_take();
+	sigset_t held;
+
+	if (!left.performance)
+		return false;
+	(void)performance_end(left.performance);
+	(void)performance_close(left.performance);
+	if (asked.id)
+		delete_container(&asked);
+	(void)sigemptyset(&held);
+	for (size_t i = 0; i < sizeof(interrupting) / sizeof(*interrupting); i++)
+		(void)sigaddset(&held, interrupting[i]);
+	(void)sigprocmask(SIG_UNBLOCK, &held, NULL);
+	return true;
 }
 
 /* Whether the id is still that of the container with this directory: another may have got it, once ours was deleted. */
@@ -294,14 +313,13 @@ int run_launch(const char *root, const char *verb, char **arguments, bool told)
 {
 	_cleanup_text_ struct text config = { .bytes = NULL };
 	char path[2 * PATH_MAX];
-	struct wish wish;
 
 	if (getenv("LISTEN_FDS") || getenv("NOTIFY_SOCKET"))
 		return launch_none("the caller hands on a socket");
-	if (!wish_of(root, verb, arguments, &wish))
+	if (!wish_of(root, verb, arguments, &asked))
 		return launch_none("such flags, or such paths, are compiled each time");
-	(void)snprintf(path, sizeof(path), "%s/config.json", wish.bundle);
+	(void)snprintf(path, sizeof(path), "%s/config.json", asked.bundle);
 	if (read_path(path, &config) < 0)
 		return launch_none("config.json cannot be read, or is too large");
-	return run_wish(&wish, &config, told);
+	return run_wish(&asked, &config, told);
 }

@@ -147,6 +147,9 @@ struct launch_stopped {
 /* The one that there is, which is the caller's from now on. */
 struct launch_stopped launch_take(void);
 
+/* Where there is no interpreter to take it over: it is undone. Whether there was one; its descriptors are free then. */
+bool launch_abandon(void);
+
 /* What Python goes on with. */
 struct launch_outcome {
 	const char *name;         /* of the file to keep the launch in, NULL where it is not to be kept */

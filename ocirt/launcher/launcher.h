@@ -59,12 +59,6 @@ bool take_init_in(int cgroup, struct waiting_init *ret);
 /* Ends and reaps an init that nobody took. */
 void discard_init(void);
 
-/* Opens, in the background, the shared objects that the packed modules will ask for. */
-void open_extensions(const char *const directories[]);
-
-/* Reserves memory for an interpreter, and touches it in the background. */
-void prepare_memory(void);
-
 /* A thread without signals. */
 bool start_thread(pthread_t *ret_thread, void *(*function)(void *), void *argument);
 

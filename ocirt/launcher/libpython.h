@@ -43,7 +43,6 @@
 	X(PyObject_CallFunction)                                                                                       \
 	X(PyObject_CallMethod)                                                                                         \
 	X(PyObject_IsTrue)                                                                                             \
-	X(PyObject_SetArenaAllocator)                                                                                  \
 	X(PyObject_Str)                                                                                                \
 	X(PyPreConfig_InitIsolatedConfig)                                                                              \
 	X(PyStatus_Exception)                                                                                          \
@@ -76,9 +75,6 @@ _Noreturn void fail(const char *what, const char *why);
 
 /* The same, with the words of the exception that was raised. */
 _Noreturn void fail_with_exception(const char *what);
-
-/* Gives CPython's allocator what prepare_memory has reserved; before the interpreter starts. */
-void lend_memory(void);
 
 /* ---- python.c ---- */
 

@@ -295,7 +295,6 @@ int main(int argc, char *argv[])
 			return EXIT_SUCCESS;
 		if (makes(command.verb)) {
 			lean = command.verb;
-			prepare_memory();
 			early = !keeps_fds(command.arguments);
 			if (early) /* a file that the thread has open could fill a hole in the fds to keep */
 				warm_cgroup_attach();

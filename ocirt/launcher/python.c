@@ -203,8 +203,6 @@ static PyObject *begin(const char *lean, const char *parent, const char *const p
 	size_t size = 0;
 	const char *pack = NULL;
 
-	if (lean)
-		lend_memory();
 	preinitialize();
 	if (lean && py.InitializeMain)
 		pack = map_pack(parent, &size);
@@ -223,14 +221,13 @@ void run_python(int argc, char *const argv[], const char *lean, bool early)
 	extra_paths(parent, directories + 1);
 	if (early)
 		start_init(parent, cgroup_to_join());
-	if (!open_library()) {
+	if (!open_library() && !(launch_abandon() && open_library())) {
 		discard_init();
 		exec_python(argc, argv, paths);
 	}
-	if (lean)
-		open_extensions(directories);
 	start = begin(lean, parent, paths);
 	if (start && !start_modules(start, lean, parent, directories)) {
+		(void)launch_abandon();
 		discard_init();
 		exec_python(argc, argv, paths);
 	}

@@ -119,7 +119,6 @@ def test_explain_says_what_is_left_open_and_what_was_kept(runtime: Runtime, make
 
 
 NOT_KEPT = {
-    "hooks": ({"hooks": {"poststop": [{"path": "/bin/true"}]}}, "it has hooks"),
     "terminal": ({"process": {"terminal": True}}, "/process/terminal asks for connect_console, which needs Python"),
     "domainname": (
         {"domainname": "x", "linux": {"sysctl": {"kernel.domainname": "x"}}},

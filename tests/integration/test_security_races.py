@@ -198,6 +198,7 @@ def test_kill9_runtime_at_random(kind: str, runtime: Runtime, make_bundle: MakeB
         process = runtime.popen("create", "--bundle", str(bundle.path), name, stem=runtime.scratch / "killed")
         kill_after(process, whole * step / (40 if kind == "plain" else 20))
         finished += process.returncode == 0
+        whole *= 0.9 if process.returncode == 0 else 1  # it has become faster than when it was measured
         for _ in range(2):
             result = runtime.run("delete", "--force", name, check=True)
             assert result.stderr == ""

@@ -97,9 +97,7 @@ CONFIGS = st.fixed_dictionaries(
         "process": st.fixed_dictionaries({}, optional={"args": LISTS, "env": LISTS, "selinuxLabel": LEAVES}),
         "hooks": st.dictionaries(MEMBERS, st.lists(st.dictionaries(MEMBERS, LISTS))),
         "mounts": st.lists(MOUNT),
-        "linux": st.fixed_dictionaries(
-            {}, optional={"cgroupsPath": STRINGS, "mountLabel": STRINGS, "namespaces": MADE}
-        ),
+        "linux": st.dictionaries(MEMBERS, st.one_of(STRINGS, st.lists(st.dictionaries(MEMBERS, LEAVES)))),
         "annotations": st.dictionaries(NAMED, LEAVES),
     },
 )
