@@ -54,6 +54,8 @@ def explain(p: Performer, op: Op, error: OSError) -> OcirtError:
         path, file, text, version = arguments
         write = (version, file.partition(".")[0], file, text, pointer.removeprefix(RESOURCES), ())
         return refusals.explain(path, write, error, p.name_limit or in_config)
+    if name == "send_plan" and p.numbers[lib.PERFORM_DETAIL]:
+        return failed("start ocirt-init", error)
     if name in WORDS:
         failure = failed(WORDS[name](*arguments), error)
         return failure.at(pointer) if name in BY_FIELD and pointer else failure

@@ -45,7 +45,7 @@ PLACES = {
 }  # fmt: skip
 MARKED = 0xFFFF << 48  # no word of a plan is as large: offsets end before 2 ** 32, lengths before 2 ** 31
 # What launcher/launch.c and launch_exec.c do besides what perform.c does
-LAUNCHERS = {"commit", "spawn_init", "open_process"}
+LAUNCHERS = {"commit", "open_process"}
 
 
 class Template(wire.Heap):

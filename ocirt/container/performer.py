@@ -138,6 +138,8 @@ class Performer:
         self.numbers[STEPPING] = int(notes.steps is not None)
         result, self.result = self.result, 0
         if not result:
+            if not self.process_id:
+                self.performance.program(parent.program_path(), self.root, self.keep)
             self.performance.take(ops)
             result = self.performance.go_on()
         while result:
@@ -236,25 +238,6 @@ def explained(p: Performer, op: Op, error: OSError) -> OcirtError:
 # ---- those that are Python's and for every container -----------------------------------------------------------------
 
 
-def spawn_init(p: Performer, preserve: int, home: str) -> None:
-    """One that was started in a cgroup is no use where the id is by now another container's."""
-    started = parent.spawn(p.root, preserve, p.keep)
-    if started[3] and not is_inode(home, started[3]):
-        parent.discard(started)
-        started = parent.spawn(p.root)
-    for index, number in zip((lib.PERFORM_SOCKET, lib.PERFORM_BELL, FIRST), started, strict=False):
-        p.numbers[index] = number
-    p.numbers[lib.PERFORM_IN_CGROUP] = int(started[3] > 0)
-
-
-def is_inode(path: str, number: int) -> bool:
-    """Whether the file has this inode."""
-    try:
-        return bool(path) and posix.stat(path).st_ino == number
-    except OSError:
-        return False
-
-
 def open_process(p: Performer, slot: int) -> None:
     """Raises ContainerNotRunning."""
     target = calls.Fd(process.open_process(p.record)) if p.record else calls.Fd(-1)
@@ -264,7 +247,6 @@ def open_process(p: Performer, slot: int) -> None:
 
 
 ACTIONS: dict[str, Action] = {
-    "spawn_init": spawn_init,
     "open_process": open_process,
     "commit": lambda _: parent.complete(),
 }

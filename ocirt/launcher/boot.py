@@ -9,8 +9,6 @@ or a person is reading, completes the interpreter first. The launcher gives
     launch         function that carries out the launch that has been kept meanwhile, and comes back only where it fails
     release        function after which signals interrupt that were held since a launch has stopped half way
     take           function that gives (memory, half, result) of a launch that has stopped half way, once, or 0
-    offer          function that gives (socket, doorbell, pid, inode of its cgroup of v2 or 0) of an ocirt-init that
-                   waits already, or 0
 and calls `start`.
 """
 
@@ -42,7 +40,6 @@ if TYPE_CHECKING:
     def launch() -> int: ...
     def release() -> int: ...
     def take() -> tuple[bytes, int, int] | int: ...
-    def offer() -> tuple[int, int, int, int] | int: ...
 
 
 Module = type(sys)
@@ -253,7 +250,7 @@ def start(
         return False
     sys.modules["ocirt.notes"].started = "packed modules in an interpreter"  # type: ignore[attr-defined]
     parent_of_init = sys.modules["ocirt.spawn.parent"]
-    for name, function in (("hold", hold), ("launch", launch), ("offer", offer), ("release", release), ("take", take)):
+    for name, function in (("hold", hold), ("launch", launch), ("release", release), ("take", take)):
         setattr(parent_of_init, name, function)
     place(parent_of_init, "module")  # it looks for a file beside itself
     sys.modules["ocirt.container." + ("entry" if verb == "exec" else "creation")].kept = kept  # type: ignore[attr-defined]

@@ -76,19 +76,6 @@ static void restore_handlers(void)
 		(void)sigaction(interrupting[i], &former[i], NULL);
 }
 
-/* The init that waits already, if there is one. */
-static void lend_init(struct performance *p)
-{
-	struct waiting_init waiting;
-
-	if (!take_init_in(p->cgroup, &waiting))
-		return;
-	p->socket = waiting.socket;
-	p->bell = waiting.doorbell;
-	p->first = waiting.pid;
-	p->in_cgroup = waiting.cgroup != 0;
-}
-
 /* What has begun. 0, or a negative errno. */
 static int go_on(struct performance *p)
 {
@@ -111,7 +98,6 @@ static int stop(struct performance *p, int half, int result)
 
 int launch_perform(struct performance *p, struct text plans[BLOBS])
 {
-	lend_init(p);
 	for (int half = 0; half < BLOBS / 2; half++) {
 		const struct text *host = &plans[2 * half], *init = host + 1;
 		int r;
@@ -199,7 +185,7 @@ static int carry_out(const struct wish *wish, const char *program, struct text p
 	if (foreground && !wish->no_subreaper && shim_subreaper() < 0)
 		return launch_none("become a subreaper");
 	(void)performance_begin(&p);
-	p.program = program;
+	(void)performance_program(&p, program, wish->root, NULL, 0);
 	p.interrupted = &interrupted;
 	handle_signals(foreground, &set, &before);
 	if (launch_perform(&p, plans) < 0) {

@@ -25,13 +25,7 @@ struct site {
 	char bundle[PATH_MAX];
 };
 
-static int cgroup = -1;
 static struct errand errand; /* Python is given its document */
-
-int cgroup_to_join(void)
-{
-	return cgroup;
-}
 
 static void site_free(struct site *site)
 {
@@ -103,20 +97,6 @@ static bool add_container(struct text *key, const struct errand *errand, struct 
 
 /* ---- carrying out ---- */
 
-/* The container's cgroup of v2, which is the first of the list where it has one; -1 where not. */
-static int open_cgroup(const struct container *c)
-{
-	struct slice rest = c->members[MEMBER_CGROUPS];
-	char path[PATH_MAX];
-	int fd = slice_next(&rest, path, sizeof(path)) > 0 ? open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-
-	if (fd >= 0 && faccessat(fd, "cgroup.controllers", F_OK, 0) < 0) {
-		(void)close(fd);
-		return -1;
-	}
-	return fd;
-}
-
 /* The plan ends when the process has been executed: it is ours to wait for. */
 static int execute(struct performance *p, const struct errand *errand, struct text plans[BLOBS])
 {
@@ -155,7 +135,6 @@ static bool open_site(const char *root, const char *id, struct performance *p, s
 	p->target = container_process(c);
 	if (p->target < 0 || container_frozen(c) || !member_is(c, MEMBER_PHASE, "\"created\""))
 		return false;
-	p->cgroup = cgroup = open_cgroup(c);
 	return true;
 }
 
@@ -186,7 +165,7 @@ int run_exec(const char *root, char **arguments, bool kept, bool told)
 	if (!open_site(root, errand.id, &p, &site))
 		return -1;
 	find_init(program);
-	p.program = program;
+	(void)performance_program(&p, program, root, NULL, 0);
 	if (!kept) /* and nobody asks why */
 		return -1;
 	if (errand.unkept)

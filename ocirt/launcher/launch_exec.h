@@ -26,7 +26,4 @@ bool errand_of(char **arguments, struct errand *ret);
  */
 int run_exec(const char *root, char **arguments, bool kept, bool told);
 
-/* The cgroup of v2 of the container that the command names: an fd, -1 for none. Its first process may have left it. */
-int cgroup_to_join(void);
-
 #endif

@@ -285,7 +285,6 @@ void launch_kept(void)
 int main(int argc, char *argv[])
 {
 	const char *lean = NULL;
-	bool early = false;
 
 	set_up_descriptors();
 	(void)signal(SIGCHLD, SIG_DFL); /* a caller that ignores it would have the kernel reap what we wait for */
@@ -295,10 +294,9 @@ int main(int argc, char *argv[])
 			return EXIT_SUCCESS;
 		if (makes(command.verb)) {
 			lean = command.verb;
-			early = !keeps_fds(command.arguments);
-			if (early) /* a file that the thread has open could fill a hole in the fds to keep */
+			if (!keeps_fds(command.arguments)) /* a file that the thread has open could fill a hole in the fds to keep */
 				warm_cgroup_attach();
 		}
 	}
-	run_python(argc, argv, lean, early);
+	run_python(argc, argv, lean);
 }

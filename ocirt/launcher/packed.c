@@ -53,18 +53,6 @@ static PyObject *complete(PyObject *self, PyObject *unused)
 	return py.PyLong_FromLong(0);
 }
 
-/* (socket, doorbell, pid, inode of the cgroup of v2 that it is in or 0) of the init that waits already, or 0. */
-static PyObject *offer(PyObject *self, PyObject *unused)
-{
-	struct waiting_init waiting;
-
-	(void)self;
-	(void)unused;
-	if (!take_init(&waiting))
-		return py.PyLong_FromLong(0);
-	return py.Py_BuildValue("iiiK", waiting.socket, waiting.doorbell, waiting.pid, (unsigned long long)waiting.cgroup);
-}
-
 /* The launch that was just kept. */
 static PyObject *launch(PyObject *self, PyObject *unused)
 {
@@ -194,7 +182,6 @@ PyObject *boot(const char *pack, size_t size)
 	static PyMethodDef launching = { "launch", launch, METH_NOARGS, NULL };
 	static PyMethodDef releasing = { "release", release, METH_NOARGS, NULL };
 	static PyMethodDef taking = { "take", take, METH_NOARGS, NULL };
-	static PyMethodDef offering = { "offer", offer, METH_NOARGS, NULL };
 	PyObject *parts = py.PyMarshal_ReadObjectFromString(pack, (Py_ssize_t)size);
 	PyObject *names = py.PyDict_New();
 	const struct {
@@ -209,7 +196,6 @@ PyObject *boot(const char *pack, size_t size)
 		{ "launch", py.PyCMethod_New(&launching, NULL, NULL, NULL) },
 		{ "release", py.PyCMethod_New(&releasing, NULL, NULL, NULL) },
 		{ "take", py.PyCMethod_New(&taking, NULL, NULL, NULL) },
-		{ "offer", py.PyCMethod_New(&offering, NULL, NULL, NULL) },
 	};
 
 	for (size_t i = 0; i < sizeof(given) / sizeof(*given); i++)

@@ -211,7 +211,7 @@ static PyObject *begin(const char *lean, const char *parent, const char *const p
 	return pack ? boot(pack, size) : NULL;
 }
 
-void run_python(int argc, char *const argv[], const char *lean, bool early)
+void run_python(int argc, char *const argv[], const char *lean)
 {
 	char parent[PATH_MAX];
 	const char *directories[5] = { OCIRT_DYNLOAD }, *const *paths = directories + 1;
@@ -219,19 +219,13 @@ void run_python(int argc, char *const argv[], const char *lean, bool early)
 	int code;
 
 	extra_paths(parent, directories + 1);
-	if (early)
-		start_init(parent, cgroup_to_join());
-	if (!open_library() && !(launch_abandon() && open_library())) {
-		discard_init();
+	if (!open_library() && !(launch_abandon() && open_library()))
 		exec_python(argc, argv, paths);
-	}
 	start = begin(lean, parent, paths);
 	if (start && !start_modules(start, lean, parent, directories)) {
 		(void)launch_abandon();
-		discard_init();
 		exec_python(argc, argv, paths);
 	}
 	code = call_main(argc, argv, start != NULL);
-	discard_init();
 	_exit(code); /* no finalization: the kernel frees faster */
 }

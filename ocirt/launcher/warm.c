@@ -9,9 +9,13 @@
 #include "launcher.h"
 
 #include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+
+#define STACK_SIZE (256 * 1024)
 
 /* Writes to cgroup.procs of the hierarchy on this line of /proc/self/cgroup, "4:pids:/path", where that is a v1 one. */
 static bool attach(const char *line)
@@ -57,8 +61,18 @@ static void *warm(void *unused)
 
 void warm_cgroup_attach(void)
 {
+	pthread_attr_t attributes;
+	sigset_t all, before;
 	pthread_t thread;
 
-	if (access("/sys/fs/cgroup/unified/cgroup.procs", W_OK) == 0 && start_thread(&thread, warm, NULL))
-		(void)pthread_detach(thread);
+	if (access("/sys/fs/cgroup/unified/cgroup.procs", W_OK) < 0 || pthread_attr_init(&attributes) != 0)
+		return;
+	(void)pthread_attr_setstacksize(&attributes, STACK_SIZE);
+	(void)pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+	/* No signal is this thread's: the main one may have blocked it to read it from a signalfd. */
+	(void)sigfillset(&all);
+	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
+	(void)pthread_create(&thread, &attributes, warm, NULL);
+	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+	(void)pthread_attr_destroy(&attributes);
 }

@@ -92,27 +92,6 @@ def zeros(directory: int, name: str, size: int) -> Fd:
     return Fd(_checked(lib.shim_zeros(directory, name.encode(), size), f'make the file "{name}"'))
 
 
-def doorbell() -> Fd:
-    """A descriptor that wakes who polls it once it is rung (eventfd(2))."""
-    try:
-        return Fd(posix.eventfd(0, posix.EFD_CLOEXEC))
-    except OSError as error:
-        raise failed("eventfd", error) from None
-
-
-def spawn(program: Fd, socket: Fd, bell: Fd, preserve: int, keep: Sequence[int]) -> int:
-    """Start `program` with `socket` at fd 3+preserve, `bell` after it, the fds `keep` as they are; its pid.
-
-    Source: vfork(2), execveat(2).
-    """
-    pid = bytearray(INT.size)
-    to = ffi.from_buffer("int[]", pid)
-    _checked(
-        lib.shim_spawn(program.number, socket.number, bell.number, preserve, keep, len(keep), to), "start ocirt-init"
-    )
-    return number_at(pid)
-
-
 def socketpair() -> tuple[Fd, Fd]:
     """Two connected SOCK_SEQPACKET sockets (socketpair(2))."""
     fds = bytearray(2 * INT.size)

@@ -130,19 +130,29 @@ static int answer(struct performance *p)
 	return r == 0 ? -ECONNRESET : r;
 }
 
-/* The init itself is started with its first plan, which is there before it looks; unless one waits already. */
+/* The init itself is started with its first plan, which is there before it looks. */
 int perform_spawn_init(struct performance *p, const struct operation *op)
 {
+	p->preserve = (int)op->args[0];
 	p->home = string_of(op, 1);
-	if (!p->program || op->args[0])
-		return -ENOSYS; /* descriptors that are passed on are Python's */
-	p->to_start = p->first == 0;
+	p->to_start = true;
 	return 0;
+}
+
+/* The cgroup of v2 to be born in; -1 where that is none, or gone. */
+static int open_home(const char *path)
+{
+	int fd = *path ? open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+
+	if (fd >= 0 && faccessat(fd, "cgroup.controllers", F_OK, 0) < 0)
+		close_fd(&fd);
+	return fd;
 }
 
 static int start_init(struct performance *p, int theirs)
 {
-	_cleanup_fd_ int program = shim_program_memfd(p->program, NULL);
+	_cleanup_fd_ int program = shim_program_memfd(p->program, p->fallback);
+	_cleanup_fd_ int home = p->preserve ? -1 : open_home(p->home);
 	_cleanup_fd_ int bell = eventfd(1, EFD_CLOEXEC);
 
 	if (program < 0)
@@ -150,8 +160,8 @@ static int start_init(struct performance *p, int theirs)
 	if (bell < 0)
 		return -errno;
 	p->to_start = false;
-	p->in_cgroup = p->cgroup >= 0 && *p->home && shim_spawn_in_cgroup(program, theirs, bell, p->cgroup, &p->first) == 0;
-	return p->in_cgroup ? 0 : shim_spawn(program, theirs, bell, 0, NULL, 0, &p->first);
+	p->in_cgroup = home >= 0 && shim_spawn_in_cgroup(program, theirs, bell, home, &p->first) == 0;
+	return p->in_cgroup ? 0 : shim_spawn(program, theirs, bell, p->preserve, p->keep, p->kept, &p->first);
 }
 
 /* Of exec it is in no directory. */
@@ -177,7 +187,7 @@ static int start_with_plan(struct performance *p, int next_bell)
 	p->socket = ends[0];
 	r = send_go(p, SYNC_PLAN);
 	if (r == 0)
-		r = start_init(p, ends[1]);
+		r = p->detail = start_init(p, ends[1]);
 	(void)close(ends[1]);
 	p->bell = next_bell;
 	return r;
@@ -195,7 +205,10 @@ static int ring(struct performance *p, int next_bell)
 	return r;
 }
 
-/* Where others are to follow, with the bell for the next. A plan that makes no process is carried out by what becomes it. */
+/*
+ * Where others are to follow, with the bell for the next. A plan that makes no process is carried out by what becomes it.
+ * detail: not 0 where it is the init that could not be started.
+ */
 int perform_send_plan(struct performance *p, const struct operation *op)
 {
 	int next = -1, copy, r;

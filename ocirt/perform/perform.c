@@ -221,6 +221,17 @@ int perform(void *performance)
 	return r;
 }
 
+int performance_program(void *performance, const char *program, const char *fallback, const int *keep, size_t count)
+{
+	struct performance *p = performance;
+
+	p->program = program;
+	p->fallback = fallback;
+	p->keep = keep;
+	p->kept = count;
+	return 0;
+}
+
 int performance_plan(void *performance, void *plan, size_t size)
 {
 	struct performance *p = performance;
@@ -251,7 +262,7 @@ int performance_begin(void *performance)
 	struct performance *p = performance;
 
 	memset(p, 0, sizeof(*p));
-	p->directory = p->socket = p->bell = p->report = p->target = p->deadline = p->cgroup = -1;
+	p->directory = p->socket = p->bell = p->report = p->target = p->deadline = -1;
 	p->output = p->hook.output = p->hook.pidfd = -1;
 	return 0;
 }

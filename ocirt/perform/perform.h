@@ -73,6 +73,12 @@ int performance_document(const void *performance, const char *status, int pid, v
 /* Write the mark of a directory that was just claimed. 0. */
 int state_mark(int directory);
 
+/*
+ * The path of ocirt-init; a directory for an unlinked copy of it, where no memfd may be executed (vm.memfd_noexec), or NULL;
+ * which of the descriptors to be passed on are open. All stay the caller's. 0.
+ */
+int performance_program(void *performance, const char *program, const char *fallback, const int *keep, size_t count);
+
 /* Kill and reap what was started, and close the exchange with it. The wait status of the last one, -1 for none. */
 int performance_end(void *performance);
 
@@ -131,10 +137,12 @@ struct performance {
 	bool made;                /* make_cgroup has begun: `new` counts, not `expected` */
 
 	/* The exchange with the init. */
-	const char *program; /* path of ocirt-init; NULL where Python starts it */
+	const char *program, *fallback; /* as performance_program says */
+	const int *keep;
+	size_t kept;
+	int preserve;        /* how many descriptors from 3 on are passed on */
 	const volatile sig_atomic_t *interrupted; /* the signal that has come, or 0; NULL where Python has the handlers */
-	int cgroup;          /* one of v2 to start the init in; the caller's to close */
-	const char *home;    /* its path, as spawn_init says; "" for none */
+	const char *home;    /* the cgroup of v2 to be born in; "" for none */
 	bool looked;         /* signals were looked at since the last message: the caller has handlers to run */
 	long long until_ms;  /* when the deadline is over, by CLOCK_MONOTONIC; 0: nobody waits */
 	bool to_start;       /* the init is started with its first plan */

@@ -1,27 +1,19 @@
-"""Starts ocirt-init, or takes the one that the launcher has started; the exchange with it is perform/exchange.c's.
+"""What the program has for its Python, and where ocirt-init is; perform/exchange.c starts that, and talks with it.
 
 Python never enters a namespace: what happens on the other side, the init does.
 """
 
 from __future__ import annotations
 
-import posix
-
-from ocirt.errors import SystemCallError
-from ocirt.linux import calls
-from ocirt.linux.consts import SIGKILL
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-    Started = tuple[int, int, int, int]
     Stopped = tuple[bytes, int, int]
 
 PROGRAM = "_bin/ocirt-init"
 
-# Set by the launcher (boot.py), which starts an init while the interpreter starts: as `spawn`, or 0 for none.
-offer: Callable[[], Started | int] | None = None
+# Set by the launcher (boot.py).
 # Carries out the launch that has just been kept, and ends the program; comes back where that cannot be done.
 launch: Callable[[], object] | None = None
 # Gives what of a launch has stopped half way: its struct performance, the half, what stopped it; or 0. Once.
@@ -59,37 +51,3 @@ def undoable() -> None:
     """A signal may interrupt again: what the launcher has begun would be undone."""
     if release:
         release()
-
-
-def spawn(state_dir: str, preserve: int = 0, keep: Sequence[int] = ()) -> Started:
-    """Start ocirt-init in the host's namespaces, with nothing but stdio, the `keep` fds and a socket.
-
-    Takes the one that the launcher has started, if any. Returns our end of the socket, the bell to ring when a plan is
-    on its way (docs/plan.md tells why), its pid, and the inode of the cgroup of v2 that it was born in (for `exec`), or
-    0.
-    Raises SystemCallError.
-    """
-    started = offer() if offer and not preserve else 0
-    if isinstance(started, tuple):
-        return started
-    ours, theirs = calls.socketpair()
-    bell = calls.Fd(-1)
-    try:
-        with theirs:
-            bell = calls.doorbell()
-            with calls.program_memfd(program_path(), state_dir) as program:
-                pid = calls.spawn(program, theirs, bell, preserve, keep)
-    except SystemCallError:
-        ours.close()
-        bell.close()
-        raise
-    return ours.take(), bell.take(), pid, 0
-
-
-def discard(started: Started) -> None:
-    """End one that is no use."""
-    socket, bell, pid, _ = started
-    posix.close(socket)
-    posix.close(bell)
-    posix.kill(pid, SIGKILL)
-    posix.waitpid(pid, 0)

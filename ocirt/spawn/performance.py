@@ -9,6 +9,7 @@ from errno import ENOSPC
 
 from ocirt.errors import SystemCallError
 from ocirt.linux._kernel import ffi, lib
+from ocirt.linux.calls import raw
 from ocirt.spawn import wire
 
 TYPE_CHECKING = False
@@ -32,7 +33,7 @@ class Performance:
         self.view = ffi.from_buffer(self.memory)
         lib.performance_begin(self.view)
         self.numbers = memoryview(self.memory).cast("i")
-        self.kept: list[bytes | bytearray] = []  # what C points into
+        self.kept: list[object] = []  # what C points into
 
     def take(self, ops: Sequence[Op]) -> None:
         """The host plan to carry out next. Raises UnsupportedError for one that is too large."""
@@ -47,6 +48,12 @@ class Performance:
     def go_on_from(self, memory: bytes) -> None:
         """Take over what another has begun, which is not to be used any more there."""
         self.memory[:] = memory
+
+    def program(self, path: str, fallback: str, keep: Sequence[int]) -> None:
+        """How ocirt-init is started, as performance_program of perform.h says."""
+        numbers = ffi.new("int[]", list(keep))
+        self.kept += [words := (raw(path), raw(fallback)), numbers]
+        lib.performance_program(self.view, *map(ffi.from_buffer, words), numbers, len(keep))
 
     def take_init_plan(self, encoded: bytes) -> None:
         """The part of the init's plan that the next `send_plan` sends."""

@@ -126,15 +126,6 @@ def test_a_signal_before_the_first_line_of_python_is_told_too(bundle: Path) -> N
     subprocess.run([LAUNCHER, "--root", bundle / "root", "delete", ID, "--force"], check=True)
 
 
-def test_the_init_that_was_started_early_is_reaped_after_an_error(traced: Traced, bundle: Path) -> None:
-    (bundle / "config.json").unlink()
-    code, calls = traced("create")
-    assert code == 1
-    # It is started in a thread, which is not traced; without an offer taken nothing else is waited for.
-    assert [call for call in calls if call.startswith("wait4(") and not call.endswith("= -1 ECHILD")]
-    assert not (bundle / "root" / ID).exists()
-
-
 def test_a_copy_of_the_tree_starts_as_the_original_does(bundle: Path, tmp_path: Path) -> None:
     """Its files have other times, whole seconds for instance: an archive, an image, a backup that was restored."""
     parent = tmp_path / "copy"

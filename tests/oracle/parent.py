@@ -5,9 +5,9 @@ from __future__ import annotations
 import posix
 
 from ocirt import notes
-from ocirt.errors import PlanError, SystemCallError, UnsupportedError
+from ocirt.errors import PlanError, SystemCallError, UnsupportedError, failed
 from ocirt.linux import calls
-from ocirt.linux._kernel import lib
+from ocirt.linux._kernel import ffi, lib
 from ocirt.linux.consts import SIGKILL
 from ocirt.plan.host import DEADLINE_MS
 from ocirt.plan.ops import next_plan
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 BROKEN = (32, 104)  # EPIPE, ECONNRESET
 REPORT = "start.failure"  # in the state directory, which launcher/quick.c knows
 
-# Set by the launcher (boot.py), which starts an init while the interpreter starts: (socket, doorbell, pid,
-# inode of the cgroup of v2, of the container that `exec` enters, or 0), or 0 for none.
-offer: Callable[[], tuple[int, int, int, int] | int] | None = None
 # After which no signal interrupts any more: the launcher's, for a container that is complete and the caller's.
 hold: Callable[[], object] | None = None
 
@@ -62,7 +59,7 @@ class Init:
         deadline_ms   how long it may be silent from now on; 0 for as long as it likes
         """
         self.deadline = deadline_ms or -1
-        bell = calls.doorbell() if more else calls.Fd(-1)
+        bell = doorbell() if more else calls.Fd(-1)
         slots = [(lib.SLOT_BELL, bell.number)] if more else []
         encoded = wire.encode([*ops, next_plan(lib.SLOT_BELL, len(ops))] if more else ops)
         with calls.sealed_memfd("ocirt-plan", encoded) as plan, self.bell:
@@ -243,23 +240,38 @@ def complete() -> None:
         hold()
 
 
+def doorbell() -> calls.Fd:
+    """A descriptor that wakes who polls it once it is rung (eventfd(2))."""
+    try:
+        return calls.Fd(posix.eventfd(0, posix.EFD_CLOEXEC))
+    except OSError as error:
+        raise failed("eventfd", error) from None
+
+
+def start(program: calls.Fd, socket: calls.Fd, bell: calls.Fd, preserve: int, keep: Sequence[int]) -> int:
+    """Start `program` with `socket` at fd 3+preserve, `bell` after it, the fds `keep` as they are; its pid.
+
+    Source: vfork(2), execveat(2).
+    """
+    pid = bytearray(4)
+    to = ffi.from_buffer("int[]", pid)
+    if lib.shim_spawn(program.number, socket.number, bell.number, preserve, keep, len(keep), to) < 0:
+        raise SystemCallError("start ocirt-init")
+    return int.from_bytes(pid, "little")
+
+
 def spawn(state_dir: str, preserve: int = 0, keep: Sequence[int] = ()) -> Init:
     """Start ocirt-init in the host's namespaces, with nothing but stdio, the `keep` fds and a socket.
 
-    Takes the one that the launcher has started, if any. Raises SystemCallError.
+    Raises SystemCallError.
     """
-    started = offer() if offer and not preserve else 0
-    if isinstance(started, tuple):
-        init = Init(calls.Fd(started[0]), calls.Fd(started[1]), started[2])
-        init.cgroup = started[3]
-        return init
     ours, theirs = calls.socketpair()
     init = Init(ours, calls.Fd(-1), 0)
     try:
         with theirs:
-            init.bell = calls.doorbell()
+            init.bell = doorbell()
             with calls.program_memfd(parent.program_path(), state_dir) as program:
-                init.first = calls.spawn(program, theirs, init.bell, preserve, keep)
+                init.first = start(program, theirs, init.bell, preserve, keep)
     except SystemCallError:
         init.close()
         raise

@@ -300,24 +300,11 @@ def connect_console(p: Performer, slot: int, path: str) -> None:
     p.init.lend(slot, theirs)
 
 
-def spawn_init(p: Performer, preserve: int, home: str) -> None:
-    """One that was started in a cgroup is no use where the id is by now another container's."""
+def spawn_init(p: Performer, preserve: int, _: str) -> None:
+    """Not in the cgroup: it is moved."""
     before = p.init  # what it was lent is closed with it if there is no init to come
     p.init = parent.spawn(p.root, preserve, p.keep)
-    if p.init.cgroup and not is_inode(home, p.init.cgroup):
-        p.init.close()
-        p.init.reap()
-        p.init = before
-        p.init = parent.spawn(p.root)
     p.init.lent = before.lent
-
-
-def is_inode(path: str, number: int) -> bool:
-    """Whether the file has this inode."""
-    try:
-        return bool(path) and posix.stat(path).st_ino == number
-    except OSError:
-        return False
 
 
 def report_file(p: Performer, slot: int) -> None:

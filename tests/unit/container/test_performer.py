@@ -29,13 +29,11 @@ def open_fds() -> set[str]:
 
 
 def test_what_was_lent_to_an_init_that_could_not_be_started_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
-        raise SystemCallError("vfork", 11)
-
-    monkeypatch.setattr(parent, "spawn", refuse)
+    monkeypatch.setattr(parent, "program_path", lambda: "/none")
     before, p = open_fds(), performer()
-    with pytest.raises(SystemCallError):
-        p.perform([host_ops.connect_console("", SLOT_CONSOLE, ""), host_ops.spawn_init("", 0, "")])
+    steps = [host_ops.connect_console("", SLOT_CONSOLE, ""), host_ops.spawn_init("", 0, "")]
+    with pytest.raises(SystemCallError, match="start ocirt-init: no such file or directory"):
+        p.perform([*steps, host_ops.send_plan("", 0, 0, 0, 0, 0)])
     assert open_fds() != before
     p.close()
     assert open_fds() == before

@@ -30,7 +30,7 @@ def definitions(file: str = "ops.def") -> dict[str, str]:
 
 # Those that no golden config asks for, and why
 ELSEWHERE: dict[str, str] = {}
-SHARED = {"commit", "connect_console", "open_process", "spawn_init"}  # C's in one form, Python's in another
+SHARED = {"commit", "connect_console", "open_process"}  # C's in one form, Python's in another
 KINDS = {"u": int, "f": int, "s": str, "b": bytes, "v": list}
 
 
