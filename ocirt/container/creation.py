@@ -23,6 +23,7 @@ from ocirt.linux import calls, facts
 from ocirt.plan import holes, host
 from ocirt.plan.compile import Compilation
 from ocirt.plan.context import Launch
+from ocirt.spawn import parent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ class Creation:
 
         Raises BundleError, ConfigError, UnsupportedError and, where cgroups cannot be read, SystemCallError.
         """
+        self.ready()
         config, raw = load.load(self.bundle, self.options.config)
         check.check(config, raw)
         refuse_host_sysctls(config)
@@ -118,6 +120,11 @@ class Creation:
         pid_file = absolute(self.options.pid_file) if self.options.pid_file else ""
         console_socket = self.options.console_socket or ""
         self.given = Given(config, raw, self.container_id, self.bundle, self.place(), pid_file, console_socket)
+
+    def ready(self) -> None:
+        """What the launcher has begun would be undone: but in the foreground a signal may interrupt again."""
+        if not self.foreground:
+            parent.undoable()
 
     def check_console(self) -> None:
         """Raise UnsupportedError for a terminal that nobody would get, or a console socket that would get none."""
@@ -210,12 +217,12 @@ class Creation:
 
     def __enter__(self) -> Creation:
         self.performer = Performer(self.root, self.container_id, self.bundle)
-        self.performer.take_stopped(hold=self.foreground)
+        self.performer.take_stopped()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if kind is not None:
-            self.performer.take_stopped(hold=True)  # where that was interrupted
+            self.performer.take_stopped()  # where that was interrupted
             if isinstance(error, InitKilled):
                 from ocirt.container import killed
 

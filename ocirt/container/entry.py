@@ -15,6 +15,7 @@ from ocirt.errors import ContainerError, ContainerNotRunning, InitKilled, OcirtE
 from ocirt.linux import calls, facts
 from ocirt.plan import exec as plan
 from ocirt.plan.context import Launch
+from ocirt.spawn import parent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ class Entry:
 
     def read(self) -> None:
         """Find the container, check the process; no side effect beyond descriptors."""
+        self.ready()
         # A created container may be entered, as with runc: engines look into it before they start it.
         self.record, status = state.living(self.root, self.container_id)
         if status == "paused" and not self.options.ignore_paused:
@@ -130,6 +132,11 @@ class Entry:
         from ocirt.cgroup import inside
 
         return inside.below(self.record.cgroups, self.options.cgroups, cgroup.hierarchies())
+
+    def ready(self) -> None:
+        """What the launcher has begun would be ended: but in the foreground a signal may interrupt again."""
+        if not self.foreground:
+            parent.undoable()
 
     def check_console(self) -> None:
         """Raise UnsupportedError for a terminal that nobody would get, or a console socket that would get none."""
@@ -181,12 +188,12 @@ class Entry:
 
     def __enter__(self) -> Entry:
         self.performer = Performer(self.root, self.container_id, "")
-        self.performer.take_stopped(hold=self.foreground)
+        self.performer.take_stopped()
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if error is not None:
-            self.performer.take_stopped(hold=True)  # where that was interrupted
+            self.performer.take_stopped()  # where that was interrupted
             self.performer.performance.end()
             self.signals.close()
         if isinstance(error, InitKilled):

@@ -36,7 +36,8 @@ def hand_over(creation: Creation) -> None:
     name, key, plans = making.kept[:3]
     if name and not plans[0] and launches.keep(creation.root, name.decode(), lambda: launch(creation, key)):
         parent.carry_out()
-        creation.performer.take_stopped(hold=creation.foreground)
+        creation.performer.take_stopped()
+        creation.ready()
 
 
 def launch(creation: Creation, key: bytes) -> bytes:

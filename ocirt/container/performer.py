@@ -120,14 +120,12 @@ class Performer:
 
     # -- the plan ------------------------------------------------------------------------------------------------------
 
-    def take_stopped(self, hold: bool = False) -> None:
-        """Take over what the launcher has begun, if it has: from where it has stopped. `hold` signals that end it."""
+    def take_stopped(self) -> None:
+        """Take over what the launcher has begun, from where it has stopped. Until `ready` signals are held."""
         stopped = parent.taken()
         if stopped:
             memory, self.half, self.result = stopped
             self.performance.go_on_from(memory)
-        if not hold:
-            parent.undoable()
 
     def perform(self, ops: Sequence[Op]) -> None:
         """Carry them out: the next half of the plan. Raises the OcirtError of the one that fails."""

@@ -125,15 +125,19 @@ class Completer:
     @staticmethod
     def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> Any:
         """Complete the interpreter, then ask the finder that this brought."""
-        sys.meta_path.remove(Completer)
-        if name == "encodings":
-            # A codec's error got here, and Python believes its codecs to be there already: complete() asks for one.
-            _codecs.register(search_codec)
-        complete()
-        time.tzset()  # what it says of the time zone may be that of another machine
-        sys.path += search[1:]
-        for module, kind in made:
-            place(module, kind)
+        try:
+            sys.meta_path.remove(Completer)
+            if name == "encodings":
+                # A codec's error got here, and Python believes its codecs to be there already: complete() asks for one.
+                _codecs.register(search_codec)
+            complete()
+            time.tzset()  # what it says of the time zone may be that of another machine
+            sys.path += [path for path in search[1:] if path not in sys.path]
+            for module, kind in made:
+                place(module, kind)
+        except BaseException:  # a signal, somewhere in it: who finds the words for that needs the rest
+            sys.meta_path.append(Completer)
+            raise
         return sys.meta_path[-1].find_spec(name, path, target)
 
 

@@ -37,11 +37,15 @@ static PyObject *bytes_of(const char *bytes, size_t size)
 
 static PyObject *complete(PyObject *self, PyObject *unused)
 {
+	static bool done; /* another time it is no more to do */
 	sigset_t before;
 	PyStatus status;
 
 	(void)self;
 	(void)unused;
+	if (done)
+		return py.PyLong_FromLong(0);
+	done = true;
 	/* An exception in the middle would leave the interpreter without what it needs to report it. */
 	block_interrupting(&before);
 	status = py.InitializeMain();

@@ -68,6 +68,32 @@ def test_create(kind: str, runtime: Runtime, make_bundle: MakeBundle) -> None:
     assert len(files(runtime)) == 1
 
 
+@pytest.mark.parametrize("kind", ["plain", "hooks"])
+def test_create_is_interrupted(kind: str, runtime: Runtime, make_bundle: MakeBundle) -> None:
+    """At each of them: all of a container or nothing. Python takes over, and undoes what the launcher has done."""
+    hooks = {"hooks": {"createRuntime": [{"path": "/bin/true"}]}} if kind == "hooks" else {}
+    bundle = make_bundle(args=["sleep", "600"], **hooks)
+    before = children()
+    for _ in range(2):
+        words = create(runtime, bundle)
+        trace = strace(runtime, words)
+        runtime.run("delete", "--force", words[-1], check=True)
+    ended = 0
+    for call, count in calls_of(trace).items():
+        for number in range(1, count + 1, 1 if kind == "plain" else 3):
+            words, where = create(runtime, bundle), f"{call} {number}"
+            strace(runtime, words, "-e", f"trace={call}", "-e", f"inject={call}:signal=SIGTERM:when={number}")
+            said = (runtime.scratch / "said").read_text()
+            if (runtime.root / words[-1]).exists():
+                assert (said, runtime.run("state", words[-1]).json()["status"]) == ("", "created"), where
+                runtime.run("delete", "--force", words[-1], check=True)
+            else:
+                assert said in {"", "ocirt: interrupted\n"}, where
+                ended += 1
+            wait_for(lambda: not remains(runtime, before), f"nothing left of {where}", 5)
+    assert ended > 40
+
+
 def test_exec(runtime: Runtime, make_bundle: MakeBundle) -> None:
     """The container is as it was, and what came into it goes with it."""
     container: Container = runtime.start(make_bundle(args=["sleep", "600"]))

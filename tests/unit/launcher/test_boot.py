@@ -49,3 +49,25 @@ def test_a_module_whose_import_was_interrupted_is_imported_the_next_time(
     monkeypatch.setattr(boot["Demanded"], "create_module", staticmethod(create))
     assert importlib.import_module(NAME).loaded
     assert boot["module_later"](NAME).loaded
+
+
+def test_an_interpreter_whose_completion_was_interrupted_is_completed_the_next_time(
+    boot: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the words of that very interruption could not be found."""
+    moments = ["complete", "tzset"]
+
+    def interrupted(*_: object) -> None:
+        if moments:
+            moments.pop()
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(boot, "complete", interrupted)
+    monkeypatch.setattr(sys, "meta_path", [boot["Completer"], *sys.meta_path])
+    monkeypatch.delitem(sys.modules, "this_day", raising=False)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            importlib.import_module("this_day")
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("this_day")
+    assert boot["Completer"] not in sys.meta_path
