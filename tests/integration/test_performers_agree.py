@@ -90,6 +90,8 @@ def test_what_comes_of_it_is_the_same(
             config.get("linux", {}).get("resources", {}).pop(controller, None)
     bundle = make_bundle(args=["sleep", "600"], **config)
     container_id = runtime.new_id()
+    bundle.config["linux"]["cgroupsPath"] = f"/{container_id}-above/box"  # nobody else makes or removes what is above
+    bundle.write()
     by_c = created("c", host_view, runtime, container_id, bundle)
     assert by_c == created("oracle", host_view, runtime, container_id, bundle)
     assert all(by_c[cgroup] for cgroup in by_c if cgroup.startswith("/sys") and not Path(cgroup).suffix)
