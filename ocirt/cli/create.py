@@ -20,7 +20,7 @@ def run(globals_: Global, options: Options, arguments: list[str]) -> int:
     """Create the container; return 0 once it waits for start."""
     from ocirt.container.create import create
 
-    create(globals_.root, arguments[0], bundle_option(options), options=create_options(globals_, options))
+    create(globals_.root, arguments[0], bundle_given(options), options=create_options(globals_, options))
     return 0
 
 
@@ -44,9 +44,14 @@ def path_option(options: Options, key: str) -> str | None:
     return absolute(str(value), key.replace("_", "-")) if value else None
 
 
+def bundle_given(options: Options) -> str:
+    """Return the bundle's absolute path, the current directory by default."""
+    return absolute(str(options.get("bundle") or "."), "bundle")
+
+
 def bundle_option(options: Options) -> str:
     """Return the bundle's absolute path, the current directory by default; raises BundleError if it is no directory."""
-    return bundle_path(str(options.get("bundle") or "."))
+    return bundle_path(bundle_given(options))
 
 
 def preserved_fds(options: Options) -> int:

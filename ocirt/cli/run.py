@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ocirt.cli.create import bundle_option, create_options
+from ocirt.cli.create import bundle_given, create_options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ def run(globals_: Global, options: Options, arguments: list[str]) -> int:
     return run_container(
         globals_.root,
         arguments[0],
-        bundle_option(options),
+        bundle_given(options),
         options=create_options(globals_, options),
         detach=bool(options.get("detach")),
         keep=bool(options.get("keep")),

@@ -16,6 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+NAME = "config.json"
 LIMIT = 64 << 20  # bytes; a config.json of 64 MiB is a mistake or an attack
 BLANK = " \t\n\r"  # RFC 8259, section 2
 FILES = (S_IFREG,)
@@ -59,12 +60,17 @@ def load(bundle: str, config: str | None = None, *, strict: bool = False) -> tup
     Duplicate names: the last one wins. Raises BundleError where the file cannot be read, is no regular file, is larger
     than 64 MiB, is not UTF-8 or not JSON (RFC 8259), or does not hold an object.
     """
-    path = f"{bundle}/config.json" if config is None else config
+    path = f"{bundle}/{NAME}" if config is None else config
     raw = read(path, stream=config is not None)
+    return of(raw, path, strict=strict), raw
+
+
+def of(raw: bytes, path: str, *, strict: bool = False) -> dict[str, Any]:
+    """What the bytes of a config stand for. Raises BundleError as `load`."""
     doc = (parse if strict else settled)(raw, path.rpartition("/")[2])
     if type(doc) is not dict:
         raise BundleError(f'"{path}" must hold a JSON object')
-    return doc, raw
+    return doc
 
 
 def settled(raw: bytes, name: str) -> object:

@@ -82,24 +82,26 @@ class Creation:
     scope           the unit to ask of systemd, None with another manager
     performer       carries the host plan out
     signals         that are for the process, in the foreground
+    taken           the bytes of config.json that a launch is of which has stopped half way; b"" for none
     filter          program and flags of linux.seccomp, as of prepare.seccomp_program; None before it is asked for
     """
 
     __slots__ = (
         "bundle", "config", "container_id", "filter", "foreground", "given", "hierarchies", "host", "keep", "options",
-        "performer", "preserve", "root", "scope", "signals", "start",
+        "performer", "preserve", "root", "scope", "signals", "start", "taken",
     )  # fmt: skip
 
     def __init__(self, root: str, container_id: str, bundle: str, options: Options, foreground: bool = False) -> None:
         ids.check_id(container_id)
         self.root = absolute(root)
         self.container_id = container_id
-        self.bundle = bundle_path(bundle)
+        self.bundle = absolute(bundle)
         self.options = options
         self.foreground = foreground
         self.scope: Scope | None = None
         self.signals = calls.Fd(-1)
         self.filter: tuple[bytes | None, int] | None = None
+        self.taken = b""
 
     # -- before anything exists ----------------------------------------------------------------------------------------
 
@@ -108,8 +110,10 @@ class Creation:
 
         Raises BundleError, ConfigError, UnsupportedError and, where cgroups cannot be read, SystemCallError.
         """
-        self.ready()
-        config, raw = load.load(self.bundle, self.options.config)
+        if self.taken:  # by now it may be another, and the bundle gone
+            config, raw = load.of(self.taken, self.options.config or load.NAME), self.taken
+        else:
+            config, raw = load.load(bundle_path(self.bundle), self.options.config)
         check.check(config, raw)
         refuse_host_sysctls(config)
         self.config: dict[str, Any] = config
@@ -120,11 +124,6 @@ class Creation:
         pid_file = absolute(self.options.pid_file) if self.options.pid_file else ""
         console_socket = self.options.console_socket or ""
         self.given = Given(config, raw, self.container_id, self.bundle, self.place(), pid_file, console_socket)
-
-    def ready(self) -> None:
-        """What the launcher has begun would be undone: but in the foreground a signal may interrupt again."""
-        if not self.foreground:
-            parent.undoable()
 
     def check_console(self) -> None:
         """Raise UnsupportedError for a terminal that nobody would get, or a console socket that would get none."""
@@ -217,7 +216,7 @@ class Creation:
 
     def __enter__(self) -> Creation:
         self.performer = Performer(self.root, self.container_id, self.bundle)
-        self.performer.take_stopped()
+        self.taken = self.performer.take_stopped()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
@@ -238,6 +237,8 @@ class Creation:
 
     def perform(self) -> None:
         """Make the container. The kernel takes its time for namespaces, in which the rest is compiled."""
+        if not self.foreground:
+            parent.undoable()
         self.performer.keep = self.keep
         self.performer.oci_version = self.config["ociVersion"]
         self.performer.scope = self.scope

@@ -107,7 +107,6 @@ class Entry:
 
     def read(self) -> None:
         """Find the container, check the process; no side effect beyond descriptors."""
-        self.ready()
         # A created container may be entered, as with runc: engines look into it before they start it.
         self.record, status = state.living(self.root, self.container_id)
         if status == "paused" and not self.options.ignore_paused:
@@ -132,11 +131,6 @@ class Entry:
         from ocirt.cgroup import inside
 
         return inside.below(self.record.cgroups, self.options.cgroups, cgroup.hierarchies())
-
-    def ready(self) -> None:
-        """What the launcher has begun would be ended: but in the foreground a signal may interrupt again."""
-        if not self.foreground:
-            parent.undoable()
 
     def check_console(self) -> None:
         """Raise UnsupportedError for a terminal that nobody would get, or a console socket that would get none."""
@@ -214,6 +208,8 @@ class Entry:
 
     def perform(self) -> None:
         """Put the process into the container and let it execute."""
+        if not self.foreground:
+            parent.undoable()
         steps = self.steps()
         announce.tell_plan(self.host.plan, self.container_id, self.command.name, "/process")
         if (kept[2] and kept[2][0]) or (notes.steps and kept[3]):

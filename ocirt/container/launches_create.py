@@ -36,8 +36,9 @@ def hand_over(creation: Creation) -> None:
     name, key, plans = making.kept[:3]
     if name and not plans[0] and launches.keep(creation.root, name.decode(), lambda: launch(creation, key)):
         parent.carry_out()
-        creation.performer.take_stopped()
-        creation.ready()
+        creation.taken = creation.performer.take_stopped()
+        if creation.taken not in {b"", creation.given.raw}:
+            creation.read(creation.start)
 
 
 def launch(creation: Creation, key: bytes) -> bytes:

@@ -28,7 +28,6 @@ def hand_over(entry: Entry) -> None:
     if name and not plans[0] and launches.keep(entry.root, name.decode(), lambda: launch(entry, key, document)):
         parent.carry_out()
         entry.performer.take_stopped()
-        entry.ready()
 
 
 def launch(entry: Entry, key: bytes, document: bytes) -> bytes:

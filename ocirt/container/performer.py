@@ -120,12 +120,17 @@ class Performer:
 
     # -- the plan ------------------------------------------------------------------------------------------------------
 
-    def take_stopped(self) -> None:
-        """Take over what the launcher has begun, from where it has stopped. Until `ready` signals are held."""
+    def take_stopped(self) -> bytes:
+        """Take over what the launcher has begun, if it has: from where it has stopped. The config.json that it is of.
+
+        Signals that would end it are held until `parent.undoable`.
+        """
+        config = b""
         stopped = parent.taken()
         if stopped:
-            memory, self.half, self.result = stopped
+            memory, self.half, self.result, config = stopped
             self.performance.go_on_from(memory)
+        return config
 
     def perform(self, ops: Sequence[Op]) -> None:
         """Carry them out: the next half of the plan. Raises the OcirtError of the one that fails."""

@@ -22,8 +22,7 @@ def undo(creation: Creation) -> None:
     p = creation.performer
     p.performance.end()  # lets go of its descriptors too: they may be what has run out
     if not hasattr(creation, "host") and p.numbers[lib.PERFORM_DIRECTORY] >= 0:
-        p.performance.close()  # the lock with it: the launcher had begun, of a config that has changed since
-        delete.delete(creation.root, creation.container_id, force=True)
+        _undo_unread(creation)
         return
     if p.numbers[lib.PERFORM_RECORDED]:
         for step in _steps(creation):
@@ -36,6 +35,18 @@ def undo(creation: Creation) -> None:
     directory = p.numbers[lib.PERFORM_DIRECTORY]
     if directory >= 0 and posix.fstat(directory).st_nlink:
         state.remove(creation.root, creation.container_id, directory)
+
+
+def _undo_unread(creation: Creation) -> None:
+    """What the launcher had begun, where there was something in the way of taking it over."""
+    p = creation.performer
+    if p.numbers[lib.PERFORM_PID_FILE] and creation.options.pid_file:
+        announce.unlink(creation.options.pid_file)
+    p.performance.close()  # the lock with it
+    try:
+        delete.delete(creation.root, creation.container_id, force=True)
+    except OcirtError as failure:
+        notes.warn(f'container "{creation.container_id}": not removed: {failure}')
 
 
 def _steps(creation: Creation) -> list[Any]:

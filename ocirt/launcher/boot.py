@@ -8,7 +8,7 @@ or a person is reading, completes the interpreter first. The launcher gives
     hold           function after which no signal interrupts any more
     launch         function that carries out the launch that has been kept meanwhile, and comes back only where it fails
     release        function after which signals interrupt that were held since a launch has stopped half way
-    take           function that gives (memory, half, result) of a launch that has stopped half way, once, or 0
+    take           function that gives what is left of a launch that has stopped half way (spawn/parent.py)
 and calls `start`.
 """
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     def hold() -> int: ...
     def launch() -> int: ...
     def release() -> int: ...
-    def take() -> tuple[bytes, int, int] | int: ...
+    def take() -> tuple[bytes, int, int, bytes] | int: ...
 
 
 Module = type(sys)

@@ -32,6 +32,8 @@ static struct sigaction former[sizeof(interrupting) / sizeof(*interrupting)];
 static volatile sig_atomic_t interrupted;
 static struct launch_stopped stopped;
 static struct wish asked; /* of `create` or `run` */
+static struct text config; /* the same */
+static sigset_t held;
 
 struct launch_stopped launch_take(void)
 {
@@ -39,6 +41,11 @@ struct launch_stopped launch_take(void)
 
 	stopped.performance = NULL;
 	return taken;
+}
+
+bool launch_interrupted(void)
+{
+	return interrupted != 0;
 }
 
 static void interrupt(int number)
@@ -63,11 +70,21 @@ static void handle_signals(bool foreground, sigset_t *ret_set, sigset_t *ret_bef
 
 void launch_hold_signals(const sigset_t *before)
 {
-	sigset_t held = *before;
+	sigset_t mask = *before;
 
+	(void)sigemptyset(&held);
 	for (size_t i = 0; i < sizeof(interrupting) / sizeof(*interrupting); i++)
-		(void)sigaddset(&held, interrupting[i]);
-	(void)sigprocmask(SIG_SETMASK, &held, NULL);
+		if (!sigismember(before, interrupting[i])) {
+			(void)sigaddset(&held, interrupting[i]);
+			(void)sigaddset(&mask, interrupting[i]);
+		}
+	(void)sigprocmask(SIG_SETMASK, &mask, NULL);
+}
+
+void launch_release_signals(void)
+{
+	(void)sigprocmask(SIG_UNBLOCK, &held, NULL);
+	(void)sigemptyset(&held);
 }
 
 static void restore_handlers(void)
@@ -90,7 +107,7 @@ static int go_on(struct performance *p)
 static int stop(struct performance *p, int half, int result)
 {
 	p->interrupted = NULL;
-	stopped = (struct launch_stopped){ p, half, result };
+	stopped = (struct launch_stopped){ p, half, result, asked.id ? &config : NULL };
 	outcome.plans = NULL;
 	outcome.name = NULL; /* nor is it tried again */
 	return launch_none("the launch is under way");
@@ -136,24 +153,6 @@ static void delete_container(const struct wish *wish)
 		;
 }
 
-bool launch_abandon(void)
-{
-	struct launch_stopped left = launch_take();
-	sigset_t held;
-
-	if (!left.performance)
-		return false;
-	(void)performance_end(left.performance);
-	(void)performance_close(left.performance);
-	if (asked.id)
-		delete_container(&asked);
-	(void)sigemptyset(&held);
-	for (size_t i = 0; i < sizeof(interrupting) / sizeof(*interrupting); i++)
-		(void)sigaddset(&held, interrupting[i]);
-	(void)sigprocmask(SIG_UNBLOCK, &held, NULL);
-	return true;
-}
-
 /* Whether the id is still that of the container with this directory: another may have got it, once ours was deleted. */
 static bool is_ours(const struct wish *wish, int directory)
 {
@@ -172,6 +171,25 @@ static int attend_to_the_end(const struct wish *wish, pid_t pid, int directory, 
 	if (!wish->keep && is_ours(wish, directory))
 		delete_container(wish);
 	return code;
+}
+
+bool launch_abandon(void)
+{
+	struct performance *p = launch_take().performance;
+	_cleanup_fd_ int directory = -1;
+
+	if (!p)
+		return false;
+	if (p->directory >= 0)
+		directory = openat(p->directory, ".", O_PATH | O_CLOEXEC);
+	if (p->pid_file && asked.id)
+		(void)unlink(asked.pid_file);
+	(void)performance_end(p);
+	(void)performance_close(p);
+	if (asked.id && directory >= 0 && is_ours(&asked, directory))
+		delete_container(&asked);
+	launch_release_signals();
+	return true;
 }
 
 static int carry_out(const struct wish *wish, const char *program, struct text plans[BLOBS])
@@ -265,30 +283,30 @@ struct text *launch_fill(const char *root, const struct filling *filling, const 
 	return r == 0 ? plans : NULL;
 }
 
-static struct filling filling_of(const struct wish *wish, const struct shape *shape, const struct text *config)
+static struct filling filling_of(const struct wish *wish, const struct shape *shape)
 {
 	struct filling f = { .shapes = { shape } };
 
 	f.own[HOLE_ID] = slice_of(wish->id);
 	f.own[HOLE_BUNDLE] = slice_of(wish->bundle);
-	f.own[HOLE_RAW] = (struct slice){ config->bytes, config->size };
+	f.own[HOLE_RAW] = (struct slice){ config.bytes, config.size };
 	f.own[HOLE_PID_FILE] = slice_of(wish->pid_file);
 	f.own[HOLE_CONSOLE] = slice_of(wish->console_socket);
 	return f;
 }
 
-static int run_wish(const struct wish *wish, const struct text *config, bool told)
+static int run_wish(const struct wish *wish, bool told)
 {
 	_cleanup_shape_ struct shape shape = { .bytes = NULL };
 	static char program[PATH_MAX + 32];
 	struct text *filled;
 
-	if (shape_of(config->bytes, config->size, &shape) < 0)
+	if (shape_of(config.bytes, config.size, &shape) < 0)
 		return launch_none("config.json can be read in more than one way");
 	find_init(program);
 	if (!launch_begin(wish->verb, program) || !add_wish(&key, wish, &shape))
 		return launch_none("what it depends on cannot be read");
-	const struct filling filling = filling_of(wish, &shape, config);
+	const struct filling filling = filling_of(wish, &shape);
 	filled = launch_fill(wish->root, &filling, NULL);
 	if (!filled || told)
 		return -1;
@@ -297,7 +315,6 @@ static int run_wish(const struct wish *wish, const struct text *config, bool tol
 
 int run_launch(const char *root, const char *verb, char **arguments, bool told)
 {
-	_cleanup_text_ struct text config = { .bytes = NULL };
 	char path[2 * PATH_MAX];
 
 	if (getenv("LISTEN_FDS") || getenv("NOTIFY_SOCKET"))
@@ -305,7 +322,8 @@ int run_launch(const char *root, const char *verb, char **arguments, bool told)
 	if (!wish_of(root, verb, arguments, &asked))
 		return launch_none("such flags, or such paths, are compiled each time");
 	(void)snprintf(path, sizeof(path), "%s/config.json", asked.bundle);
+	text_free(&config);
 	if (read_path(path, &config) < 0)
 		return launch_none("config.json cannot be read, or is too large");
-	return run_wish(&asked, &config, told);
+	return run_wish(&asked, told);
 }

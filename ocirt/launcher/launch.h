@@ -134,14 +134,19 @@ int launch_perform(struct performance *p, struct text plans[BLOBS]);
  */
 int run_launch(const char *root, const char *verb, char **arguments, bool told);
 
-/* Blocks the signals that end a command, besides those that were blocked before. */
+/* Blocks the signals that end a command, besides those that were blocked before; and lets go of those it has blocked. */
 void launch_hold_signals(const sigset_t *before);
+void launch_release_signals(void);
+
+/* Whether one of them has ended the launch. */
+bool launch_interrupted(void);
 
 /* A launch that has stopped half way. */
 struct launch_stopped {
 	struct performance *performance; /* NULL for none, or one that was taken over already */
 	int half;
 	int result;                      /* of perform(), or -EINTR for a signal that ends the command; 0: it has not begun */
+	const struct text *config;       /* config.json as it was read; NULL for `exec` */
 };
 
 /* The one that there is, which is the caller's from now on. */

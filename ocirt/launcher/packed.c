@@ -35,6 +35,11 @@ static PyObject *bytes_of(const char *bytes, size_t size)
 	return py.PyBytes_FromStringAndSize(bytes, (Py_ssize_t)size);
 }
 
+static PyObject *text_bytes(const struct text *text)
+{
+	return bytes_of(text ? text->bytes : "", text ? text->size : 0);
+}
+
 static PyObject *complete(PyObject *self, PyObject *unused)
 {
 	static bool done; /* another time it is no more to do */
@@ -66,7 +71,7 @@ static PyObject *launch(PyObject *self, PyObject *unused)
 	return py.PyLong_FromLong(0);
 }
 
-/* What the launch has left that has stopped half way, once: its struct performance, the half, what stopped it; or 0. */
+/* What the launch has left that has stopped half way, once: struct performance, the half, what stopped it, config.json; or 0. */
 static PyObject *take(PyObject *self, PyObject *unused)
 {
 	struct launch_stopped stopped = launch_take();
@@ -75,19 +80,16 @@ static PyObject *take(PyObject *self, PyObject *unused)
 	(void)unused;
 	if (!stopped.performance)
 		return py.PyLong_FromLong(0);
-	return py.Py_BuildValue("(Nii)", bytes_of((const char *)stopped.performance, sizeof(*stopped.performance)),
-				stopped.half, stopped.result);
+	return py.Py_BuildValue("(NiiN)", bytes_of((const char *)stopped.performance, sizeof(*stopped.performance)),
+				stopped.half, stopped.result, text_bytes(stopped.config));
 }
 
 /* The signals that were held until somebody could undo what there is come now. */
 static PyObject *release(PyObject *self, PyObject *unused)
 {
-	sigset_t held;
-
 	(void)self;
 	(void)unused;
-	interrupting_set(&held);
-	(void)pthread_sigmask(SIG_UNBLOCK, &held, NULL);
+	launch_release_signals();
 	return py.PyLong_FromLong(0);
 }
 
@@ -113,7 +115,7 @@ static void interrupt(int number)
 	static volatile sig_atomic_t interrupted;
 
 	(void)number;
-	if (!interrupted)
+	if (!interrupted && !launch_interrupted())
 		(void)py.Py_AddPendingCall(raise_interrupt, NULL);
 	interrupted = 1;
 }
@@ -158,11 +160,6 @@ static PyObject *search_list(const char *const paths[])
 	for (; *paths; paths++)
 		(void)py.PyObject_CallMethod(list, "append", "s", *paths);
 	return list;
-}
-
-static PyObject *text_bytes(const struct text *text)
-{
-	return bytes_of(text ? text->bytes : "", text ? text->size : 0);
 }
 
 /*

@@ -227,5 +227,6 @@ void run_python(int argc, char *const argv[], const char *lean)
 		exec_python(argc, argv, paths);
 	}
 	code = call_main(argc, argv, start != NULL);
+	(void)launch_abandon();
 	_exit(code); /* no finalization: the kernel frees faster */
 }

@@ -9,14 +9,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Stopped = tuple[bytes, int, int]
+    Stopped = tuple[bytes, int, int, bytes]
 
 PROGRAM = "_bin/ocirt-init"
 
 # Set by the launcher (boot.py).
 # Carries out the launch that has just been kept, and ends the program; comes back where that cannot be done.
 launch: Callable[[], object] | None = None
-# Gives what of a launch has stopped half way: its struct performance, the half, what stopped it; or 0. Once.
+# Gives what of a launch has stopped half way: its struct performance, the half, what stopped it, config.json; or 0.
+# Once.
 take: Callable[[], Stopped | int] | None = None
 # After which the signals come that were held since.
 release: Callable[[], object] | None = None

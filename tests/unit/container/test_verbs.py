@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ocirt.container import delete, kill, quick, start, state
-from ocirt.errors import ContainerError, ContainerNotFound, InvalidID, OcirtError
+from ocirt.container import create, delete, kill, prepare, quick, run, start, state
+from ocirt.errors import BundleError, ContainerError, ContainerNotFound, InvalidID, OcirtError
 from tests.unit.container.conftest import Make, is_zombie, wait_until
 
 NO_SUCH = r'container "nope": container does not exist'
@@ -32,6 +32,16 @@ def test_another_runtimes_container_does_not_exist_and_is_left_alone(root: str) 
             act(root, "nope")
     delete.delete(root, "nope", force=True)
     assert os.listdir(f"{root}/nope") == ["state.json"]
+
+
+@pytest.mark.parametrize(
+    ("bundle", "why"), [("/nonexistent", "no such file or directory"), ("/etc/passwd", "not a directory")]
+)
+@pytest.mark.parametrize("verb", [create.create, run.run])
+def test_a_bundle_that_is_no_directory_is_named(root: str, verb: Callable[..., object], bundle: str, why: str) -> None:
+    with pytest.raises(BundleError, match=f'^bundle "{bundle}": {why}$'):
+        verb(root, "web", bundle, options=prepare.Options())
+    assert not os.path.exists(root) or os.listdir(root) == []
 
 
 @pytest.mark.parametrize("act", [start.start, delete.delete, lambda root, name: kill.kill(root, name, 9)])
