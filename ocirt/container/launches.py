@@ -34,6 +34,7 @@ DIRECTORY = "@launches"  # of the state root; no id may have that name
 MISSES = "misses"  # there: how many were compiled, while others were kept
 KEPT, SIZE_MAX = 64, 1 << 20  # files, and bytes of one; launcher/launch.h
 TOTAL_MAX = 16 << 20  # bytes of all
+ROOM = 1 << 20  # bytes that are free where one is to be written: a container's state comes first
 HEAD = Struct("<Q8IQ")  # struct launch_head there
 PATCH = Struct("<III")
 # Holes that are not of the config; HOLE_… there
@@ -77,6 +78,9 @@ def keep(root: str, name: str, make: Callable[[], bytes]) -> bool:
     """Write what `make` gives, unless it says that this cannot be kept; whether it was."""
     try:
         directory = open_directory(root, True)
+    except holes.Unkeepable as error:
+        notes.step(f"the launch is not kept: {error}")
+        return False
     except (OcirtError, OSError):  # it will be said of the container's
         return False
     try:
@@ -191,8 +195,12 @@ def write(directory: int, name: str, data: bytes) -> None:
     """Into the directory, where there is no room in place of the one longest unused. Raises OSError."""
     make_room(directory, len(data))
     new = f".{name}.{posix.getpid()}"
-    place.write_file(directory, new, data, posix.O_EXCL)
-    posix.rename(new, name, src_dir_fd=directory, dst_dir_fd=directory)
+    try:
+        place.write_file(directory, new, data, posix.O_EXCL)
+        posix.rename(new, name, src_dir_fd=directory, dst_dir_fd=directory)
+    except BaseException:  # a signal too
+        place.empty(directory, [new])
+        raise
 
 
 def make_room(directory: int, size: int) -> None:
@@ -212,20 +220,26 @@ def make_room(directory: int, size: int) -> None:
 
 def count_miss(directory: int) -> None:
     """One more that was compiled. Raises OSError."""
-    flags = posix.O_RDWR | posix.O_CREAT | posix.O_NOFOLLOW | posix.O_CLOEXEC
+    flags = posix.O_RDWR | posix.O_CREAT | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC
     fd = posix.open(MISSES, flags, 0o600, dir_fd=directory)
     try:
-        count = int.from_bytes(posix.read(fd, 8), "little") + 1
+        count = int.from_bytes(posix.pread(fd, 8, 0), "little") + 1
         posix.pwrite(fd, (count % 2**64).to_bytes(8, "little"), 0)
     finally:
         posix.close(fd)
 
 
 def open_directory(root: str, make: bool = False) -> int:
-    """An fd of the directory that launches are kept in. Raises OSError, StateUntrusted, SystemCallError."""
+    """An fd of the directory that launches are kept in; with `make` it is made.
+
+    Raises OSError, StateUntrusted, SystemCallError; to make it, Unkeepable where that could leave no room for states.
+    """
     top = place.open_root(root, make)
     try:
         if make:
+            free = posix.fstatvfs(top)
+            if free.f_bavail * free.f_frsize < ROOM or (free.f_files and free.f_favail < KEPT):
+                raise holes.Unkeepable("the state root is nearly full")
             try:
                 posix.mkdir(DIRECTORY, 0o700, dir_fd=top)
             except FileExistsError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -83,3 +84,34 @@ def test_a_second_signal_comes_too_late_to_interrupt_what_the_first_has_undone(
         assert cgroups_of(name) == []
     assert len(said) > 5
     assert set(said.values()) == {"ocirt: interrupted\n"}
+
+
+@pytest.mark.parametrize("room", ["size=4k", "size=12k", "size=48k", "nr_inodes=4", "nr_inodes=9"])
+def test_what_is_kept_takes_no_room_that_the_container_needs(
+    room: str, runtime: Runtime, make_bundle: MakeBundle
+) -> None:
+    bundle = make_bundle(args=["true"], annotations={"x": "y" * 3000})
+    runtime.root.mkdir(mode=0o700, exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"mode=700,{room}", "tmpfs", str(runtime.root)], check=True)
+    try:
+        seen = [
+            (result.code, result.stderr.replace(result.argv[-1], "ID"))
+            for mode in ("off", "on", "on")
+            for result in [runtime.run("--kept", mode, "run", "--bundle", str(bundle.path), runtime.new_id())]
+        ]
+        left = [path.name for path in runtime.root.glob("@launches/*")]
+    finally:
+        subprocess.run(["umount", str(runtime.root)], check=True)
+    assert seen[1:] == seen[:1] * 2
+    assert left == []
+
+
+def test_a_fifo_where_misses_are_counted_holds_nobody_up(runtime: Runtime, make_bundle: MakeBundle) -> None:
+    bundle = make_bundle(args=["true"])
+    kept_twice(runtime, "run", bundle)
+    misses = runtime.root / "@launches/misses"
+    misses.unlink()
+    os.mkfifo(misses)
+    other = make_bundle(args=["true", "x"])
+    result = runtime.run(*KEPT, "run", "--bundle", str(other.path), runtime.new_id(), timeout=20)
+    assert (result.code, result.stderr) == (0, "")

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema.validators import Draft202012Validator, extend
-from ocirt.config._schema import valid, valid_process
 
 from ocirt.config import _generate, explain, schemas
+from ocirt.config._schema import valid, valid_process
 from ocirt.config.check import check
 from ocirt.errors import ConfigError
 from tests.unit.config.changes import places, put, text

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 from jsonschema.validators import Draft4Validator, Draft202012Validator
-from ocirt.config._schema import valid
 
 from ocirt.config import schemas
+from ocirt.config._schema import valid
 from ocirt.config.default import document
 from tests.unit.config.changes import Doc, changed, drop, places, put
 from tests.unit.config.documents import base, full, others
