@@ -180,11 +180,11 @@ bool launch_abandon(void)
 
 	if (!p)
 		return false;
+	(void)performance_end(p); /* lets go of its descriptors too: they may be what has run out */
 	if (p->directory >= 0)
 		directory = openat(p->directory, ".", O_PATH | O_CLOEXEC);
 	if (p->pid_file && asked.id)
 		(void)unlink(asked.pid_file);
-	(void)performance_end(p);
 	(void)performance_close(p);
 	if (asked.id && directory >= 0 && is_ours(&asked, directory))
 		delete_container(&asked);
