@@ -5,6 +5,7 @@
 #include "launcher.h"
 #include "quick.h"
 #include "record.h"
+#include "signals.h"
 #include "linux/shim.h"
 
 #include <errno.h>
@@ -27,8 +28,7 @@ const struct launch_outcome *launch_outcome(void)
 
 /* ---- carrying out ---- */
 
-static const int interrupting[] = { SIGHUP, SIGINT, SIGTERM };
-static struct sigaction former[sizeof(interrupting) / sizeof(*interrupting)];
+static struct sigaction former[ENDING];
 static volatile sig_atomic_t interrupted;
 static struct launch_stopped stopped;
 static struct wish asked; /* of `create` or `run` */
@@ -63,9 +63,7 @@ static void handle_signals(bool foreground, sigset_t *ret_set, sigset_t *ret_bef
 		return;
 	}
 	(void)sigprocmask(SIG_BLOCK, NULL, ret_before);
-	for (size_t i = 0; i < sizeof(interrupting) / sizeof(*interrupting); i++)
-		if (sigaction(interrupting[i], NULL, &former[i]) == 0 && former[i].sa_handler != SIG_IGN) /* as nohup(1) leaves one */
-			(void)sigaction(interrupting[i], &action, NULL);
+	handle_ending(&action, former);
 }
 
 void launch_hold_signals(const sigset_t *before)
@@ -73,10 +71,10 @@ void launch_hold_signals(const sigset_t *before)
 	sigset_t mask = *before;
 
 	(void)sigemptyset(&held);
-	for (size_t i = 0; i < sizeof(interrupting) / sizeof(*interrupting); i++)
-		if (!sigismember(before, interrupting[i])) {
-			(void)sigaddset(&held, interrupting[i]);
-			(void)sigaddset(&mask, interrupting[i]);
+	for (size_t i = 0; i < ENDING; i++)
+		if (!sigismember(before, ending_signals[i])) {
+			(void)sigaddset(&held, ending_signals[i]);
+			(void)sigaddset(&mask, ending_signals[i]);
 		}
 	(void)sigprocmask(SIG_SETMASK, &mask, NULL);
 }
@@ -89,8 +87,8 @@ void launch_release_signals(void)
 
 static void restore_handlers(void)
 {
-	for (size_t i = 0; i < sizeof(interrupting) / sizeof(*interrupting); i++)
-		(void)sigaction(interrupting[i], &former[i], NULL);
+	for (size_t i = 0; i < ENDING; i++)
+		(void)sigaction(ending_signals[i], &former[i], NULL);
 }
 
 /* What has begun. 0, or a negative errno. */

@@ -7,6 +7,7 @@
 #include "attend.h"
 #include "launcher.h"
 #include "quick.h"
+#include "signals.h"
 
 #include <errno.h>
 #include <fcntl.h>

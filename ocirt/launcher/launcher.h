@@ -11,7 +11,7 @@ enum keeping { KEPT_OFF, KEPT_ON, KEPT_VERIFY };
 
 /*
  * Carries out what was asked for, from the launch that has been kept for it since, and exits. Returns where that cannot be
- * done; what was done by then is undone.
+ * done; what was done by then is there to be taken over (launch.h).
  */
 void launch_kept(void);
 

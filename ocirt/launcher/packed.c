@@ -3,6 +3,7 @@
 #include "launch.h"
 #include "launcher.h"
 #include "libpython.h"
+#include "signals.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -12,21 +13,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* What ends a command in the middle, and has what it made undone: by hand, by an engine, by a terminal that closes. */
-static const int interrupting[] = { SIGINT, SIGTERM, SIGHUP };
-
-static void interrupting_set(sigset_t *ret)
-{
-	(void)sigemptyset(ret);
-	for (size_t i = 0; i < sizeof(interrupting) / sizeof(*interrupting); i++)
-		(void)sigaddset(ret, interrupting[i]);
-}
-
-static void block_interrupting(sigset_t *ret_before)
+static void block_ending(sigset_t *ret_before)
 {
 	sigset_t blocked;
 
-	interrupting_set(&blocked);
+	ending_set(&blocked);
 	(void)pthread_sigmask(SIG_BLOCK, &blocked, ret_before);
 }
 
@@ -52,7 +43,7 @@ static PyObject *complete(PyObject *self, PyObject *unused)
 		return py.PyLong_FromLong(0);
 	done = true;
 	/* An exception in the middle would leave the interpreter without what it needs to report it. */
-	block_interrupting(&before);
+	block_ending(&before);
 	status = py.InitializeMain();
 	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (py.PyStatus_Exception(status)) {
@@ -98,7 +89,7 @@ static PyObject *hold(PyObject *self, PyObject *unused)
 {
 	(void)self;
 	(void)unused;
-	block_interrupting(NULL);
+	block_ending(NULL);
 	return py.PyLong_FromLong(0);
 }
 
@@ -122,13 +113,11 @@ static void interrupt(int number)
 
 void handle_signals(void)
 {
-	struct sigaction action = { .sa_handler = interrupt }, before;
+	struct sigaction action = { .sa_handler = interrupt }, former[ENDING];
 
 	(void)sigfillset(&action.sa_mask); /* Py_AddPendingCall holds a lock: it must not come upon itself */
 	(void)signal(SIGPIPE, SIG_IGN);
-	for (size_t i = 0; i < sizeof(interrupting) / sizeof(*interrupting); i++) /* nohup(1) has one of them ignored */
-		if (sigaction(interrupting[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
-			(void)sigaction(interrupting[i], &action, NULL);
+	handle_ending(&action, former);
 }
 
 const char *map_pack(const char *parent, size_t *ret_size)

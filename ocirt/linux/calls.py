@@ -74,14 +74,6 @@ def opened(path: str, flags: int = posix.O_RDONLY) -> Fd:
         raise failed(f'open "{path}"', error) from None
 
 
-def program_memfd(path: str, fallback_dir: str) -> Fd:
-    """A sealed, executable copy of the program at `path` (memfd_create(2)).
-
-    Where memfds may not be executed (vm.memfd_noexec=2) it is an unlinked file of `fallback_dir`.
-    """
-    return Fd(_checked(lib.shim_program_memfd(raw(path), raw(fallback_dir)), f'copy "{path}" to a memfd'))
-
-
 def sealed_memfd(name: str, data: bytes) -> Fd:
     """A memfd with `data`, sealed against every change, at its start (memfd_create(2), F_ADD_SEALS of fcntl(2))."""
     return Fd(_checked(lib.shim_sealed_memfd(name.encode(), data, len(data)), f"memfd for {name}"))

@@ -50,6 +50,9 @@ int hook_wait(void *hook);
 int hook_end(void *hook);
 /* cdef ends */
 
+/* CLOCK_MONOTONIC, in milliseconds. */
+long long shim_now_ms(void);
+
 struct hook {
 	int output;         /* what it has said; -1 for none */
 	int pid;            /* 0: there is none, or it has ended */

@@ -11,7 +11,6 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 /* No signal is blocked or ignored, and a process group of its own. */
@@ -69,14 +68,6 @@ static int spawn_hook(const char *path, const char *directory, char *const *argv
 	return -r;
 }
 
-static long long now_ms(void)
-{
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
-}
-
 int hook_size(void)
 {
 	return (int)sizeof(struct hook);
@@ -99,7 +90,7 @@ int hook_begin(void *hook, const char *path, const char *directory, char *const 
 		h->pidfd = (int)syscall(SYS_pidfd_open, h->pid, 0);
 		r = h->pidfd < 0 ? -errno : 0;
 	}
-	h->until_ms = timeout_s ? now_ms() + timeout_s * 1000LL : 0;
+	h->until_ms = timeout_s ? shim_now_ms() + timeout_s * 1000LL : 0;
 	if (r < 0)
 		(void)hook_end(h);
 	return r;
@@ -120,7 +111,7 @@ int hook_wait(void *hook)
 {
 	struct hook *h = hook;
 	struct pollfd ended = { .fd = h->pidfd, .events = POLLIN };
-	long long left = h->until_ms ? h->until_ms - now_ms() : -1;
+	long long left = h->until_ms ? h->until_ms - shim_now_ms() : -1;
 	int status, r;
 
 	if (h->until_ms && left < 0)

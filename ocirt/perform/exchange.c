@@ -9,7 +9,6 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <time.h>
 
 #define REPORT_FILE "start.failure" /* in the state directory, which launcher/quick.c knows */
 
@@ -67,18 +66,10 @@ static int read_report(struct performance *p)
 	return p->message.type == MSG_ERROR ? MSG_ERROR : -EPROTO;
 }
 
-static long long now_ms(void)
-{
-	struct timespec now = { 0 };
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
-}
-
 /* Milliseconds that are left of the deadline, which begins with the first wait for a message; -1: for ever. */
 static int left(struct performance *p)
 {
-	long long now = now_ms();
+	long long now = shim_now_ms();
 
 	if (p->deadline < 0)
 		return -1;
@@ -235,12 +226,12 @@ int perform_send_plan(struct performance *p, const struct operation *op)
 /* Whoever has seized it may say something for ever: that is not waited for. */
 pid_t perform_last_words(struct performance *p, int patience_ms)
 {
-	long long end = now_ms() + patience_ms;
+	long long end = shim_now_ms() + patience_ms;
 	int r;
 
 	p->interrupted = NULL;
 	do {
-		long long now = now_ms();
+		long long now = shim_now_ms();
 
 		p->until_ms = 0;
 		p->deadline = now < end ? (int)(end - now) : 0;

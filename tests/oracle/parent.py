@@ -260,6 +260,12 @@ def start(program: calls.Fd, socket: calls.Fd, bell: calls.Fd, preserve: int, ke
     return int.from_bytes(pid, "little")
 
 
+def program_memfd(fallback_dir: str) -> calls.Fd:
+    """The program of the init, sealed."""
+    path = calls.raw(parent.program_path())
+    return calls.Fd(lib.shim_program_memfd(path, calls.raw(fallback_dir)))
+
+
 def spawn(state_dir: str, preserve: int = 0, keep: Sequence[int] = ()) -> Init:
     """Start ocirt-init in the host's namespaces, with nothing but stdio, the `keep` fds and a socket.
 
@@ -270,7 +276,7 @@ def spawn(state_dir: str, preserve: int = 0, keep: Sequence[int] = ()) -> Init:
     try:
         with theirs:
             init.bell = doorbell()
-            with calls.program_memfd(parent.program_path(), state_dir) as program:
+            with program_memfd(state_dir) as program:
                 init.first = start(program, theirs, init.bell, preserve, keep)
     except SystemCallError:
         init.close()
