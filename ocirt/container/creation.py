@@ -8,6 +8,7 @@ from ocirt.config import check, load
 from ocirt.container import announce, ids, record
 from ocirt.container.performer import Performer
 from ocirt.container.prepare import (
+    Given,
     absolute,
     absolute_below,
     bundle_path,
@@ -19,7 +20,7 @@ from ocirt.container.prepare import (
     seccomp_program,
 )
 from ocirt.errors import InitKilled, UnsupportedError
-from ocirt.linux import calls, facts
+from ocirt.linux import facts
 from ocirt.plan import holes, host
 from ocirt.plan.compile import Compilation
 from ocirt.plan.context import Launch
@@ -40,38 +41,6 @@ if TYPE_CHECKING:
 kept: Kept = (b"", b"", (), b"", b"")
 
 
-class Given:
-    """What a container is made from; where its launch is to be kept, with holes.
-
-    config, raw     config.json as a document, and its bytes
-    container_id    and
-    bundle          an absolute path
-    paths           its cgroup in each hierarchy
-    pid_file        an absolute path, "" for none
-    console_socket  of whom the terminal is for, "" for nobody
-    """
-
-    __slots__ = ("bundle", "config", "console_socket", "container_id", "paths", "pid_file", "raw")
-
-    def __init__(  # noqa: PLR0913, PLR0917 - the members
-        self,
-        config: dict[str, Any],
-        raw: bytes,
-        container_id: str,
-        bundle: str,
-        paths: list[str],
-        pid_file: str,
-        console_socket: str,
-    ) -> None:
-        self.config = config
-        self.raw = raw
-        self.container_id = container_id
-        self.bundle = bundle
-        self.paths = paths
-        self.pid_file = pid_file
-        self.console_socket = console_socket
-
-
 class Creation:
     """Used as a context: an exception inside undoes everything that was done since, here and by the launcher.
 
@@ -81,14 +50,13 @@ class Creation:
     host            what the host plan is made from; from `compile` on
     scope           the unit to ask of systemd, None with another manager
     performer       carries the host plan out
-    signals         that are for the process, in the foreground
     taken           the bytes of config.json that a launch is of which has stopped half way; b"" for none
     filter          program and flags of linux.seccomp, as of prepare.seccomp_program; None before it is asked for
     """
 
     __slots__ = (
         "bundle", "config", "container_id", "filter", "foreground", "given", "hierarchies", "host", "keep", "options",
-        "performer", "preserve", "root", "scope", "signals", "start", "taken",
+        "performer", "preserve", "root", "scope", "start", "taken",
     )  # fmt: skip
 
     def __init__(self, root: str, container_id: str, bundle: str, options: Options, foreground: bool = False) -> None:
@@ -99,7 +67,6 @@ class Creation:
         self.options = options
         self.foreground = foreground
         self.scope: Scope | None = None
-        self.signals = calls.Fd(-1)
         self.filter: tuple[bytes | None, int] | None = None
         self.taken = b""
 
@@ -123,7 +90,7 @@ class Creation:
         self.hierarchies = [] if self.options.manager == "disabled" else cgroup.hierarchies()
         pid_file = absolute(self.options.pid_file) if self.options.pid_file else ""
         console_socket = self.options.console_socket or ""
-        self.given = Given(config, raw, self.container_id, self.bundle, self.place(), pid_file, console_socket)
+        self.given = Given(config, self.container_id, self.bundle, self.place(), pid_file, console_socket, raw=raw)
 
     def check_console(self) -> None:
         """Raise UnsupportedError for a terminal that nobody would get, or a console socket that would get none."""
@@ -207,13 +174,6 @@ class Creation:
 
     # -- side effects --------------------------------------------------------------------------------------------------
 
-    def hold_signals(self) -> None:
-        """In the foreground signals wait, from now on, for the process: they are to be read from `signals`."""
-        if self.foreground:
-            from ocirt.spawn import console
-
-            self.signals = console.catch()
-
     def __enter__(self) -> Creation:
         self.performer = Performer(self.root, self.container_id, self.bundle)
         self.taken = self.performer.take_stopped()
@@ -232,7 +192,7 @@ class Creation:
                 undo.undo(self)
             except KeyboardInterrupt:  # a second one, which the launcher keeps from us but a Python program does not
                 undo.undo(self)
-            self.signals.close()
+            self.performer.signals.close()
         self.performer.close()
 
     def perform(self) -> None:

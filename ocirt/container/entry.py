@@ -10,9 +10,9 @@ from ocirt.config import check
 from ocirt.container import announce, command, state
 from ocirt.container.ids import check_id
 from ocirt.container.performer import Performer
-from ocirt.container.prepare import absolute, check_console, inherited, kept_program, listen_fds
+from ocirt.container.prepare import Given, absolute, check_console, inherited, kept_program, listen_fds
 from ocirt.errors import ContainerError, ContainerNotRunning, InitKilled, OcirtError, PlanError
-from ocirt.linux import calls, facts
+from ocirt.linux import facts
 from ocirt.plan import exec as plan
 from ocirt.plan.context import Launch
 from ocirt.spawn import parent
@@ -40,39 +40,6 @@ def refuses_clone(process: dict[str, Any], program: bytes | None) -> bool:
     return not verdict.allows(program, verdict.TO_CLONE)
 
 
-class Given:
-    """What the plans are made from; where the launch is to be kept, with holes.
-
-    config          the container's, with the process to run in place of its own
-    container_id    and
-    bundle          of the container
-    paths           of cgroups to join
-    tasks           those of them that the process enters by itself
-    pid_file        an absolute path, "" for none
-    console_socket  of whom the terminal is for, "" for nobody
-    """
-
-    __slots__ = ("bundle", "config", "console_socket", "container_id", "paths", "pid_file", "tasks")
-
-    def __init__(  # noqa: PLR0913, PLR0917 - the members
-        self,
-        config: dict[str, Any],
-        container_id: str,
-        bundle: str,
-        paths: list[str],
-        tasks: list[str],
-        pid_file: str,
-        console_socket: str,
-    ) -> None:
-        self.config = config
-        self.container_id = container_id
-        self.bundle = bundle
-        self.paths = paths
-        self.tasks = tasks
-        self.pid_file = pid_file
-        self.console_socket = console_socket
-
-
 class Entry:
     """A process on its way into a container.
 
@@ -85,12 +52,11 @@ class Entry:
     program   the filter, and its flags
     host      what the host plan is made from; from `compile` on
     performer carries it out
-    signals   that are for the process, in the foreground
     """
 
     __slots__ = (
         "command", "config", "container_id", "foreground", "host", "options", "paths", "performer", "preserve",
-        "program", "record", "root", "signals", "tasks",
+        "program", "record", "root", "tasks",
     )  # fmt: skip
 
     def __init__(
@@ -101,7 +67,6 @@ class Entry:
         self.command = wanted
         self.options = options
         self.foreground = foreground
-        self.signals = calls.Fd(-1)
 
     # -- before anything exists ----------------------------------------------------------------------------------------
 
@@ -142,7 +107,7 @@ class Entry:
         pid_file = absolute(options.pid_file) if options.pid_file else ""
         console_socket = options.console_socket or ""
         given = Given(
-            self.config, self.container_id, self.record.bundle, self.paths, self.tasks, pid_file, console_socket
+            self.config, self.container_id, self.record.bundle, self.paths, pid_file, console_socket, tasks=self.tasks
         )
         self.host = host = self.host_of(given)
         host.home = self.record.cgroups[0] if host.home else ""  # also where a cgroup below is to be joined
@@ -173,13 +138,6 @@ class Entry:
 
     # -- side effects --------------------------------------------------------------------------------------------------
 
-    def hold_signals(self) -> None:
-        """In the foreground signals wait, from now on, for the process: they are to be read from `signals`."""
-        if self.foreground:
-            from ocirt.spawn import console
-
-            self.signals = console.catch()
-
     def __enter__(self) -> Entry:
         self.performer = Performer(self.root, self.container_id, "")
         self.performer.take_stopped()
@@ -189,7 +147,7 @@ class Entry:
         if error is not None:
             self.performer.take_stopped()  # where that was interrupted
             self.performer.performance.end()
-            self.signals.close()
+            self.performer.signals.close()
         if isinstance(error, InitKilled):
             from ocirt.container import killed
 

@@ -50,7 +50,7 @@ def execute(root: str, container_id: str, wanted: Command, options: ExecOptions)
     for a process that is none, UnsupportedError, ExecError, PlanError, SystemCallError.
     """
     entry = put(Entry(root, container_id, wanted, options, foreground=True))
-    with entry.signals as signals:
+    with entry.performer.signals as signals:
         from ocirt.spawn import console
 
         code: int = console.attend(entry.performer.pid, signals, entry.performer.relay, False)
@@ -67,7 +67,8 @@ def put(entry: Entry) -> Entry:
     with entry:
         entry.read()
         entry.check_console()
-        entry.hold_signals()
+        if entry.foreground:
+            entry.performer.hold_signals()
         launches_exec.hand_over(entry)
         entry.compile()
         entry.perform()

@@ -18,13 +18,14 @@ from ocirt.container import host_actions, performer, place
 from ocirt.errors import OcirtError
 from ocirt.linux._kernel import ffi, lib
 from ocirt.plan import holes
-from ocirt.spawn import wire
+from ocirt.spawn import parent, wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
+    from ocirt.container.performer import Performer
     from ocirt.plan.ops import Op
 
     # What the launcher gives: creation.py, `kept`
@@ -72,6 +73,18 @@ class Template(wire.Heap):
         """A word that stands for them."""
         self.marked.append(pieces)
         return MARKED | len(self.marked)
+
+
+def hand_over(root: str, kept: Kept, make: Callable[[], bytes], p: Performer) -> bytes:
+    """Keep the launch that `make` gives, and have the launcher carry it out; returns where either cannot be done.
+
+    Then `p` has taken over what was done by then, of the config.json that is returned; b"" for none, and with `exec`.
+    """
+    name, _, plans = kept[:3]
+    if not name or plans[0] or not keep(root, name.decode(), make):
+        return b""
+    parent.carry_out()
+    return p.take_stopped()
 
 
 def keep(root: str, name: str, make: Callable[[], bytes]) -> bool:
@@ -138,11 +151,15 @@ def packed_piece(piece: str | holes.Hole, offset: int) -> tuple[bytes, bytes]:
     return PATCH.pack(1, offset, len(text)), text
 
 
-def is_pythons(op: Op) -> bool:
-    """Whether the launcher could not carry it out."""
-    if op[0] == "connect_console":
-        return not holes.is_given(op[3][1])  # a pair of the runtime's own: it relays
-    return op[0] in {*performer.ACTIONS, *host_actions.ACTIONS} - LAUNCHERS
+def refuse(ops: Sequence[Op], warnings: Sequence[str]) -> None:
+    """Raise Unkeepable for a host plan that the launcher could not carry out, or could not without a word."""
+    if warnings:
+        raise holes.Unkeepable("there are warnings to say")
+    pythons = {*performer.ACTIONS, *host_actions.ACTIONS} - LAUNCHERS - {"connect_console"}
+    for op in ops:
+        relayed = op[0] == "connect_console" and not holes.is_given(op[3][1])  # a pair of the runtime's own
+        if relayed or op[0] in pythons:
+            raise holes.Unkeepable(f"{op[1] or 'the host plan'} asks for {op[0]}, which needs Python")
 
 
 def with_holes(raw: bytes, found: Found, first: int = FIRST) -> Any:

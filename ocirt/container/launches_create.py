@@ -14,11 +14,12 @@ from ocirt.cgroup import host_steps
 from ocirt.cgroup.hierarchies import silent
 from ocirt.container import creation as making
 from ocirt.container import launches
+from ocirt.container.prepare import Given
 from ocirt.linux import facts
 from ocirt.linux._kernel import lib
 from ocirt.plan import holes, host
 from ocirt.plan.ops import next_plan
-from ocirt.spawn import parent, wire
+from ocirt.spawn import wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,11 +34,11 @@ WITNESS = Struct("<QQQ")  # device, inode, time of change in ns or 0
 
 def hand_over(creation: Creation) -> None:
     """Keep the launch, and have the launcher carry it out; returns where either cannot be done."""
-    name, key, plans = making.kept[:3]
-    if name and not plans[0] and launches.keep(creation.root, name.decode(), lambda: launch(creation, key)):
-        parent.carry_out()
-        creation.taken = creation.performer.take_stopped()
-        if creation.taken not in {b"", creation.given.raw}:
+    kept = making.kept
+    taken = launches.hand_over(creation.root, kept, lambda: launch(creation, kept[1]), creation.performer)
+    if taken:
+        creation.taken = taken
+        if taken != creation.given.raw:
             creation.read(creation.start)
 
 
@@ -58,11 +59,7 @@ def compiled(creation: Creation, found: launches.Found) -> list[launches.Half]:
     first = host.first(h)
     creation.finish(h, creation.root)
     rest = host.rest(h)
-    if h.compilation.context.warnings:
-        raise holes.Unkeepable("there are warnings to say")
-    for op in first + rest:
-        if launches.is_pythons(op):
-            raise holes.Unkeepable(f"{op[1] or 'the host plan'} asks for {op[0]}, which needs Python")
+    launches.refuse(first + rest, h.compilation.context.warnings)
     return halves(h, first, rest)
 
 
@@ -89,21 +86,21 @@ def is_looked_at(config: dict[str, Any]) -> bool:
     return bool(config.get("domainname")) or any(entry.get("path") for entry in linux.get("namespaces") or ())
 
 
-def opened(creation: Creation, found: launches.Found) -> making.Given:
+def opened(creation: Creation, found: launches.Found) -> Given:
     """What the container is made from, with holes. Raises Unkeepable."""
     config = launches.with_holes(creation.given.raw, found)
     container_id = launches.hole(launches.ID)
     cgroups_path = (config.get("linux") or {}).get("cgroupsPath")
     raw = holes.Raw(b"\0")
     raw.number = launches.RAW
-    return making.Given(
+    return Given(
         config,
-        raw,
         container_id,
         launches.hole(launches.BUNDLE),
         cgroup.paths_for(cgroups_path, container_id, creation.hierarchies),
         launches.hole(launches.PID_FILE, creation.given.pid_file),
         launches.hole(launches.CONSOLE, creation.given.console_socket),
+        raw=raw,
     )
 
 

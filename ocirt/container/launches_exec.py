@@ -9,11 +9,11 @@ from __future__ import annotations
 from ocirt.config import load
 from ocirt.container import command, launches, state
 from ocirt.container import entry as entering
-from ocirt.container.prepare import SECCOMP_FILE, SECCOMP_LIMIT
+from ocirt.container.prepare import SECCOMP_FILE, SECCOMP_LIMIT, Given
 from ocirt.linux._kernel import lib
 from ocirt.plan import exec as plan
 from ocirt.plan import holes
-from ocirt.spawn import parent, wire
+from ocirt.spawn import wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,10 +24,8 @@ if TYPE_CHECKING:
 
 def hand_over(entry: Entry) -> None:
     """Keep the launch, and have the launcher carry it out; returns where either cannot be done."""
-    name, key, plans, _, document = entering.kept
-    if name and not plans[0] and launches.keep(entry.root, name.decode(), lambda: launch(entry, key, document)):
-        parent.carry_out()
-        entry.performer.take_stopped()
+    kept = entering.kept
+    launches.hand_over(entry.root, kept, lambda: launch(entry, kept[1], kept[4]), entry.performer)
 
 
 def launch(entry: Entry, key: bytes, document: bytes) -> bytes:
@@ -81,19 +79,19 @@ def tail(entry: Entry, *shapes: bytes) -> bytes:
     return b"".join([launches.part(data) for data in (letters.encode(), said, kept, *shapes)])
 
 
-def opened(entry: Entry, config: dict[str, Any]) -> entering.Given:
+def opened(entry: Entry, config: dict[str, Any]) -> Given:
     """What the plans are made from, of a config with holes."""
     paths: list[str] = [
         holes.Hole(launches.CGROUP + index, holes.ABSOLUTE, place="a cgroup") for index in range(len(entry.paths))
     ]
-    return entering.Given(
+    return Given(
         config,
         launches.hole(launches.ID),
         launches.hole(launches.BUNDLE),
         paths,
-        [ours for ours, path in zip(paths, entry.paths, strict=True) if path in entry.tasks],
         launches.hole(launches.PID_FILE, entry.options.pid_file),
         launches.hole(launches.CONSOLE, entry.options.console_socket),
+        tasks=[ours for ours, path in zip(paths, entry.paths, strict=True) if path in entry.tasks],
     )
 
 
@@ -101,12 +99,8 @@ def halves(host: plan.Host) -> list[launches.Half]:
     """What is performed, as launches.halves: there is but one of each side."""
     if host.plan.errands:
         raise holes.Unkeepable("it needs Python for what is done to the process")
-    if host.plan.warnings:
-        raise holes.Unkeepable("there are warnings to say")
     runtime = plan.enter(host) + plan.finish(host)
-    for op in runtime:
-        if launches.is_pythons(op):
-            raise holes.Unkeepable(f"{op[1] or 'the host plan'} asks for {op[0]}, which needs Python")
+    launches.refuse(runtime, host.plan.warnings)
     return [
         ("host plan", runtime, wire.host_kinds(), lib.HOST_PLAN_MAX),
         ("init's plan", host.plan.ops, wire.KINDS, lib.PLAN_MAX),

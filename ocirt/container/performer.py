@@ -50,6 +50,7 @@ class Performer:
     scope       the unit asked of systemd, None with another manager
     console     our end of the pair that the terminal's master comes by
     relay       that of a terminal in the foreground
+    signals     to be read: what is for a process in the foreground; whoever attends to that closes them
     half, result   how many halves of the plan the launcher has carried out, and what has stopped it in the next
     user_namespaces   those by which trees are mapped: one serves all with the same mappings
     elsewhere   the process is not in the container's own cgroups, but below
@@ -58,7 +59,7 @@ class Performer:
     __slots__ = (
         "bundle", "console", "container_id", "elsewhere", "encoded", "half", "keep", "name_limit",
         "numbers", "oci_version", "ops", "performance", "pointer", "record", "relay", "result", "root", "scope",
-        "user_namespaces",
+        "signals", "user_namespaces",
     )  # fmt: skip
 
     def __init__(
@@ -84,6 +85,7 @@ class Performer:
         self.scope: Scope | None = None
         self.console = calls.Fd(-1)
         self.relay: Relay | None = None
+        self.signals = calls.Fd(-1)
         self.user_namespaces: dict[str, calls.Fd] = {}
         self.half = self.result = 0
         self.elsewhere = False
@@ -119,6 +121,12 @@ class Performer:
             fd.close()
 
     # -- the plan ------------------------------------------------------------------------------------------------------
+
+    def hold_signals(self) -> None:
+        """Have signals wait, from now on, for a process in the foreground: also one that comes before that."""
+        from ocirt.spawn import console
+
+        self.signals = console.catch()
 
     def take_stopped(self) -> bytes:
         """Take over what the launcher has begun, if it has: from where it has stopped. The config.json that it is of.

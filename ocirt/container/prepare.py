@@ -12,6 +12,7 @@ from ocirt.plan import holes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
 
@@ -64,6 +65,43 @@ class Options:
         self.preserve_fds = preserve_fds
         self.manager = manager
         self.pidfd_socket = pidfd_socket
+
+
+class Given:
+    """What the plans of a command are made from; where its launch is to be kept, with holes.
+
+    config          config.json as a document; of `exec` with the process to run in place of its own
+    container_id    and
+    bundle          of the container, an absolute path
+    paths           of its cgroups
+    pid_file        an absolute path, "" for none
+    console_socket  of whom the terminal is for, "" for nobody
+    raw             the bytes of config.json, for the state of a container that is made
+    tasks           those of the paths that the process of `exec` enters by itself
+    """
+
+    __slots__ = ("bundle", "config", "console_socket", "container_id", "paths", "pid_file", "raw", "tasks")
+
+    def __init__(  # noqa: PLR0913 - the members
+        self,
+        config: dict[str, Any],
+        container_id: str,
+        bundle: str,
+        paths: list[str],
+        pid_file: str,
+        console_socket: str,
+        *,
+        raw: bytes = b"",
+        tasks: Sequence[str] = (),
+    ) -> None:
+        self.config = config
+        self.container_id = container_id
+        self.bundle = bundle
+        self.paths = paths
+        self.pid_file = pid_file
+        self.console_socket = console_socket
+        self.raw = raw
+        self.tasks = tasks
 
 
 class Named:

@@ -35,16 +35,17 @@ def run(  # noqa: PLR0913 - the flags of one command, by name
         if not creation.config.get("process"):
             raise no_process(creation.config)
         creation.check_console()
-        if subreaper and not detach:
-            calls.become_subreaper()
-        creation.hold_signals()
+        if not detach:
+            if subreaper:
+                calls.become_subreaper()
+            creation.performer.hold_signals()
         launches_create.hand_over(creation)
         creation.compile()
         creation.perform()
         if detach:
             return 0
         ours = place.hold(creation.performer.numbers[lib.PERFORM_DIRECTORY])
-    with creation.signals as signals:
+    with creation.performer.signals as signals:
         from ocirt.spawn import console
 
         code = console.attend(creation.performer.pid, signals, creation.performer.relay, subreaper)

@@ -51,9 +51,13 @@ class Performance:
 
     def program(self, path: str, fallback: str, keep: Sequence[int]) -> None:
         """How ocirt-init is started, as performance_program of perform.h says."""
-        numbers = ffi.new("int[]", list(keep))
-        self.kept += [words := (raw(path), raw(fallback)), numbers]
-        lib.performance_program(self.view, *map(ffi.from_buffer, words), numbers, len(keep))
+        program, directory, numbers = (
+            ffi.from_buffer(raw(path)),
+            ffi.from_buffer(raw(fallback)),
+            ffi.new("int[]", list(keep)),
+        )
+        self.kept += [program, directory, numbers]
+        lib.performance_program(self.view, program, directory, numbers, len(keep))
 
     def take_init_plan(self, encoded: bytes) -> None:
         """The part of the init's plan that the next `send_plan` sends."""
